@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Allocation. In a testing build every request gets a number, and a request whose
+ * number was chosen to fail answers NULL; `live` follows what was given out and not
+ * yet returned, so that a test can state that nothing leaked.
+ */
+#include "base/alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef LSMKV_TESTING
+
+#include <stdatomic.h>
+
+static _Atomic uint64_t requested; /* requests so far: the number of the next one */
+static _Atomic uint64_t live;
+static _Atomic uint64_t fail_first = UINT64_MAX; /* the first request that fails */
+static _Atomic uint64_t fail_last = UINT64_MAX;  /* the last one */
+
+static bool refused(void) {
+    uint64_t number = atomic_fetch_add(&requested, 1);
+
+    return LSM_UNLIKELY(number >= atomic_load(&fail_first)) &&
+           number <= atomic_load(&fail_last);
+}
+
+static void *taken(void *memory) {
+    if (memory != NULL) {
+        atomic_fetch_add(&live, 1);
+    }
+    return memory;
+}
+
+static void returned(const void *memory) {
+    if (memory != NULL) {
+        atomic_fetch_sub(&live, 1);
+    }
+}
+
+uint64_t lsm_alloc_live(void) {
+    return atomic_load(&live);
+}
+
+uint64_t lsm_alloc_count(void) {
+    return atomic_load(&requested);
+}
+
+void lsm_alloc_fail_after(uint64_t after, int sticky) {
+    uint64_t first = atomic_load(&requested) + after;
+
+    /* The window is opened last, so that no request sees half of the change. */
+    atomic_store(&fail_first, UINT64_MAX);
+    atomic_store(&fail_last, sticky ? UINT64_MAX : first);
+    atomic_store(&fail_first, first);
+}
+
+void lsm_alloc_fail_never(void) {
+    atomic_store(&fail_first, UINT64_MAX);
+}
+
+#else
+
+static inline bool refused(void) {
+    return false;
+}
+
+static inline void *taken(void *memory) {
+    return memory;
+}
+
+static inline void returned(const void *memory) {
+    (void)memory;
+}
+
+#endif
+
+void *lsm_alloc(size_t size) {
+    if (size == 0 || refused()) {
+        return NULL;
+    }
+    return taken(malloc(size));
+}
+
+void *lsm_calloc(size_t count, size_t size) {
+    if (count == 0 || size == 0 || refused()) {
+        return NULL;
+    }
+    return taken(calloc(count, size));
+}
+
+void *lsm_realloc(void *old, size_t size) {
+    void *memory = NULL;
+
+    if (size == 0 || refused()) {
+        return NULL;
+    }
+    memory = realloc(old, size);
+    return old == NULL ? taken(memory) : memory;
+}
+
+void *lsm_alloc_aligned(size_t size) {
+    if (size == 0 || size > SIZE_MAX - LSM_CACHE_LINE || refused()) {
+        return NULL;
+    }
+    size = (size + LSM_CACHE_LINE - 1) & ~(size_t)(LSM_CACHE_LINE - 1);
+    return taken(aligned_alloc(LSM_CACHE_LINE, size));
+}
+
+void lsm_free(void *memory) {
+    returned(memory);
+    free(memory);
+}
+
+void lsm_free_aligned(void *memory) {
+    returned(memory);
+    free(memory);
+}
+
+char *lsm_strdup(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = lsm_alloc(size);
+
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+bool lsm_grow(void **array, size_t *capacity, size_t needed, size_t element_size) {
+    size_t wanted = *capacity < 4 ? 4 : *capacity;
+    void *memory = NULL;
+
+    if (needed <= *capacity) {
+        return true;
+    }
+    while (wanted < needed) {
+        wanted = wanted > SIZE_MAX / 2 ? needed : wanted * 2;
+    }
+    if (wanted > SIZE_MAX / element_size) {
+        return false;
+    }
+    /* memcpy, because the caller's pointer has some other type than void *. */
+    memcpy(&memory, array, sizeof(memory));
+    memory = lsm_realloc(memory, wanted * element_size);
+    if (memory == NULL) {
+        return false;
+    }
+    memcpy(array, &memory, sizeof(memory));
+    *capacity = wanted;
+    return true;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * XXH3-64. Inputs are hashed by one of five routines, chosen by size:
+ *
+ *   0..16     a few loads, at most one 64x64 -> 128 multiplication
+ *   17..128   pairs of 16-byte pieces, from both ends towards the middle
+ *   129..240  16-byte pieces from the front, mixed once half way
+ *   241..     stripes of 64 bytes into eight 64-bit lanes; the lanes are scrambled
+ *             after every block of 16 stripes, and folded to one number at the end
+ *
+ * Multi-byte values are read little-endian. "Folding" a 128-bit product is the xor of
+ * its halves. The loop over lanes has a constant count and no branches, so that
+ * compilers turn it into vector code.
+ *
+ * Threads: pure functions.
+ */
+#include "base/xxh3.h"
+
+#include <string.h>
+
+#include "base/coding.h"
+#include "include/lsmkv.h"
+
+enum {
+    SECRET_SIZE = 192,
+    STRIPE_SIZE = 64,
+    LANE_COUNT = 8,
+    SECRET_STEP = 8, /* how far the secret moves on with every stripe */
+    BLOCK_STRIPES = (SECRET_SIZE - STRIPE_SIZE) / SECRET_STEP,
+    BLOCK_SIZE = BLOCK_STRIPES * STRIPE_SIZE,
+    LAST_STRIPE_SECRET = SECRET_SIZE - STRIPE_SIZE - 7,
+    MERGE_SECRET = 11,
+    MIDDLE_SIZE_MAX = 240
+};
+
+#define PRIME32_1 0x9E3779B1u
+#define PRIME32_2 0x85EBCA77u
+#define PRIME32_3 0xC2B2AE3Du
+#define PRIME64_1 0x9E3779B185EBCA87u
+#define PRIME64_2 0xC2B2AE3D27D4EB4Fu
+#define PRIME64_3 0x165667B19E3779F9u
+#define PRIME64_4 0x85EBCA77C2B2AE63u
+#define PRIME64_5 0x27D4EB2F165667C5u
+#define PRIME_MX1 0x165667919E3779F9u
+#define PRIME_MX2 0x9FB21C651E98DF25u
+
+static const uint8_t default_secret[SECRET_SIZE] = {
+    0xb8, 0xfe, 0x6c, 0x39, 0x23, 0xa4, 0x4b, 0xbe, 0x7c, 0x01, 0x81, 0x2c, 0xf7, 0x21,
+    0xad, 0x1c, 0xde, 0xd4, 0x6d, 0xe9, 0x83, 0x90, 0x97, 0xdb, 0x72, 0x40, 0xa4, 0xa4,
+    0xb7, 0xb3, 0x67, 0x1f, 0xcb, 0x79, 0xe6, 0x4e, 0xcc, 0xc0, 0xe5, 0x78, 0x82, 0x5a,
+    0xd0, 0x7d, 0xcc, 0xff, 0x72, 0x21, 0xb8, 0x08, 0x46, 0x74, 0xf7, 0x43, 0x24, 0x8e,
+    0xe0, 0x35, 0x90, 0xe6, 0x81, 0x3a, 0x26, 0x4c, 0x3c, 0x28, 0x52, 0xbb, 0x91, 0xc3,
+    0x00, 0xcb, 0x88, 0xd0, 0x65, 0x8b, 0x1b, 0x53, 0x2e, 0xa3, 0x71, 0x64, 0x48, 0x97,
+    0xa2, 0x0d, 0xf9, 0x4e, 0x38, 0x19, 0xef, 0x46, 0xa9, 0xde, 0xac, 0xd8, 0xa8, 0xfa,
+    0x76, 0x3f, 0xe3, 0x9c, 0x34, 0x3f, 0xf9, 0xdc, 0xbb, 0xc7, 0xc7, 0x0b, 0x4f, 0x1d,
+    0x8a, 0x51, 0xe0, 0x4b, 0xcd, 0xb4, 0x59, 0x31, 0xc8, 0x9f, 0x7e, 0xc9, 0xd9, 0x78,
+    0x73, 0x64, 0xea, 0xc5, 0xac, 0x83, 0x34, 0xd3, 0xeb, 0xc3, 0xc5, 0x81, 0xa0, 0xff,
+    0xfa, 0x13, 0x63, 0xeb, 0x17, 0x0d, 0xdd, 0x51, 0xb7, 0xf0, 0xda, 0x49, 0xd3, 0x16,
+    0x55, 0x26, 0x29, 0xd4, 0x68, 0x9e, 0x2b, 0x16, 0xbe, 0x58, 0x7d, 0x47, 0xa1, 0xfc,
+    0x8f, 0xf8, 0xb8, 0xd1, 0x7a, 0xd0, 0x31, 0xce, 0x45, 0xcb, 0x3a, 0x8f, 0x95, 0x16,
+    0x04, 0x28, 0xaf, 0xd7, 0xfb, 0xca, 0xbb, 0x4b, 0x40, 0x7e,
+};
+
+static inline uint64_t rotate_left(uint64_t value, unsigned bits) {
+    return value << bits | value >> (64 - bits);
+}
+
+static inline uint64_t swap_bytes(uint64_t value) {
+    value = (value & 0x00FF00FF00FF00FFu) << 8 | (value >> 8 & 0x00FF00FF00FF00FFu);
+    value = (value & 0x0000FFFF0000FFFFu) << 16 | (value >> 16 & 0x0000FFFF0000FFFFu);
+    return rotate_left(value, 32);
+}
+
+static inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+    __extension__ typedef unsigned __int128 wide;
+    wide product = (wide)a * b;
+
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+#else
+    uint64_t low = (a & UINT32_MAX) * (b & UINT32_MAX);
+    uint64_t cross_a = (a >> 32) * (b & UINT32_MAX) + (low >> 32);
+    uint64_t cross_b = (a & UINT32_MAX) * (b >> 32) + (cross_a & UINT32_MAX);
+    uint64_t high = (a >> 32) * (b >> 32) + (cross_a >> 32) + (cross_b >> 32);
+
+    return (cross_b << 32 | (low & UINT32_MAX)) ^ high;
+#endif
+}
+
+static inline uint64_t avalanche(uint64_t hash) {
+    hash ^= hash >> 37;
+    hash *= PRIME_MX1;
+    return hash ^ hash >> 32;
+}
+
+/* The finalisation of the older XXH64, used for up to three bytes. */
+static inline uint64_t avalanche_short(uint64_t hash) {
+    hash ^= hash >> 33;
+    hash *= PRIME64_2;
+    hash ^= hash >> 29;
+    hash *= PRIME64_3;
+    return hash ^ hash >> 32;
+}
+
+/* The xor of two neighbouring 8-byte words of the default secret. */
+static inline uint64_t secret_pair(size_t offset) {
+    return lsm_get_u64(default_secret + offset) ^
+           lsm_get_u64(default_secret + offset + 8);
+}
+
+static inline uint64_t hash_0_to_3(const uint8_t *data, size_t size, uint64_t seed) {
+    uint64_t flip = 0;
+    uint32_t word = 0;
+
+    if (size == 0) {
+        return avalanche_short(seed ^ secret_pair(56));
+    }
+    flip = (lsm_get_u32(default_secret) ^ lsm_get_u32(default_secret + 4)) + seed;
+    word = (uint32_t)data[0] << 16 | (uint32_t)data[size >> 1] << 24 |
+           (uint32_t)data[size - 1] | (uint32_t)size << 8;
+    return avalanche_short(word ^ flip);
+}
+
+static inline uint64_t hash_4_to_8(const uint8_t *data, size_t size, uint64_t seed) {
+    uint64_t word = lsm_get_u32(data + size - 4) + ((uint64_t)lsm_get_u32(data) << 32);
+    uint64_t hash = 0;
+
+    seed ^= swap_bytes(seed & UINT32_MAX);
+    hash = word ^ (secret_pair(8) - seed);
+    hash ^= rotate_left(hash, 49) ^ rotate_left(hash, 24);
+    hash *= PRIME_MX2;
+    hash ^= (hash >> 35) + size;
+    hash *= PRIME_MX2;
+    return hash ^ hash >> 28;
+}
+
+static inline uint64_t hash_9_to_16(const uint8_t *data, size_t size, uint64_t seed) {
+    uint64_t low = lsm_get_u64(data) ^ (secret_pair(24) + seed);
+    uint64_t high = lsm_get_u64(data + size - 8) ^ (secret_pair(40) - seed);
+
+    return avalanche(size + swap_bytes(low) + high + multiply_fold(low, high));
+}
+
+static inline uint64_t mix_16(const uint8_t *data, const uint8_t *secret,
+                              uint64_t seed) {
+    return multiply_fold(lsm_get_u64(data) ^ (lsm_get_u64(secret) + seed),
+                         lsm_get_u64(data + 8) ^ (lsm_get_u64(secret + 8) - seed));
+}
+
+static inline uint64_t hash_17_to_128(const uint8_t *data, size_t size, uint64_t seed) {
+    const uint8_t *secret = default_secret;
+    const uint8_t *end = data + size;
+    uint64_t sum = size * PRIME64_1;
+
+    sum += mix_16(data, secret, seed) + mix_16(end - 16, secret + 16, seed);
+    if (size > 32) {
+        sum +=
+            mix_16(data + 16, secret + 32, seed) + mix_16(end - 32, secret + 48, seed);
+    }
+    if (size > 64) {
+        sum +=
+            mix_16(data + 32, secret + 64, seed) + mix_16(end - 48, secret + 80, seed);
+    }
+    if (size > 96) {
+        sum +=
+            mix_16(data + 48, secret + 96, seed) + mix_16(end - 64, secret + 112, seed);
+    }
+    return avalanche(sum);
+}
+
+static LSM_NOINLINE uint64_t hash_129_to_240(const uint8_t *data, size_t size,
+                                             uint64_t seed) {
+    const uint8_t *secret = default_secret;
+    uint64_t sum = size * PRIME64_1;
+
+    for (size_t i = 0; i < 8; i++) {
+        sum += mix_16(data + 16 * i, secret + 16 * i, seed);
+    }
+    sum = avalanche(sum);
+    for (size_t i = 8; i < size / 16; i++) {
+        sum += mix_16(data + 16 * i, secret + 16 * (i - 8) + 3, seed);
+    }
+    return avalanche(sum + mix_16(data + size - 16, secret + 119, seed));
+}
+
+static inline void accumulate(uint64_t *lanes, const uint8_t *data,
+                              const uint8_t *secret) {
+    uint64_t words[LANE_COUNT];
+
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        words[i] = lsm_get_u64(data + 8 * i);
+    }
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        uint64_t keyed = words[i] ^ lsm_get_u64(secret + 8 * i);
+
+        lanes[i] += words[i ^ 1] + (keyed & UINT32_MAX) * (keyed >> 32);
+    }
+}
+
+static inline void scramble(uint64_t *lanes, const uint8_t *secret) {
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        uint64_t lane = lanes[i];
+
+        lane ^= lane >> 47;
+        lane ^= lsm_get_u64(secret + 8 * i);
+        lanes[i] = lane * PRIME32_1;
+    }
+}
+
+static uint64_t fold_lanes(const uint64_t *lanes, const uint8_t *secret, size_t size) {
+    uint64_t sum = size * PRIME64_1;
+
+    for (size_t i = 0; i < LANE_COUNT; i += 2) {
+        sum += multiply_fold(lanes[i] ^ lsm_get_u64(secret + 8 * i),
+                             lanes[i + 1] ^ lsm_get_u64(secret + 8 * i + 8));
+    }
+    return avalanche(sum);
+}
+
+static LSM_NOINLINE uint64_t hash_long(const uint8_t *data, size_t size,
+                                       const uint8_t *secret) {
+    uint64_t lanes[LANE_COUNT] = {PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_3,
+                                  PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1};
+    const uint8_t *last = data + size - STRIPE_SIZE;
+    size_t stripe = 0;
+
+    /* The last stripe is always taken from the very end, whole, so at least one byte
+     * is left over for it here. */
+    while (data < last) {
+        accumulate(lanes, data, secret + SECRET_STEP * stripe);
+        data += STRIPE_SIZE;
+        if (++stripe == BLOCK_STRIPES) {
+            scramble(lanes, secret + SECRET_SIZE - STRIPE_SIZE);
+            stripe = 0;
+        }
+    }
+    accumulate(lanes, last, secret + LAST_STRIPE_SECRET);
+    return fold_lanes(lanes, secret + MERGE_SECRET, size);
+}
+
+static LSM_NOINLINE uint64_t hash_long_seeded(const uint8_t *data, size_t size,
+                                              uint64_t seed) {
+    uint8_t secret[SECRET_SIZE];
+
+    for (size_t i = 0; i < SECRET_SIZE; i += 16) {
+        lsm_put_u64(secret + i, lsm_get_u64(default_secret + i) + seed);
+        lsm_put_u64(secret + i + 8, lsm_get_u64(default_secret + i + 8) - seed);
+    }
+    return hash_long(data, size, secret);
+}
+
+static inline uint64_t hash(const uint8_t *data, size_t size, uint64_t seed) {
+    if (size <= 16) {
+        if (size > 8) {
+            return hash_9_to_16(data, size, seed);
+        }
+        return size >= 4 ? hash_4_to_8(data, size, seed)
+                         : hash_0_to_3(data, size, seed);
+    }
+    if (size <= 128) {
+        return hash_17_to_128(data, size, seed);
+    }
+    if (size <= MIDDLE_SIZE_MAX) {
+        return hash_129_to_240(data, size, seed);
+    }
+    return seed == 0 ? hash_long(data, size, default_secret)
+                     : hash_long_seeded(data, size, seed);
+}
+
+uint64_t lsm_xxh3(const void *data, size_t size) {
+    return hash(data, size, 0);
+}
+
+uint64_t lsm_xxh3_seeded(const void *data, size_t size, uint64_t seed) {
+    return hash(data, size, seed);
+}
+
+uint64_t lsm_checksum(uint64_t file_id, uint64_t offset, const void *data,
+                      size_t size) {
+    uint8_t place[8];
+
+    lsm_put_u64(place, offset);
+    return lsm_xxh3(data, size) ^ hash_4_to_8(place, sizeof(place), file_id);
+}
+
+uint64_t lsmkv_xxh3_64(const void *data, size_t size, uint64_t seed) {
+    return lsm_xxh3_seeded(data, size, seed);
+}

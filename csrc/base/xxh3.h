@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * XXH3-64, written from the published specification of xxHash (Yann Collet,
+ * doc/xxhash_spec.md). One hash of a stored key serves memtable index, filter and
+ * block hash; the same function is the checksum of every byte on disk.
+ */
+#ifndef LSM_BASE_XXH3_H
+#define LSM_BASE_XXH3_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t lsm_xxh3(const void *data, size_t size);
+uint64_t lsm_xxh3_seeded(const void *data, size_t size, uint64_t seed);
+
+/* The checksum of a piece of a file: XXH3-64 of its bytes, bound to the random id of
+ * the file and to the offset it was written at, so that a misplaced piece fails:
+ *   xxh3(data) ^ xxh3_seeded(offset as 8 little-endian bytes, file_id) */
+uint64_t lsm_checksum(uint64_t file_id, uint64_t offset, const void *data, size_t size);
+
+#endif
