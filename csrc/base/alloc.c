@@ -83,7 +83,7 @@ void *lsm_alloc(size_t size) {
 }
 
 void *lsm_calloc(size_t count, size_t size) {
-    if (count == 0 || size == 0 || refused()) {
+    if (count == 0 || size == 0 || count > SIZE_MAX / size || refused()) {
         return NULL;
     }
     return taken(calloc(count, size));
@@ -141,12 +141,12 @@ bool lsm_grow(void **array, size_t *capacity, size_t needed, size_t element_size
         return false;
     }
     /* memcpy, because the caller's pointer has some other type than void *. */
-    memcpy(&memory, array, sizeof(memory));
+    memcpy((void *)&memory, (const void *)array, sizeof(memory));
     memory = lsm_realloc(memory, wanted * element_size);
     if (memory == NULL) {
         return false;
     }
-    memcpy(array, &memory, sizeof(memory));
+    memcpy((void *)array, (const void *)&memory, sizeof(memory));
     *capacity = wanted;
     return true;
 }
