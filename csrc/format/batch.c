@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Building and reading batches. Building reserves once per record, for everything the
+ * record and a later padding need, and then writes without checks. Reading decodes
+ * sizes of one byte in line: those are nearly all sizes there are, and every batch is
+ * read once on its way into the memtable.
+ */
+#include "format/batch.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+
+enum {
+    SEQUENCE_AT = 0,
+    TIME_AT = 8,
+    COUNT_AT = 16,
+    /* tag, size and namespace of the key, size of the value field */
+    RECORD_SIZE_MIN = 1 + 1 + LSM_NAMESPACE_SIZE + 1,
+    RECORD_EXTRA_MAX = 1 + 2 * LSM_VARINT_SIZE_MAX + LSM_NAMESPACE_SIZE,
+};
+
+_Static_assert(COUNT_AT + 4 == LSM_BATCH_HEADER_SIZE, "the count ends the header");
+_Static_assert(LSM_SKEY_SIZE_MAX == LSM_NAMESPACE_SIZE + LSMKV_KEY_SIZE_MAX,
+               "the limits of format and interface agree");
+
+void lsm_batch_init(lsm_batch *batch) {
+    lsm_buf_init(&batch->record);
+    batch->count = 0;
+}
+
+void lsm_batch_deinit(lsm_batch *batch) {
+    lsm_buf_deinit(&batch->record);
+    batch->count = 0;
+}
+
+void lsm_batch_clear(lsm_batch *batch) {
+    lsm_buf_clear(&batch->record);
+    batch->count = 0;
+}
+
+static uint8_t *put_bytes(uint8_t *to, const void *data, size_t size) {
+    if (size != 0) {
+        memcpy(to, data, size);
+    }
+    return to + size;
+}
+
+static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespace_id,
+                               lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
+    lsm_buf *record = &batch->record;
+    size_t head =
+        batch->count == 0 ? LSM_RECORD_HEADER_SIZE + LSM_BATCH_HEADER_SIZE : 0;
+
+    if (LSM_UNLIKELY(key.size > LSMKV_KEY_SIZE_MAX)) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "key of %zu bytes: at most %d",
+                        key.size, LSMKV_KEY_SIZE_MAX);
+    }
+    if (LSM_UNLIKELY(value.size > LSMKV_VALUE_SIZE_MAX)) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "value of %zu bytes: at most %d",
+                        value.size, LSMKV_VALUE_SIZE_MAX);
+    }
+    size_t skey_size = LSM_NAMESPACE_SIZE + key.size;
+    size_t room = head + RECORD_EXTRA_MAX + key.size + value.size + LSM_RECORD_ALIGN;
+    size_t size = head + 1 + lsm_varint_size(skey_size) + skey_size +
+                  lsm_varint_size(value.size) + value.size;
+    if (LSM_UNLIKELY(size > LSM_RECORD_HEADER_SIZE + (size_t)LSMKV_BATCH_SIZE_MAX -
+                                record->size)) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED,
+                        "batch of more than %d bytes: write what is there, then go on",
+                        LSMKV_BATCH_SIZE_MAX);
+    }
+    if (LSM_UNLIKELY(!lsm_buf_reserve(record, room))) {
+        return lsm_fail_memory(err, record->size + room);
+    }
+    uint8_t *to = record->data + record->size;
+    memset(to, 0, head);
+    to += head;
+    *to++ = (uint8_t)kind;
+    to += lsm_put_varint(to, skey_size);
+    lsm_put_u32_be(to, namespace_id);
+    to = put_bytes(to + LSM_NAMESPACE_SIZE, key.data, key.size);
+    to += lsm_put_varint(to, value.size);
+    to = put_bytes(to, value.data, value.size);
+    record->size += size;
+    batch->count++;
+    LSM_DEBUG_ASSERT(to == record->data + record->size);
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
+                           lsmkv_bytes value, lsmkv_error *err) {
+    return add_record(batch, LSM_KIND_PUT, namespace_id, key, value, err);
+}
+
+lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
+                              lsmkv_error *err) {
+    lsmkv_bytes nothing = {NULL, 0};
+
+    return add_record(batch, LSM_KIND_DELETE, namespace_id, key, nothing, err);
+}
+
+void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms) {
+    LSM_ASSERT(batch->count != 0);
+    LSM_ASSERT(sequence <= LSM_SEQUENCE_MAX - (batch->count - 1));
+    uint8_t *payload = batch->record.data + LSM_RECORD_HEADER_SIZE;
+
+    lsm_put_u64(payload + SEQUENCE_AT, sequence);
+    lsm_put_u64(payload + TIME_AT, time_ms);
+    lsm_put_u32(payload + COUNT_AT, batch->count);
+}
+
+bool lsm_batch_reader_init(lsm_batch_reader *reader, lsm_slice payload) {
+    uint32_t count = 0;
+
+    reader->reader = lsm_reader_make(payload);
+    lsm_read_u64(&reader->reader, &reader->sequence);
+    lsm_read_u64(&reader->reader, &reader->time_ms);
+    lsm_read_u32(&reader->reader, &count);
+    /* An absurd count is refused here, so that callers may reserve by it. */
+    bool ok = !reader->reader.failed && count != 0 &&
+              count <= lsm_reader_left(&reader->reader) / RECORD_SIZE_MIN &&
+              reader->sequence <= LSM_SEQUENCE_MAX - (count - 1);
+    reader->reader.failed = !ok;
+    reader->left = ok ? count : 0;
+    return ok;
+}
+
+/* Reads a size and that many bytes, of which there are at most 2^31. NULL: malformed.
+ */
+static inline const uint8_t *take_slice(const uint8_t *at, const uint8_t *end,
+                                        lsm_slice *bytes) {
+    uint32_t size = 0;
+
+    if (LSM_LIKELY(at < end && *at < 0x80)) {
+        size = *at++;
+    } else {
+        at = lsm_get_varint32(at, end, &size);
+        if (at == NULL) {
+            return NULL;
+        }
+    }
+    if (size > (size_t)(end - at)) {
+        return NULL;
+    }
+    *bytes = lsm_slice_make(at, size);
+    return at + size;
+}
+
+bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
+    const uint8_t *at = reader->reader.at;
+    const uint8_t *end = reader->reader.end;
+
+    if (reader->left == 0 || reader->reader.failed) {
+        return false;
+    }
+    if (LSM_LIKELY(at < end)) {
+        record->tag = *at;
+        at = take_slice(at + 1, end, &record->skey);
+        at = at == NULL ? NULL : take_slice(at, end, &record->field);
+    } else {
+        at = NULL;
+    }
+    if (LSM_UNLIKELY(at == NULL || record->skey.size < LSM_NAMESPACE_SIZE ||
+                     record->skey.size > LSM_SKEY_SIZE_MAX ||
+                     !lsm_record_check(record->tag, record->field))) {
+        reader->reader.failed = true;
+        return false;
+    }
+    record->sequence = reader->sequence++;
+    reader->left--;
+    reader->reader.at = at;
+    return true;
+}

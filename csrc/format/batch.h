@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Batch: the unit of writing; its encoding is the payload of a log record.
+ *
+ *   sequence u64 of the first record | engine time u64 (ms) | count u32 | record*
+ *   record: tag u8 | stored key (varint size, bytes) | value field (varint size, bytes)
+ *
+ * Record i has sequence + i. DELETE has an empty value. See ikey.h for tags and fields.
+ *
+ * In memory a batch keeps LSM_RECORD_HEADER_SIZE bytes free before its payload and 8
+ * behind it, so that the log writes it from where it lies.
+ */
+#ifndef LSM_FORMAT_BATCH_H
+#define LSM_FORMAT_BATCH_H
+
+#include "base/buf.h"
+#include "base/coding.h"
+#include "base/status.h"
+#include "format/ikey.h"
+#include "format/record.h"
+
+enum { LSM_BATCH_HEADER_SIZE = 20 };
+
+typedef struct lsm_batch {
+    lsm_buf record; /* header room, payload; capacity for the padding; owned */
+    uint32_t count;
+} lsm_batch;
+
+void lsm_batch_init(lsm_batch *batch);
+void lsm_batch_deinit(lsm_batch *batch);
+void lsm_batch_clear(lsm_batch *batch); /* keeps the memory */
+
+/* Append a record to the batch; LIMIT_EXCEEDED or NO_MEMORY leave it as it was. */
+lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
+                           lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Payload bytes; 0 for an empty batch. */
+static inline size_t lsm_batch_payload_size(const lsm_batch *batch) {
+    return batch->count == 0 ? 0 : batch->record.size - LSM_RECORD_HEADER_SIZE;
+}
+
+/* Writes sequence, time and count into the payload. The batch is not empty. */
+void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms);
+
+/* Reading a payload. */
+typedef struct lsm_batch_reader {
+    lsm_reader reader;
+    uint64_t sequence; /* of the next record */
+    uint64_t time_ms;
+    uint32_t left; /* records not read yet */
+} lsm_batch_reader;
+
+typedef struct lsm_batch_record {
+    uint64_t sequence;
+    uint8_t tag;
+    lsm_slice skey;  /* borrowed from the payload */
+    lsm_slice field; /* value field, likewise */
+} lsm_batch_record;
+
+/* false: not a batch. Checks the header alone. */
+bool lsm_batch_reader_init(lsm_batch_reader *reader, lsm_slice payload);
+/* true and the next record; false at the end or at a malformed record: then
+ * lsm_batch_reader_ok says which. */
+bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record);
+static inline bool lsm_batch_reader_ok(const lsm_batch_reader *reader) {
+    return reader->left == 0 && lsm_reader_done(&reader->reader);
+}
+
+#endif

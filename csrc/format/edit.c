@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Encoding and decoding of edits. A decoded edit copies the keys into its own arena, so
+ * it outlives the payload. Whatever a field may not be is refused here; how edits fit
+ * together (does the table exist, do ranges overlap) is for who applies them.
+ */
+#include "format/edit.h"
+
+#include "base/alloc.h"
+#include "base/coding.h"
+#include "format/footer.h"
+
+typedef enum edit_tag {
+    TAG_NEXT_FILE = 1,
+    TAG_LAST_SEQUENCE = 2,
+    TAG_FIRST_LOG = 3,
+    TAG_LOG = 4,
+    TAG_ADDED = 5,
+    TAG_DELETED = 6,
+    TAG_SEGMENT = 7, /* reserved */
+} edit_tag;
+
+void lsm_edit_init(lsm_edit *edit) {
+    *edit = (lsm_edit){0};
+    lsm_arena_init(&edit->arena);
+}
+
+void lsm_edit_deinit(lsm_edit *edit) {
+    lsm_free(edit->logs);
+    lsm_free(edit->added);
+    lsm_free(edit->deleted);
+    lsm_arena_deinit(&edit->arena);
+    *edit = (lsm_edit){0};
+    lsm_arena_init(&edit->arena);
+}
+
+bool lsm_edit_add_table(lsm_edit *edit, uint32_t level, const lsm_table_info *info) {
+    void *array = edit->added;
+
+    if (!lsm_grow(&array, &edit->added_capacity, edit->added_count + 1,
+                  sizeof(*edit->added))) {
+        return false;
+    }
+    edit->added = array;
+    lsm_edit_table *table = &edit->added[edit->added_count];
+    *table = (lsm_edit_table){level, *info};
+    if (!lsm_arena_copy(&edit->arena, info->smallest, &table->info.smallest) ||
+        !lsm_arena_copy(&edit->arena, info->largest, &table->info.largest)) {
+        return false;
+    }
+    edit->added_count++;
+    return true;
+}
+
+bool lsm_edit_delete_table(lsm_edit *edit, uint32_t level, uint64_t number) {
+    void *array = edit->deleted;
+
+    if (!lsm_grow(&array, &edit->deleted_capacity, edit->deleted_count + 1,
+                  sizeof(*edit->deleted))) {
+        return false;
+    }
+    edit->deleted = array;
+    edit->deleted[edit->deleted_count++] = (lsm_edit_deletion){level, number};
+    return true;
+}
+
+bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) {
+    void *array = edit->logs;
+
+    if (!lsm_grow(&array, &edit->log_capacity, edit->log_count + 1,
+                  sizeof(*edit->logs))) {
+        return false;
+    }
+    edit->logs = array;
+    edit->logs[edit->log_count++] = (lsm_edit_log){number, file_id};
+    return true;
+}
+
+static bool encode_field(lsm_buf *to, bool present, edit_tag tag, uint64_t value) {
+    return !present ||
+           (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, value));
+}
+
+static bool encode_table(lsm_buf *to, const lsm_edit_table *table) {
+    const lsm_table_info *info = &table->info;
+
+    return lsm_buf_append_varint(to, TAG_ADDED) &&
+           lsm_buf_append_varint(to, table->level) &&
+           lsm_buf_append_varint(to, info->number) &&
+           lsm_buf_append_u64(to, info->file_id) &&
+           lsm_buf_append_varint(to, info->file_size) &&
+           lsm_buf_append_varint(to, info->tail_size) &&
+           lsm_buf_append_slice(to, info->smallest) &&
+           lsm_buf_append_slice(to, info->largest) &&
+           lsm_buf_append_varint(to, info->sequence_min) &&
+           lsm_buf_append_varint(to, info->sequence_max) &&
+           lsm_buf_append_varint(to, info->entry_count) &&
+           lsm_buf_append_varint(to, info->tombstone_count) &&
+           lsm_buf_append_varint(to, info->raw_bytes);
+}
+
+bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
+    bool ok = encode_field(to, edit->has_next_file, TAG_NEXT_FILE, edit->next_file) &&
+              encode_field(to, edit->has_last_sequence, TAG_LAST_SEQUENCE,
+                           edit->last_sequence) &&
+              encode_field(to, edit->has_first_log, TAG_FIRST_LOG, edit->first_log);
+
+    for (size_t i = 0; ok && i < edit->log_count; i++) {
+        ok = encode_field(to, true, TAG_LOG, edit->logs[i].number) &&
+             lsm_buf_append_u64(to, edit->logs[i].file_id);
+    }
+    for (size_t i = 0; ok && i < edit->deleted_count; i++) {
+        ok = encode_field(to, true, TAG_DELETED, edit->deleted[i].level) &&
+             lsm_buf_append_varint(to, edit->deleted[i].number);
+    }
+    for (size_t i = 0; ok && i < edit->added_count; i++) {
+        ok = encode_table(to, &edit->added[i]);
+    }
+    return ok;
+}
+
+static lsmkv_status fail_cut(lsmkv_error *err) {
+    return lsm_fail(err, LSMKV_CORRUPTION, "edit: a field is cut short or malformed");
+}
+
+/* A field that occurs at most once. */
+static lsmkv_status decode_single(lsm_reader *reader, const char *name, bool *present,
+                                  uint64_t *value, lsmkv_error *err) {
+    if (*present) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "edit: %s given twice", name);
+    }
+    *present = lsm_read_varint(reader, value);
+    return *present ? LSMKV_OK : fail_cut(err);
+}
+
+static lsmkv_status decode_level(lsm_reader *reader, uint32_t *level,
+                                 lsmkv_error *err) {
+    if (!lsm_read_varint32(reader, level)) {
+        return fail_cut(err);
+    }
+    if (*level >= LSMKV_LEVEL_COUNT) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "edit: level %u of %d", *level,
+                        LSMKV_LEVEL_COUNT);
+    }
+    return LSMKV_OK;
+}
+
+static lsmkv_status check_table(const lsm_table_info *info, lsmkv_error *err) {
+    const char *problem = NULL;
+
+    if (!lsm_ikey_check(info->smallest) || !lsm_ikey_check(info->largest)) {
+        problem = "a bound is not an internal key";
+    } else if (lsm_ikey_compare(info->smallest, info->largest) > 0) {
+        problem = "smallest key above the largest";
+    } else if (info->sequence_min > info->sequence_max ||
+               info->sequence_max > LSM_SEQUENCE_MAX) {
+        problem = "impossible sequences";
+    } else if (info->tail_size < LSM_FOOTER_SIZE || info->tail_size > info->file_size) {
+        problem = "tail and file size do not fit together";
+    }
+    return problem == NULL ? LSMKV_OK
+                           : lsm_fail(err, LSMKV_CORRUPTION, "edit: table %llu: %s",
+                                      (unsigned long long)info->number, problem);
+}
+
+static lsmkv_status decode_table(lsm_edit *edit, lsm_reader *reader, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_table_info info = {0};
+    uint32_t level = 0;
+
+    LSM_TRY(decode_level(reader, &level, err));
+    lsm_read_varint(reader, &info.number);
+    lsm_read_u64(reader, &info.file_id);
+    lsm_read_varint(reader, &info.file_size);
+    lsm_read_varint(reader, &info.tail_size);
+    lsm_read_slice(reader, &info.smallest);
+    lsm_read_slice(reader, &info.largest);
+    lsm_read_varint(reader, &info.sequence_min);
+    lsm_read_varint(reader, &info.sequence_max);
+    lsm_read_varint(reader, &info.entry_count);
+    lsm_read_varint(reader, &info.tombstone_count);
+    if (!lsm_read_varint(reader, &info.raw_bytes)) {
+        return fail_cut(err);
+    }
+    LSM_TRY(check_table(&info, err));
+    if (!lsm_edit_add_table(edit, level, &info)) {
+        return lsm_fail_memory(err, info.smallest.size + info.largest.size);
+    }
+out:
+    return status;
+}
+
+static lsmkv_status decode_deletion(lsm_edit *edit, lsm_reader *reader,
+                                    lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint64_t number = 0;
+    uint32_t level = 0;
+
+    LSM_TRY(decode_level(reader, &level, err));
+    if (!lsm_read_varint(reader, &number)) {
+        return fail_cut(err);
+    }
+    if (!lsm_edit_delete_table(edit, level, number)) {
+        return lsm_fail_memory(err, sizeof(*edit->deleted));
+    }
+out:
+    return status;
+}
+
+static lsmkv_status decode_log(lsm_edit *edit, lsm_reader *reader, lsmkv_error *err) {
+    uint64_t number = 0;
+    uint64_t file_id = 0;
+
+    lsm_read_varint(reader, &number);
+    if (!lsm_read_u64(reader, &file_id)) {
+        return fail_cut(err);
+    }
+    return lsm_edit_add_log(edit, number, file_id)
+               ? LSMKV_OK
+               : lsm_fail_memory(err, sizeof(*edit->logs));
+}
+
+static lsmkv_status decode_last_sequence(lsm_edit *edit, lsm_reader *reader,
+                                         lsmkv_error *err) {
+    lsmkv_status status = decode_single(
+        reader, "last sequence", &edit->has_last_sequence, &edit->last_sequence, err);
+
+    if (status == LSMKV_OK && edit->last_sequence > LSM_SEQUENCE_MAX) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "edit: last sequence %llu is too large",
+                        (unsigned long long)edit->last_sequence);
+    }
+    return status;
+}
+
+static lsmkv_status decode_field(lsm_edit *edit, lsm_reader *reader, lsmkv_error *err) {
+    uint64_t tag = 0;
+
+    if (!lsm_read_varint(reader, &tag)) {
+        return fail_cut(err);
+    }
+    switch (tag) {
+        case TAG_NEXT_FILE:
+            return decode_single(reader, "next file number", &edit->has_next_file,
+                                 &edit->next_file, err);
+        case TAG_LAST_SEQUENCE:
+            return decode_last_sequence(edit, reader, err);
+        case TAG_FIRST_LOG:
+            return decode_single(reader, "first log number", &edit->has_first_log,
+                                 &edit->first_log, err);
+        case TAG_LOG:
+            return decode_log(edit, reader, err);
+        case TAG_ADDED:
+            return decode_table(edit, reader, err);
+        case TAG_DELETED:
+            return decode_deletion(edit, reader, err);
+        case TAG_SEGMENT:
+        default:
+            return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
+                            "edit: field %llu is of a later version of lsmkv",
+                            (unsigned long long)tag);
+    }
+}
+
+lsmkv_status lsm_edit_decode(lsm_edit *edit, lsm_slice payload, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_reader reader = lsm_reader_make(payload);
+
+    while (lsm_reader_left(&reader) != 0) {
+        LSM_TRY(decode_field(edit, &reader, err));
+    }
+out:
+    if (status != LSMKV_OK) {
+        lsm_edit_deinit(edit);
+    }
+    return status;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Edit: one change of the file set, the payload of a MANIFEST record. A sequence of
+ * (tag varint, fields), each at most once except 4..7:
+ *
+ *   1 next file number, varint          2 last sequence, varint
+ *   3 first live log number, varint: logs with lower numbers are obsolete
+ *   4 log: number varint, file id u64. It is live and holds synced data: its absence
+ *     is corruption
+ *   5 added table: level varint, then the fields of lsm_table_info in order
+ *   6 deleted table: level varint, number varint
+ *   7 segment: reserved
+ *
+ * Only numbers are stored, never names; unknown tags are UNSUPPORTED_VERSION.
+ */
+#ifndef LSM_FORMAT_EDIT_H
+#define LSM_FORMAT_EDIT_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "format/ikey.h"
+
+/* What the MANIFEST knows of a table. In an edit: numbers as varints, file_id as u64,
+ * keys as varint size and bytes, in this order. */
+typedef struct lsm_table_info {
+    uint64_t number;
+    uint64_t file_id;
+    uint64_t file_size;
+    uint64_t tail_size;
+    lsm_slice smallest; /* internal keys; who owns the bytes depends on the holder */
+    lsm_slice largest;
+    uint64_t sequence_min;
+    uint64_t sequence_max;
+    uint64_t entry_count;
+    uint64_t tombstone_count;
+    uint64_t raw_bytes; /* keys and values before prefix compression and codec */
+} lsm_table_info;
+
+typedef struct lsm_edit_table {
+    uint32_t level;
+    lsm_table_info info;
+} lsm_edit_table;
+
+typedef struct lsm_edit_deletion {
+    uint32_t level;
+    uint64_t number;
+} lsm_edit_deletion;
+
+typedef struct lsm_edit_log {
+    uint64_t number;
+    uint64_t file_id;
+} lsm_edit_log;
+
+typedef struct lsm_edit {
+    bool has_next_file, has_last_sequence, has_first_log;
+    uint64_t next_file, last_sequence, first_log;
+    lsm_edit_log *logs; /* arrays owned by the edit */
+    size_t log_count, log_capacity;
+    lsm_edit_table *added;
+    size_t added_count, added_capacity;
+    lsm_edit_deletion *deleted;
+    size_t deleted_count, deleted_capacity;
+    lsm_arena arena; /* owns the key bytes of `added` */
+} lsm_edit;
+
+void lsm_edit_init(lsm_edit *edit);
+void lsm_edit_deinit(lsm_edit *edit);
+/* Copy what they are given. false: no memory. */
+bool lsm_edit_add_table(lsm_edit *edit, uint32_t level,
+                        const lsm_table_info *info) LSM_MUST_CHECK;
+bool lsm_edit_delete_table(lsm_edit *edit, uint32_t level,
+                           uint64_t number) LSM_MUST_CHECK;
+bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) LSM_MUST_CHECK;
+
+/* Appends the encoding, the payload alone. false: no memory. */
+bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) LSM_MUST_CHECK;
+/* Into an edit that was initialised and is empty. CORRUPTION without file or offset:
+ * the caller adds them; the edit is then empty again. Checks levels (<
+ * LSMKV_LEVEL_COUNT), keys (lsm_ikey_check, smallest <= largest), sequences (min <= max
+ * <= LSM_SEQUENCE_MAX), sizes (tail within file, at least a footer). */
+lsmkv_status lsm_edit_decode(lsm_edit *edit, lsm_slice payload,
+                             lsmkv_error *err) LSM_MUST_CHECK;
+
+#endif

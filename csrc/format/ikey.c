@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checks of keys and values that come from files, and index separators.
+ *
+ * Only what this version can answer for passes a check: a file with a kind whose
+ * meaning is not implemented here would be read wrongly, and a wrong answer is worse
+ * than CORRUPTION.
+ */
+#include "format/ikey.h"
+
+#include "base/assert.h"
+#include "base/buf.h"
+
+enum { TAG_KNOWN_BITS = LSM_TAG_KIND_MASK | LSM_TAG_EXPIRES | LSM_TAG_FRESH };
+
+static inline bool tag_is_known(uint8_t tag) {
+    lsm_kind kind = lsm_tag_kind(tag);
+
+    return (tag & ~TAG_KNOWN_BITS) == 0 &&
+           (kind == LSM_KIND_PUT || kind == LSM_KIND_DELETE);
+}
+
+bool lsm_ikey_check(lsm_slice ikey) {
+    return ikey.size >= LSM_IKEY_SIZE_MIN && ikey.size <= LSM_IKEY_SIZE_MAX &&
+           tag_is_known(lsm_trailer_tag(lsm_ikey_trailer(ikey)));
+}
+
+bool lsm_record_check(uint8_t tag, lsm_slice value_field) {
+    size_t times =
+        ((tag & LSM_TAG_EXPIRES) ? 8u : 0u) + ((tag & LSM_TAG_FRESH) ? 8u : 0u);
+
+    if (!tag_is_known(tag) || value_field.size < times) {
+        return false;
+    }
+    return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == times;
+}
+
+/* The position of the byte of `key` that is incremented to make the shortest key that
+ * lies between the two; key.size when nothing shorter than `key` does. `common` bytes
+ * of both are equal and key[common] < limit[common]. */
+static size_t pick_cut(lsm_slice key, lsm_slice limit, size_t common) {
+    /* The namespace stays whole. */
+    size_t at = common < LSM_NAMESPACE_SIZE - 1 ? LSM_NAMESPACE_SIZE - 1 : common;
+
+    if (at == common && key.data[at] + 1 == limit.data[at] && limit.size == at + 1) {
+        /* The incremented key would be the limit itself; increment further behind. */
+        at++;
+    }
+    while (at < key.size && key.data[at] == UINT8_MAX) {
+        at++;
+    }
+    return at + 1 < key.size ? at : key.size;
+}
+
+void lsm_ikey_shorten(struct lsm_buf *buf, lsm_slice limit) {
+    LSM_ASSERT(buf->size >= LSM_IKEY_SIZE_MIN && limit.size >= LSM_IKEY_SIZE_MIN);
+    lsm_slice key = lsm_ikey_skey(lsm_buf_slice(buf));
+    lsm_slice stop = lsm_ikey_skey(limit);
+    size_t least = key.size < stop.size ? key.size : stop.size;
+    size_t common = 0;
+
+    while (common < least && key.data[common] == stop.data[common]) {
+        common++;
+    }
+    if (common == least || key.data[common] > stop.data[common]) {
+        return; /* one is a prefix of the other, or they are versions of one key */
+    }
+    size_t cut = pick_cut(key, stop, common);
+    if (cut == key.size) {
+        return;
+    }
+    buf->data[cut]++;
+    lsm_put_u64(buf->data + cut + 1, lsm_trailer_make(0, LSM_KIND_PUT));
+    buf->size = cut + 1 + LSM_TRAILER_SIZE;
+}
