@@ -23,56 +23,71 @@
 
 enum { LSM_VARINT_SIZE_MAX = 10, LSM_VARINT32_SIZE_MAX = 5 };
 
-/* Written with shifts, which compilers turn into one load or store; the pointers need
- * no alignment. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+enum { LSM_BIG_ENDIAN = 1 };
+#else
+enum { LSM_BIG_ENDIAN = 0 };
+#endif
+
+static inline uint16_t lsm_swap_u16(uint16_t value) {
+    return (uint16_t)(value << 8 | value >> 8);
+}
+
+static inline uint32_t lsm_swap_u32(uint32_t value) {
+    value = (value & 0x00FF00FFu) << 8 | (value >> 8 & 0x00FF00FFu);
+    return value << 16 | value >> 16;
+}
+
+static inline uint64_t lsm_swap_u64(uint64_t value) {
+    uint32_t low = lsm_swap_u32((uint32_t)value);
+    return (uint64_t)low << 32 | lsm_swap_u32((uint32_t)(value >> 32));
+}
+
+/* The pointers need no alignment. memcpy rather than shifts of bytes, because gcc does
+ * not always see that eight shifted bytes are one load. */
 static inline void lsm_put_u16(uint8_t *to, uint16_t value) {
-    to[0] = (uint8_t)value;
-    to[1] = (uint8_t)(value >> 8);
+    value = LSM_BIG_ENDIAN ? lsm_swap_u16(value) : value;
+    memcpy(to, &value, sizeof(value));
 }
 
 static inline void lsm_put_u32(uint8_t *to, uint32_t value) {
-    to[0] = (uint8_t)value;
-    to[1] = (uint8_t)(value >> 8);
-    to[2] = (uint8_t)(value >> 16);
-    to[3] = (uint8_t)(value >> 24);
+    value = LSM_BIG_ENDIAN ? lsm_swap_u32(value) : value;
+    memcpy(to, &value, sizeof(value));
 }
 
 static inline void lsm_put_u64(uint8_t *to, uint64_t value) {
-    lsm_put_u32(to, (uint32_t)value);
-    lsm_put_u32(to + 4, (uint32_t)(value >> 32));
+    value = LSM_BIG_ENDIAN ? lsm_swap_u64(value) : value;
+    memcpy(to, &value, sizeof(value));
 }
 
 static inline void lsm_put_u32_be(uint8_t *to, uint32_t value) {
-    to[0] = (uint8_t)(value >> 24);
-    to[1] = (uint8_t)(value >> 16);
-    to[2] = (uint8_t)(value >> 8);
-    to[3] = (uint8_t)value;
+    lsm_put_u32(to, lsm_swap_u32(value));
 }
 
 static inline uint16_t lsm_get_u16(const uint8_t *from) {
-    return (uint16_t)(from[0] | from[1] << 8);
+    uint16_t value;
+    memcpy(&value, from, sizeof(value));
+    return LSM_BIG_ENDIAN ? lsm_swap_u16(value) : value;
 }
 
 static inline uint32_t lsm_get_u32(const uint8_t *from) {
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
-           (uint32_t)from[3] << 24;
+    uint32_t value;
+    memcpy(&value, from, sizeof(value));
+    return LSM_BIG_ENDIAN ? lsm_swap_u32(value) : value;
 }
 
 static inline uint64_t lsm_get_u64(const uint8_t *from) {
-    return (uint64_t)from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 |
-           (uint64_t)from[3] << 24 | (uint64_t)from[4] << 32 | (uint64_t)from[5] << 40 |
-           (uint64_t)from[6] << 48 | (uint64_t)from[7] << 56;
+    uint64_t value;
+    memcpy(&value, from, sizeof(value));
+    return LSM_BIG_ENDIAN ? lsm_swap_u64(value) : value;
 }
 
 static inline uint32_t lsm_get_u32_be(const uint8_t *from) {
-    return (uint32_t)from[3] | (uint32_t)from[2] << 8 | (uint32_t)from[1] << 16 |
-           (uint32_t)from[0] << 24;
+    return lsm_swap_u32(lsm_get_u32(from));
 }
 
 static inline uint64_t lsm_get_u64_be(const uint8_t *from) {
-    return (uint64_t)from[7] | (uint64_t)from[6] << 8 | (uint64_t)from[5] << 16 |
-           (uint64_t)from[4] << 24 | (uint64_t)from[3] << 32 | (uint64_t)from[2] << 40 |
-           (uint64_t)from[1] << 48 | (uint64_t)from[0] << 56;
+    return lsm_swap_u64(lsm_get_u64(from));
 }
 
 /* Returns the bytes written (1..10). */

@@ -18,6 +18,7 @@
 #define LSM_NORETURN __attribute__((noreturn))
 #define LSM_COLD __attribute__((cold))
 #define LSM_NOINLINE __attribute__((noinline))
+#define LSM_ALWAYS_INLINE inline __attribute__((always_inline))
 #define LSM_UNUSED __attribute__((unused))
 #else
 #define LSM_MUST_CHECK
@@ -28,6 +29,7 @@
 #define LSM_NORETURN
 #define LSM_COLD
 #define LSM_NOINLINE
+#define LSM_ALWAYS_INLINE inline
 #define LSM_UNUSED
 #endif
 

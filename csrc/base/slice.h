@@ -29,4 +29,18 @@ static inline int lsm_slice_equal(lsm_slice a, lsm_slice b) {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* The number of leading bytes in which both agree. */
+static inline size_t lsm_slice_common(lsm_slice a, lsm_slice b) {
+    size_t least = a.size < b.size ? a.size : b.size;
+    size_t common = 0;
+
+    while (common + 8 <= least && memcmp(a.data + common, b.data + common, 8) == 0) {
+        common += 8;
+    }
+    while (common < least && a.data[common] == b.data[common]) {
+        common++;
+    }
+    return common;
+}
+
 #endif

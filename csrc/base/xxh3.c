@@ -9,8 +9,7 @@
  *             after every block of 16 stripes, and folded to one number at the end
  *
  * Multi-byte values are read little-endian. "Folding" a 128-bit product is the xor of
- * its halves. The loop over lanes has a constant count and no branches, so that
- * compilers turn it into vector code.
+ * its halves. xxh3_lanes.h holds what is done with the lanes.
  *
  * Threads: pure functions.
  */
@@ -19,12 +18,13 @@
 #include <string.h>
 
 #include "base/coding.h"
+#include "base/xxh3_lanes.h"
 #include "include/lsmkv.h"
 
 enum {
     SECRET_SIZE = 192,
-    STRIPE_SIZE = 64,
-    LANE_COUNT = 8,
+    STRIPE_SIZE = LSM_XXH3_STRIPE_SIZE,
+    LANE_COUNT = LSM_XXH3_LANE_COUNT,
     SECRET_STEP = 8, /* how far the secret moves on with every stripe */
     BLOCK_STRIPES = (SECRET_SIZE - STRIPE_SIZE) / SECRET_STEP,
     BLOCK_SIZE = BLOCK_STRIPES * STRIPE_SIZE,
@@ -61,17 +61,11 @@ static const uint8_t default_secret[SECRET_SIZE] = {
     0x04, 0x28, 0xaf, 0xd7, 0xfb, 0xca, 0xbb, 0x4b, 0x40, 0x7e,
 };
 
-static inline uint64_t rotate_left(uint64_t value, unsigned bits) {
+static LSM_ALWAYS_INLINE uint64_t rotate_left(uint64_t value, unsigned bits) {
     return value << bits | value >> (64 - bits);
 }
 
-static inline uint64_t swap_bytes(uint64_t value) {
-    value = (value & 0x00FF00FF00FF00FFu) << 8 | (value >> 8 & 0x00FF00FF00FF00FFu);
-    value = (value & 0x0000FFFF0000FFFFu) << 16 | (value >> 16 & 0x0000FFFF0000FFFFu);
-    return rotate_left(value, 32);
-}
-
-static inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
+static LSM_ALWAYS_INLINE uint64_t multiply_fold(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)
     __extension__ typedef unsigned __int128 wide;
     wide product = (wide)a * b;
@@ -87,14 +81,14 @@ static inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
 #endif
 }
 
-static inline uint64_t avalanche(uint64_t hash) {
+static LSM_ALWAYS_INLINE uint64_t avalanche(uint64_t hash) {
     hash ^= hash >> 37;
     hash *= PRIME_MX1;
     return hash ^ hash >> 32;
 }
 
 /* The finalisation of the older XXH64, used for up to three bytes. */
-static inline uint64_t avalanche_short(uint64_t hash) {
+static LSM_ALWAYS_INLINE uint64_t avalanche_short(uint64_t hash) {
     hash ^= hash >> 33;
     hash *= PRIME64_2;
     hash ^= hash >> 29;
@@ -103,12 +97,13 @@ static inline uint64_t avalanche_short(uint64_t hash) {
 }
 
 /* The xor of two neighbouring 8-byte words of the default secret. */
-static inline uint64_t secret_pair(size_t offset) {
+static LSM_ALWAYS_INLINE uint64_t secret_pair(size_t offset) {
     return lsm_get_u64(default_secret + offset) ^
            lsm_get_u64(default_secret + offset + 8);
 }
 
-static inline uint64_t hash_0_to_3(const uint8_t *data, size_t size, uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t hash_0_to_3(const uint8_t *data, size_t size,
+                                              uint64_t seed) {
     uint64_t flip = 0;
     uint32_t word = 0;
 
@@ -121,11 +116,12 @@ static inline uint64_t hash_0_to_3(const uint8_t *data, size_t size, uint64_t se
     return avalanche_short(word ^ flip);
 }
 
-static inline uint64_t hash_4_to_8(const uint8_t *data, size_t size, uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t hash_4_to_8(const uint8_t *data, size_t size,
+                                              uint64_t seed) {
     uint64_t word = lsm_get_u32(data + size - 4) + ((uint64_t)lsm_get_u32(data) << 32);
     uint64_t hash = 0;
 
-    seed ^= swap_bytes(seed & UINT32_MAX);
+    seed ^= lsm_swap_u64(seed & UINT32_MAX);
     hash = word ^ (secret_pair(8) - seed);
     hash ^= rotate_left(hash, 49) ^ rotate_left(hash, 24);
     hash *= PRIME_MX2;
@@ -134,20 +130,22 @@ static inline uint64_t hash_4_to_8(const uint8_t *data, size_t size, uint64_t se
     return hash ^ hash >> 28;
 }
 
-static inline uint64_t hash_9_to_16(const uint8_t *data, size_t size, uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t hash_9_to_16(const uint8_t *data, size_t size,
+                                               uint64_t seed) {
     uint64_t low = lsm_get_u64(data) ^ (secret_pair(24) + seed);
     uint64_t high = lsm_get_u64(data + size - 8) ^ (secret_pair(40) - seed);
 
-    return avalanche(size + swap_bytes(low) + high + multiply_fold(low, high));
+    return avalanche(size + lsm_swap_u64(low) + high + multiply_fold(low, high));
 }
 
-static inline uint64_t mix_16(const uint8_t *data, const uint8_t *secret,
-                              uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t mix_16(const uint8_t *data, const uint8_t *secret,
+                                         uint64_t seed) {
     return multiply_fold(lsm_get_u64(data) ^ (lsm_get_u64(secret) + seed),
                          lsm_get_u64(data + 8) ^ (lsm_get_u64(secret + 8) - seed));
 }
 
-static inline uint64_t hash_17_to_128(const uint8_t *data, size_t size, uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t hash_17_to_128(const uint8_t *data, size_t size,
+                                                 uint64_t seed) {
     const uint8_t *secret = default_secret;
     const uint8_t *end = data + size;
     uint64_t sum = size * PRIME64_1;
@@ -183,59 +181,43 @@ static LSM_NOINLINE uint64_t hash_129_to_240(const uint8_t *data, size_t size,
     return avalanche(sum + mix_16(data + size - 16, secret + 119, seed));
 }
 
-static inline void accumulate(uint64_t *lanes, const uint8_t *data,
-                              const uint8_t *secret) {
-    uint64_t words[LANE_COUNT];
-
-    for (size_t i = 0; i < LANE_COUNT; i++) {
-        words[i] = lsm_get_u64(data + 8 * i);
-    }
-    for (size_t i = 0; i < LANE_COUNT; i++) {
-        uint64_t keyed = words[i] ^ lsm_get_u64(secret + 8 * i);
-
-        lanes[i] += words[i ^ 1] + (keyed & UINT32_MAX) * (keyed >> 32);
-    }
-}
-
-static inline void scramble(uint64_t *lanes, const uint8_t *secret) {
-    for (size_t i = 0; i < LANE_COUNT; i++) {
-        uint64_t lane = lanes[i];
-
-        lane ^= lane >> 47;
-        lane ^= lsm_get_u64(secret + 8 * i);
-        lanes[i] = lane * PRIME32_1;
-    }
-}
-
-static uint64_t fold_lanes(const uint64_t *lanes, const uint8_t *secret, size_t size) {
+static LSM_ALWAYS_INLINE uint64_t hash_long(const uint8_t *data, size_t size,
+                                            const uint8_t *secret) {
+    static const uint64_t start[LANE_COUNT] = {PRIME32_3, PRIME64_1, PRIME64_2,
+                                               PRIME64_3, PRIME64_4, PRIME32_2,
+                                               PRIME64_5, PRIME32_1};
+    const uint8_t *last = data + size - STRIPE_SIZE;
     uint64_t sum = size * PRIME64_1;
+    uint64_t words[LANE_COUNT];
+    lsm_xxh3_lanes lanes;
 
+    /* The last stripe is taken from the very end, whole, so a block that ends there
+     * is not a full one. */
+    memcpy(&lanes, start, sizeof(lanes));
+    for (; size > BLOCK_SIZE; size -= BLOCK_SIZE) {
+        for (size_t i = 0; i < BLOCK_STRIPES; i++) {
+            lsm_xxh3_accumulate(&lanes, data, secret + SECRET_STEP * i);
+            data += STRIPE_SIZE;
+        }
+        lsm_xxh3_scramble(&lanes, secret + SECRET_SIZE - STRIPE_SIZE);
+    }
+    for (size_t i = 0; data < last; i++) {
+        lsm_xxh3_accumulate(&lanes, data, secret + SECRET_STEP * i);
+        data += STRIPE_SIZE;
+    }
+    lsm_xxh3_accumulate(&lanes, last, secret + LAST_STRIPE_SECRET);
+    memcpy(words, &lanes, sizeof(words));
     for (size_t i = 0; i < LANE_COUNT; i += 2) {
-        sum += multiply_fold(lanes[i] ^ lsm_get_u64(secret + 8 * i),
-                             lanes[i + 1] ^ lsm_get_u64(secret + 8 * i + 8));
+        const uint8_t *key = secret + MERGE_SECRET + 8 * i;
+
+        sum += multiply_fold(words[i] ^ lsm_get_u64(key),
+                             words[i + 1] ^ lsm_get_u64(key + 8));
     }
     return avalanche(sum);
 }
 
-static LSM_NOINLINE uint64_t hash_long(const uint8_t *data, size_t size,
-                                       const uint8_t *secret) {
-    uint64_t lanes[LANE_COUNT] = {PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_3,
-                                  PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1};
-    const uint8_t *last = data + size - STRIPE_SIZE;
-    size_t stripe = 0;
-
-    /* The last stripe is always taken from the very end, whole, so at least one byte
-     * is left over for it here. */
-    while (data < last) {
-        accumulate(lanes, data, secret + SECRET_STEP * stripe);
-        data += STRIPE_SIZE;
-        if (++stripe == BLOCK_STRIPES) {
-            scramble(lanes, secret + SECRET_SIZE - STRIPE_SIZE);
-            stripe = 0;
-        }
-    }
-    accumulate(lanes, last, secret + LAST_STRIPE_SECRET);
-    return fold_lanes(lanes, secret + MERGE_SECRET, size);
+static LSM_NOINLINE uint64_t hash_long_default(const uint8_t *data, size_t size) {
+    return hash_long(data, size, default_secret);
 }
 
 static LSM_NOINLINE uint64_t hash_long_seeded(const uint8_t *data, size_t size,
@@ -249,7 +231,8 @@ static LSM_NOINLINE uint64_t hash_long_seeded(const uint8_t *data, size_t size,
     return hash_long(data, size, secret);
 }
 
-static inline uint64_t hash(const uint8_t *data, size_t size, uint64_t seed) {
+static LSM_ALWAYS_INLINE uint64_t hash(const uint8_t *data, size_t size,
+                                       uint64_t seed) {
     if (size <= 16) {
         if (size > 8) {
             return hash_9_to_16(data, size, seed);
@@ -263,7 +246,7 @@ static inline uint64_t hash(const uint8_t *data, size_t size, uint64_t seed) {
     if (size <= MIDDLE_SIZE_MAX) {
         return hash_129_to_240(data, size, seed);
     }
-    return seed == 0 ? hash_long(data, size, default_secret)
+    return seed == 0 ? hash_long_default(data, size)
                      : hash_long_seeded(data, size, seed);
 }
 

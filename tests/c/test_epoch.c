@@ -82,6 +82,29 @@ LSM_TEST(readers_that_come_later_do_not_hold_up_a_release) {
     lsm_epoch_deinit(&epoch);
 }
 
+LSM_TEST(a_reader_that_chose_its_parity_before_a_flip_is_waited_for) {
+    thing earlier = {0};
+    thing object = {0};
+    lsm_epoch_token token = NULL;
+    uint64_t parity = 0;
+    lsm_epoch epoch;
+
+    CHECK(lsm_epoch_init(&epoch));
+    lsm_epoch_leave(lsm_epoch_enter(&epoch));
+    /* What lsm_epoch_enter does, with a whole grace period between its two steps. */
+    parity = atomic_load(&epoch.number) & 1;
+    lsm_epoch_retire(&epoch, &earlier.retired, mark_released);
+    CHECK_EQ(earlier.released, 1);
+    token = &epoch.stripes[lsm_epoch_stripe_plus_1 - 1].active[parity];
+    atomic_fetch_add(token, 1);
+    lsm_epoch_retire(&epoch, &object.retired, mark_released);
+    CHECK_EQ(object.released, 0);
+    lsm_epoch_leave(token);
+    lsm_epoch_poll(&epoch);
+    CHECK_EQ(object.released, 1);
+    lsm_epoch_deinit(&epoch);
+}
+
 LSM_TEST(overlapping_readers_never_stop_grace_periods) {
     thing objects[100] = {0};
     lsm_epoch_token token = NULL;
