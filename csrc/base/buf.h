@@ -24,10 +24,12 @@ bool lsm_buf_reserve(lsm_buf *buf, size_t extra) LSM_MUST_CHECK;
 bool lsm_buf_append(lsm_buf *buf, const void *data, size_t size) LSM_MUST_CHECK;
 bool lsm_buf_append_zeros(lsm_buf *buf, size_t size) LSM_MUST_CHECK;
 bool lsm_buf_append_u8(lsm_buf *buf, uint8_t value) LSM_MUST_CHECK;
-bool lsm_buf_append_u32(lsm_buf *buf, uint32_t value) LSM_MUST_CHECK; /* little-endian */
+bool lsm_buf_append_u32(lsm_buf *buf,
+                        uint32_t value) LSM_MUST_CHECK; /* little-endian */
 bool lsm_buf_append_u64(lsm_buf *buf, uint64_t value) LSM_MUST_CHECK;
 bool lsm_buf_append_varint(lsm_buf *buf, uint64_t value) LSM_MUST_CHECK;
-bool lsm_buf_append_slice(lsm_buf *buf, lsm_slice slice) LSM_MUST_CHECK; /* varint size, bytes */
+bool lsm_buf_append_slice(lsm_buf *buf,
+                          lsm_slice slice) LSM_MUST_CHECK; /* varint size, bytes */
 
 static inline void lsm_buf_clear(lsm_buf *buf) {
     buf->size = 0;

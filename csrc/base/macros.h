@@ -54,16 +54,16 @@
 #define LSM_NO_LOCK_ANALYSIS
 #endif
 
-#define LSM_TRY(call)              \
-    do {                           \
-        status = (call);           \
-        if (status != LSMKV_OK) {  \
-            goto out;              \
-        }                          \
+#define LSM_TRY(call)             \
+    do {                          \
+        status = (call);          \
+        if (status != LSMKV_OK) { \
+            goto out;             \
+        }                         \
     } while (0)
 
 #define LSM_CONTAINER_OF(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 #define LSM_ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

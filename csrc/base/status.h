@@ -3,7 +3,8 @@
  * Filling in the caller-owned lsmkv_error. Every function here takes `err == NULL`
  * gracefully and returns the status it was given, so a failing check reads
  *
- *     return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "key of %zu bytes: at most %d", ...);
+ *     return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "key of %zu bytes: at most %d",
+ * ...);
  *
  * The message says what was expected, what was found and what to do; the file and
  * offset go into their own fields (and into the message by lsm_fail_at).

@@ -61,8 +61,9 @@ typedef struct lsm_record_file_header {
 
 void lsm_record_file_header_encode(const lsm_record_file_header *header,
                                    uint8_t to[LSM_RECORD_FILE_HEADER_SIZE]);
-/* NOT_A_DATABASE for a wrong magic, UNSUPPORTED_VERSION for a later version,
- * CORRUPTION for a bad checksum or type. `file` is for the message. */
+/* CORRUPTION when it is short, NOT_A_DATABASE for a wrong magic, CORRUPTION for a bad
+ * checksum; with a right one UNSUPPORTED_VERSION for another version, or a type that
+ * only a later version can have written. `file` is for the message. */
 lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
                                            const char *file,
                                            lsm_record_file_header *header,

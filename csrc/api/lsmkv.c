@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The public calls: check arguments, pass the gate, call db/, lend the result.
+ */
+#include "include/lsmkv.h"
+
+#include "base/alloc.h"
+#include "db/db.h"
+#include "db/db_iter.h"
+#include "db/read.h"
+
+struct lsmkv_batch {
+    lsm_batch inner;
+};
+
+enum { SKEY_INLINE = 256 };
+
+/* A stored key built from the user's, on the stack where it is short. */
+typedef struct lsm_skey {
+    lsm_slice skey;
+    uint8_t *owned;
+    uint8_t inlined[SKEY_INLINE];
+} lsm_skey;
+
+static lsmkv_status check_key(lsmkv_bytes key, lsmkv_error *err) {
+    if (LSM_UNLIKELY(key.size > LSMKV_KEY_SIZE_MAX)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "key of %zu bytes: at most %d",
+                        key.size, LSMKV_KEY_SIZE_MAX);
+    }
+    return LSMKV_OK;
+}
+
+static void skey_write(uint8_t *to, lsmkv_bytes key) {
+    lsm_put_u32_be(to, LSM_NAMESPACE_DEFAULT);
+    if (key.size > 0) {
+        memcpy(to + LSM_NAMESPACE_SIZE, key.data, key.size);
+    }
+}
+
+static lsmkv_status skey_init(lsm_skey *skey, lsmkv_bytes key, lsmkv_error *err) {
+    size_t size = key.size + LSM_NAMESPACE_SIZE;
+    uint8_t *to = skey->inlined;
+    skey->owned = NULL;
+    if (check_key(key, err) != LSMKV_OK) {
+        return LSMKV_INVALID_ARGUMENT;
+    }
+    if (size > SKEY_INLINE) {
+        to = skey->owned = lsm_alloc(size);
+        if (to == NULL) {
+            return lsm_fail_memory(err, size);
+        }
+    }
+    skey_write(to, key);
+    skey->skey = lsm_slice_make(to, size);
+    return LSMKV_OK;
+}
+
+static void skey_deinit(lsm_skey *skey) {
+    lsm_free(skey->owned);
+}
+
+lsmkv_status lsmkv_open(const char *path, const lsmkv_options *options, lsmkv_db **dbp,
+                        lsmkv_error *err) {
+    lsmkv_options defaults;
+    lsmkv_options_init(&defaults);
+    return lsm_db_open(lsm_env_posix(), path, options != NULL ? options : &defaults,
+                       dbp, err);
+}
+
+lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err) {
+    return lsm_db_close(db, err);
+}
+
+void lsmkv_free(lsmkv_db *db) {
+    if (db != NULL) {
+        lsmkv_status closed = lsm_db_close(db, NULL);
+        (void)closed; /* a finalizer has nobody to tell */
+        lsm_db_unref(db);
+    }
+}
+
+bool lsmkv_is_closed(const lsmkv_db *db) {
+    return atomic_load(&db->closing);
+}
+
+static uint64_t sequence_of(lsmkv_db *db, const lsmkv_read *read) {
+    return read != NULL && read->snapshot != NULL ? read->snapshot->sequence
+                                                  : lsm_db_published(db);
+}
+
+static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
+                                   lsmkv_error *err) {
+    if (LSM_UNLIKELY(read != NULL && read->snapshot != NULL &&
+                     read->snapshot->db != db)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the snapshot belongs to another database");
+    }
+    return LSMKV_OK;
+}
+
+static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, void *memory) {
+    pin->opaque[0] = (void *)(uintptr_t)token;
+    pin->opaque[1] = memory;
+}
+
+void lsmkv_pin_release(lsmkv_pin *pin) {
+    if (pin->opaque[0] != NULL) {
+        lsm_epoch_leave((lsm_epoch_token)(uintptr_t)pin->opaque[0]);
+        lsm_free(pin->opaque[1]);
+        *pin = (lsmkv_pin){0};
+    }
+}
+
+lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                       lsmkv_pin *pin, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_skey skey;
+    lsm_slice value;
+
+    *pin = (lsmkv_pin){0};
+    lsmkv_status status = check_snapshot(db, read, err);
+    if (status == LSMKV_OK) {
+        status = skey_init(&skey, key, err);
+    }
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    status = lsm_db_enter(db, &token, err);
+    if (status == LSMKV_OK) {
+        lsm_readstate *state = lsm_db_readstate(db);
+        lsm_lookup lookup = lsm_lookup_make(skey.skey, sequence_of(db, read));
+        status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
+                            &value, err);
+        if (status == LSMKV_OK) {
+            pin->value = (lsmkv_bytes){value.data, value.size};
+            pin_make(pin, token, NULL);
+        } else {
+            lsm_epoch_leave(token);
+        }
+    }
+    skey_deinit(&skey);
+    return status;
+}
+
+/* The scratch memory of a batched read, in one piece: the requests, two arrays of
+ * pointers, the order, the stored keys. Stays with the pin. */
+static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
+                              size_t count, void **memory, lsmkv_error *err) {
+    size_t each = sizeof(lsm_table_request) + 2 * sizeof(void *) + sizeof(uint64_t);
+    uint64_t keys = 0;
+    uint64_t size;
+    for (size_t i = 0; i < count; i++) {
+        if (check_key(lookups[i].key, err) != LSMKV_OK) {
+            return LSMKV_INVALID_ARGUMENT;
+        }
+        keys += lookups[i].key.size + LSM_NAMESPACE_SIZE;
+    }
+    if (!lsm_mul_ok(count, each, &size) || !lsm_add_ok(size, keys, &size) ||
+        size > SIZE_MAX) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "too many keys: %zu", count);
+    }
+    uint8_t *at = lsm_alloc((size_t)size + 1);
+    if (at == NULL) {
+        return lsm_fail_memory(err, (size_t)size);
+    }
+    *memory = at;
+    many->count = count;
+    many->requests = (lsm_table_request *)(void *)at;
+    at += count * sizeof(*many->requests);
+    many->pending = (lsm_table_request **)(void *)at;
+    many->chosen = many->pending + count;
+    many->order = (uint64_t *)(void *)(many->chosen + count);
+    at = (uint8_t *)(many->order + count);
+    for (size_t i = 0; i < count; i++) {
+        size_t skey_size = lookups[i].key.size + LSM_NAMESPACE_SIZE;
+        skey_write(at, lookups[i].key);
+        many->requests[i] =
+            (lsm_table_request){.lookup = {.skey = lsm_slice_make(at, skey_size),
+                                           .hash = lsm_xxh3(at, skey_size)}};
+        many->pending[i] = &many->requests[i];
+        at += skey_size;
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *lookups,
+                            size_t count, lsmkv_pin *pin, lsmkv_error *err) {
+    lsm_get_many many;
+    lsm_epoch_token token;
+    void *memory = NULL;
+
+    *pin = (lsmkv_pin){0};
+    lsmkv_status status = check_snapshot(db, read, err);
+    if (status == LSMKV_OK) {
+        status = many_init(&many, lookups, count, &memory, err);
+    }
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    status = lsm_db_enter(db, &token, err);
+    if (status != LSMKV_OK) {
+        lsm_free(memory);
+        return status;
+    }
+    lsm_readstate *state = lsm_db_readstate(db);
+    uint64_t sequence = sequence_of(db, read);
+    for (size_t i = 0; i < count; i++) {
+        many.requests[i].lookup.sequence = sequence;
+    }
+    status = lsm_db_get_many(db, state, &many, err);
+    if (status != LSMKV_OK) {
+        lsm_epoch_leave(token);
+        lsm_free(memory);
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const lsm_table_request *request = &many.requests[i];
+        lookups[i].found = request->done;
+        lookups[i].value = request->done ? (lsmkv_bytes){request->found.field.data,
+                                                         request->found.field.size}
+                                         : (lsmkv_bytes){NULL, 0};
+    }
+    pin_make(pin, token, memory);
+    return LSMKV_OK;
+}
+
+static lsm_write_how resolve_how(const lsmkv_db *db, const lsmkv_write *how) {
+    bool sync = db->options.given.durability == LSMKV_DURABILITY_SYNC;
+    if (how == NULL) {
+        return (lsm_write_how){sync, false};
+    }
+    return (lsm_write_how){how->sync || (sync && !how->nosync), how->nonblocking};
+}
+
+static lsmkv_status write_batch(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
+                                lsmkv_error *err) {
+    lsm_write_how resolved = resolve_how(db, how);
+    if (resolved.sync && resolved.nonblocking) {
+        return LSMKV_WOULD_BLOCK; /* a sync always waits */
+    }
+    return lsm_db_write(db, batch, resolved, err);
+}
+
+lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                       lsmkv_bytes value, lsmkv_error *err) {
+    lsm_batch batch;
+    lsm_batch_init(&batch);
+    lsmkv_status status = lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, key, value, err);
+    if (status == LSMKV_OK) {
+        status = write_batch(db, how, &batch, err);
+    }
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                          lsmkv_error *err) {
+    lsm_batch batch;
+    lsm_batch_init(&batch);
+    lsmkv_status status = lsm_batch_delete(&batch, LSM_NAMESPACE_DEFAULT, key, err);
+    if (status == LSMKV_OK) {
+        status = write_batch(db, how, &batch, err);
+    }
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
+                               lsmkv_error *err) {
+    if (batch->inner.count == 0) {
+        /* Nothing to commit, but the call still answers for the handle's state. */
+        lsmkv_status status = lsm_db_begin(db, err);
+        if (status == LSMKV_OK) {
+            lsm_db_end(db);
+        }
+        return status;
+    }
+    return write_batch(db, how, &batch->inner, err);
+}
+
+lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
+    *batchp = lsm_alloc(sizeof(**batchp));
+    if (*batchp == NULL) {
+        return lsm_fail_memory(err, sizeof(**batchp));
+    }
+    lsm_batch_init(&(*batchp)->inner);
+    return LSMKV_OK;
+}
+
+void lsmkv_batch_free(lsmkv_batch *batch) {
+    if (batch != NULL) {
+        lsm_batch_deinit(&batch->inner);
+        lsm_free(batch);
+    }
+}
+
+lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, lsmkv_bytes key, lsmkv_bytes value,
+                             lsmkv_error *err) {
+    return lsm_batch_put(&batch->inner, LSM_NAMESPACE_DEFAULT, key, value, err);
+}
+
+lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, lsmkv_bytes key, lsmkv_error *err) {
+    return lsm_batch_delete(&batch->inner, LSM_NAMESPACE_DEFAULT, key, err);
+}
+
+void lsmkv_batch_clear(lsmkv_batch *batch) {
+    lsm_batch_clear(&batch->inner);
+}
+
+size_t lsmkv_batch_count(const lsmkv_batch *batch) {
+    return batch->inner.count;
+}
+
+size_t lsmkv_batch_bytes(const lsmkv_batch *batch) {
+    return lsm_batch_payload_size(&batch->inner);
+}

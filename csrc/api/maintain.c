@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The public calls on iterators, snapshots and the database as a whole. Iterator moves
+ * pass the same gate as reads; maintenance calls hold off a close until they end.
+ */
+#include "db/db.h"
+#include "db/db_iter.h"
+#include "format/ikey.h"
+#include "include/lsmkv.h"
+
+lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
+                                   lsmkv_error *err) {
+    *snapp = NULL;
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = lsm_snapshot_open(db, snapp, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+void lsmkv_snapshot_free(lsmkv_snapshot *snapshot) {
+    lsm_snapshot_close(snapshot);
+}
+
+/* Appends the stored key of a bound; without one, the start of a namespace. */
+static lsmkv_status bound(lsm_buf *to, uint32_t namespace_id, lsmkv_bytes key,
+                          lsmkv_error *err) {
+    uint8_t prefix[LSM_NAMESPACE_SIZE];
+    lsm_put_u32_be(prefix, namespace_id);
+    if (!lsm_buf_append(to, prefix, sizeof(prefix)) ||
+        !lsm_buf_append(to, key.data, key.size)) {
+        return lsm_fail_memory(err, key.size);
+    }
+    return LSMKV_OK;
+}
+
+/* The stored keys [start, stop) of a range of the default namespace. */
+static lsmkv_status bounds(const lsmkv_range *range, lsm_buf *start, lsm_buf *stop,
+                           lsmkv_error *err) {
+    const lsmkv_bytes none = {NULL, 0};
+    bool has_start = range != NULL && range->has_start;
+    bool has_stop = range != NULL && range->has_stop;
+    lsmkv_status status =
+        bound(start, LSM_NAMESPACE_DEFAULT, has_start ? range->start : none, err);
+    if (status == LSMKV_OK) {
+        status = has_stop ? bound(stop, LSM_NAMESPACE_DEFAULT, range->stop, err)
+                          : bound(stop, LSM_NAMESPACE_DEFAULT + 1, none, err);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
+                               const lsmkv_range *range, lsmkv_iter **iterp,
+                               lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_epoch_token token;
+    lsm_buf start = {0};
+    lsm_buf stop = {0};
+    const lsmkv_snapshot *snapshot = read != NULL ? read->snapshot : NULL;
+
+    *iterp = NULL;
+    if (snapshot != NULL && snapshot->db != db) {
+        LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                         "the snapshot belongs to another database"));
+    }
+    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(lsm_db_enter(db, &token, err));
+    status = lsm_db_iter_create(db, snapshot, lsm_buf_slice(&start),
+                                lsm_buf_slice(&stop), iterp, err);
+    lsm_epoch_leave(token);
+out:
+    lsm_buf_deinit(&start);
+    lsm_buf_deinit(&stop);
+    return status;
+}
+
+void lsmkv_iter_free(lsmkv_iter *iter) {
+    lsm_db_iter_destroy(iter);
+}
+
+/* Runs one move inside the gate and answers how it went. A closed database leaves the
+ * iterator without a position. */
+static lsmkv_status move(lsmkv_iter *iter, void (*step)(lsmkv_iter *iter),
+                         lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsmkv_status status = lsm_db_enter(iter->db, &token, err);
+    if (status != LSMKV_OK) {
+        iter->valid = false;
+        return status;
+    }
+    step(iter);
+    lsm_epoch_leave(token);
+    return iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
+}
+
+/* As move, for seeks to a user's key. */
+static lsmkv_status move_to(lsmkv_iter *iter,
+                            void (*seek)(lsmkv_iter *iter, lsm_slice skey),
+                            lsmkv_bytes key, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_buf skey = {0};
+    lsmkv_status status = bound(&skey, LSM_NAMESPACE_DEFAULT, key, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_enter(iter->db, &token, err);
+    }
+    if (status == LSMKV_OK) {
+        seek(iter, lsm_buf_slice(&skey));
+        lsm_epoch_leave(token);
+        status =
+            iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
+    } else {
+        iter->valid = false;
+    }
+    lsm_buf_deinit(&skey);
+    return status;
+}
+
+lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter, lsmkv_error *err) {
+    return move(iter, lsm_db_iter_seek_first, err);
+}
+
+lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter, lsmkv_error *err) {
+    return move(iter, lsm_db_iter_seek_last, err);
+}
+
+lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter, lsmkv_bytes key, lsmkv_error *err) {
+    return move_to(iter, lsm_db_iter_seek, key, err);
+}
+
+lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter, lsmkv_bytes key,
+                                      lsmkv_error *err) {
+    return move_to(iter, lsm_db_iter_seek_for_prev, key, err);
+}
+
+static lsmkv_status step_from_here(lsmkv_iter *iter, void (*step)(lsmkv_iter *iter),
+                                   lsmkv_error *err) {
+    if (iter->valid) {
+        return move(iter, step, err);
+    }
+    if (iter->status != LSMKV_OK) {
+        return lsm_error_copy(err, &iter->error);
+    }
+    return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                    "the iterator has no position; seek before moving on");
+}
+
+lsmkv_status lsmkv_iter_next(lsmkv_iter *iter, lsmkv_error *err) {
+    return step_from_here(iter, lsm_db_iter_next, err);
+}
+
+lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter, lsmkv_error *err) {
+    return step_from_here(iter, lsm_db_iter_prev, err);
+}
+
+bool lsmkv_iter_valid(const lsmkv_iter *iter) {
+    return iter->valid;
+}
+
+lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter) {
+    return (lsmkv_bytes){iter->skey.data + LSM_NAMESPACE_SIZE,
+                         iter->skey.size - LSM_NAMESPACE_SIZE};
+}
+
+lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter) {
+    return (lsmkv_bytes){iter->value.data, iter->value.size};
+}
+
+lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
+                             lsmkv_chunk *chunk, lsmkv_error *err) {
+    const lsmkv_fill plain = {0};
+    lsm_epoch_token token;
+    *chunk = (lsmkv_chunk){0};
+    lsmkv_status status = lsm_db_enter(iter->db, &token, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
+        lsm_epoch_leave(token);
+    }
+    return status;
+}
+
+/* Runs a maintenance call between begin and end. */
+static lsmkv_status maintain(lsmkv_db *db,
+                             lsmkv_status (*call)(lsmkv_db *db, lsmkv_error *err),
+                             lsmkv_error *err) {
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = call(db, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+static lsmkv_status flush(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = lsm_db_rotate(db, err);
+    return status == LSMKV_OK ? lsm_scheduler_wait_flushed(db, err) : status;
+}
+
+lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err) {
+    return maintain(db, flush, err);
+}
+
+lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err) {
+    return maintain(db, lsm_db_sync, err);
+}
+
+lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err) {
+    return maintain(db, lsm_scheduler_settle, err);
+}
+
+lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_buf start = {0};
+    lsm_buf stop = {0};
+    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(lsm_db_begin(db, err));
+    status = flush(db, err);
+    if (status == LSMKV_OK) {
+        lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop)};
+        status = lsm_scheduler_compact(db, keys, err);
+    }
+    lsm_db_end(db);
+out:
+    lsm_buf_deinit(&start);
+    lsm_buf_deinit(&stop);
+    return status;
+}
+
+lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
+                          lsmkv_report *report, lsmkv_error *err) {
+    *report = (lsmkv_report){0};
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_verify(db, on_problem, context, report, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err) {
+    *stats = (lsmkv_stats){0};
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_db_stats(db, stats);
+        lsm_db_end(db);
+    }
+    return status;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See testing.h. Compiled only into the testing build.
+ */
+#include "api/testing.h"
+
+#include "base/alloc.h"
+#include "db/db.h"
+
+lsmkv_status lsm_test_open(lsm_env *env, const char *path, const lsmkv_options *options,
+                           lsmkv_db **dbp, lsmkv_error *err) {
+    return lsm_db_open(env, path, options, dbp, err);
+}
+
+uint64_t lsm_test_step(lsmkv_db *db, uint64_t count) {
+    return lsm_scheduler_step(db, count);
+}
+
+void lsm_test_abandon(lsmkv_db *db) {
+    lsm_db_abandon(db);
+    lsm_db_unref(db);
+}
+
+uint64_t lsm_test_live_allocations(void) {
+    return lsm_alloc_live();
+}
+
+bool lsm_test_files_match(lsmkv_db *db, char *name) {
+    return lsm_gc_files_match(db, name);
+}
+
+uint64_t lsm_test_sequence(lsmkv_db *db) {
+    return lsm_db_published(db);
+}

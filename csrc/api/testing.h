@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the test harnesses need beyond lsmkv.h; built only with -DLSMKV_TESTING. The
+ * simulated environment is driven through env/env_sim.h, whose functions are exported
+ * in that build.
+ */
+#ifndef LSM_API_TESTING_H
+#define LSM_API_TESTING_H
+
+#include "env/env.h"
+#include "env/env_sim.h"
+#include "include/lsmkv.h"
+
+/* lsmkv_open in an environment of the caller's, which must outlive the handle. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsm_test_open(lsm_env *env, const char *path,
+                                                      const lsmkv_options *options,
+                                                      lsmkv_db **dbp, lsmkv_error *err);
+/* Runs up to `count` steps of background work (flush, compaction) on this thread, in
+ * the database's seeded order; returns how many there were to run. Only in an
+ * environment without threads. */
+LSMKV_API uint64_t lsm_test_step(lsmkv_db *db, uint64_t count);
+/* Drops the handle as a crash would: nothing is flushed, synced or unlinked. The files
+ * of a simulated env stay as they are. */
+LSMKV_API void lsm_test_abandon(lsmkv_db *db);
+LSMKV_API uint64_t lsm_test_live_allocations(void);
+/* Whether the files in the directory are exactly those the database needs. Writes the
+ * first stray or missing name into `name` (LSM_NAME_SIZE_MAX bytes). */
+LSMKV_API bool lsm_test_files_match(lsmkv_db *db, char *name);
+/* The sequence of the newest write that is readable. */
+LSMKV_API uint64_t lsm_test_sequence(lsmkv_db *db);
+
+#endif

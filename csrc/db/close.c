@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Closing, in two steps of life: lsm_db_close ends the use of the engine and releases
+ * the directory; lsm_db_destroy, at the last reference, releases the memory. Between
+ * the two, iterators and snapshots still hold what they point at, and every call
+ * answers CLOSED.
+ *
+ * A clean close flushes the memtable, so that the next open has no log to replay. If
+ * that fails, syncing the logs keeps the promise as well.
+ */
+#include "db/db.h"
+
+#include "base/alloc.h"
+
+enum { DRAIN_POLL_US = 200 };
+
+/* Sets `closing` and waits until nobody is inside. false: another thread closes. */
+static bool drain(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    if (atomic_load(&db->closing)) {
+        while (!db->closed) {
+            lsm_cond_wait(&db->idle, &db->mu);
+        }
+        lsm_mutex_unlock(&db->mu);
+        return false;
+    }
+    atomic_store(&db->closing, true);
+    while (!lsm_list_empty(&db->writers) || db->active_calls > 0) {
+        lsm_cond_wait(&db->idle, &db->mu);
+    }
+    /* Readers do not signal; they are inside for microseconds, or one disk read. */
+    while (!lsm_epoch_idle(&db->epoch)) {
+        (void)lsm_cond_wait_us(&db->idle, &db->mu, DRAIN_POLL_US);
+    }
+    lsm_mutex_unlock(&db->mu);
+    return true;
+}
+
+/* Hands the memtable to the flush without starting another log. */
+static lsmkv_status flush_last(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_mutex_lock(&db->mu);
+    while (status == LSMKV_OK && db->immutable_count == LSM_IMMUTABLE_MAX) {
+        status = lsm_scheduler_await_locked(db, err);
+    }
+    if (status == LSMKV_OK && !lsm_memtable_empty(db->mem)) {
+        lsm_memtable_ref(db->mem);
+        db->immutables[db->immutable_count++] =
+            (lsm_immutable){db->mem, db->next_file++};
+        lsm_cond_broadcast(&db->work);
+    }
+    lsm_mutex_unlock(&db->mu);
+    return status == LSMKV_OK ? lsm_scheduler_wait_flushed(db, err) : status;
+}
+
+/* All that was acknowledged becomes durable, one way or the other. */
+static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_error flush_failure;
+    lsm_error_clear(&flush_failure);
+    lsm_mutex_lock(&db->mu);
+    lsmkv_status status =
+        db->state == LSM_STATE_POISONED ? lsm_error_copy(err, &db->failure) : LSMKV_OK;
+    lsm_mutex_unlock(&db->mu);
+    if (status == LSMKV_OK && flush_last(db, &flush_failure) != LSMKV_OK) {
+        status = lsm_logs_sync(db, true, err);
+    }
+    return status;
+}
+
+/* Closes the log and MANIFEST writers; their files hold what they should. */
+static void close_files(lsmkv_db *db) {
+    for (size_t i = 0; i < db->log_count; i++) {
+        (void)lsm_wal_close(db->logs[i].writer, NULL);
+    }
+    db->log_count = 0;
+    (void)lsm_wal_close(db->manifest, NULL);
+    db->manifest = NULL;
+}
+
+static void shut(lsmkv_db *db) {
+    lsm_scheduler_stop(db);
+    close_files(db);
+    lsm_gc_collect(db);
+    lsm_lock_release(db->lock);
+    db->lock = NULL;
+    lsm_mutex_lock(&db->mu);
+    db->state = LSM_STATE_CLOSED;
+    db->closed = true;
+    lsm_cond_broadcast(&db->idle);
+    lsm_mutex_unlock(&db->mu);
+}
+
+lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
+    if (db->fork_generation != lsm_fork_generation()) {
+        return lsm_fail(err, LSMKV_FORKED,
+                        "this database was opened by the parent process, which alone "
+                        "can close it");
+    }
+    if (!drain(db)) {
+        return LSMKV_OK;
+    }
+    lsmkv_status status = make_durable(db, err);
+    shut(db);
+    return status;
+}
+
+void lsm_db_abandon(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    bool first = !atomic_exchange(&db->closing, true);
+    if (first && db->state != LSM_STATE_POISONED) {
+        db->state = LSM_STATE_POISONED; /* unlinks nothing from here on */
+        (void)lsm_fail(&db->failure, LSMKV_CLOSED, "the database was abandoned");
+    }
+    lsm_mutex_unlock(&db->mu);
+    if (first) {
+        shut(db);
+    }
+}
+
+/* Lets go of everything retired and dropped. One leads to the other: a readstate holds
+ * a version, which holds tables, which hold cached blocks. */
+static void release_all(lsmkv_db *db) {
+    for (int round = 0; round < 4; round++) {
+        lsm_epoch_poll(&db->epoch);
+        lsm_gc_discard(db);
+    }
+    lsm_epoch_deinit(&db->epoch);
+}
+
+void lsm_db_destroy(lsmkv_db *db) {
+    lsm_readstate_unref(atomic_load(&db->readstate));
+    for (size_t i = 0; i < db->immutable_count; i++) {
+        lsm_memtable_unref(db->immutables[i].mem);
+    }
+    lsm_memtable_unref(db->mem);
+    lsm_version_unref(db->version);
+    release_all(db);
+    if (db->built) {
+        lsm_table_cache_deinit(&db->table_cache);
+        lsm_cache_destroy(db->cache);
+    }
+    lsm_dir_close(db->dir);
+    lsm_cond_deinit(&db->changed);
+    lsm_cond_deinit(&db->work);
+    lsm_cond_deinit(&db->idle);
+    lsm_mutex_deinit(&db->mu);
+    lsm_mutex_deinit(&db->sink_mu);
+    lsm_free(db);
+}
+
+void lsm_db_unref(lsmkv_db *db) {
+    /* acq_rel: the last one sees what the others did. */
+    if (atomic_fetch_sub_explicit(&db->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    if (db->fork_generation == lsm_fork_generation()) {
+        lsm_db_destroy(db);
+    }
+    /* In a child of fork the state may be half changed by threads that do not exist
+     * here: the memory is left to the end of the process. */
+}

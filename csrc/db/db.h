@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The database: its state, its locks and what the files of db/ offer each other.
+ *
+ * Reading. Everything a read needs hangs off one immutable lsm_readstate: the active
+ * memtable, the immutable ones, the version. A reader enters the epoch, loads the
+ * current readstate, then the published sequence (in that order: a readstate loaded
+ * first cannot have lost versions that the sequence needs), and takes no lock.
+ *
+ * Writing. Writers queue under `mu`; the one at the head leads: it makes room, appends
+ * its group to the log, syncs if a member asks, inserts into the memtable and publishes
+ * the sequence. Only the leader touches the active log, the active memtable and
+ * last_sequence, so those need no lock of their own. Rotating the memtable (flush) and
+ * syncing are done by queueing, too.
+ *
+ * Background. A job (flush, compaction) is made of steps. With threads, workers run
+ * jobs; without (the simulator), whoever would wait runs steps instead.
+ *
+ * Changing the file set. One edit at a time: `installing` serialises the MANIFEST. A
+ * change is visible only after its edit was synced; what it drops is unlinked later.
+ *
+ * Locks, in order: mu, then sink_mu, table_cache.mu or the block cache's mutex. No I/O
+ * happens under mu. docs/concurrency.md has the table.
+ *
+ * Lifetime: the handle is counted; iterators and snapshots hold it. lsm_db_close stops
+ * the engine, the last reference frees the memory.
+ */
+#ifndef LSM_DB_DB_H
+#define LSM_DB_DB_H
+
+#include <stdatomic.h>
+
+#include "base/epoch.h"
+#include "base/rng.h"
+#include "db/manifest.h"
+#include "db/options.h"
+#include "db/table_cache.h"
+#include "db/version.h"
+#include "env/env.h"
+#include "env/sync.h"
+#include "table/memtable.h"
+
+enum {
+    LSM_IMMUTABLE_MAX = 3, /* memtables waiting for their flush; more stall writes */
+    LSM_LOGS_MAX = 16,     /* live logs: one per memtable and dead ones in between */
+    LSM_WORKERS_MAX = 16,
+    LSM_JOBS_MAX = 8, /* jobs that run at the same time */
+};
+
+typedef struct lsm_readstate {
+    _Atomic uint32_t refs;
+    lsm_retired retired;
+    lsm_memtable *mem;
+    lsm_memtable *immutables[LSM_IMMUTABLE_MAX]; /* newest first */
+    size_t immutable_count;
+    lsm_version *version;
+} lsm_readstate;
+
+typedef enum lsm_db_state {
+    LSM_STATE_OPEN = 0,
+    LSM_STATE_DEGRADED = 1, /* the disk is full: the next write tries a new log */
+    LSM_STATE_POISONED = 2, /* `failure` answers every write until a reopen */
+    LSM_STATE_CLOSED = 3,
+} lsm_db_state;
+
+/* A log that still holds what no table holds. */
+typedef struct lsm_live_log {
+    lsm_wal_writer *writer;
+    bool recorded; /* the MANIFEST knows it; so its name is durable */
+} lsm_live_log;
+
+/* A memtable that waits for its flush, and the first log that it does not need. */
+typedef struct lsm_immutable {
+    lsm_memtable *mem;
+    uint64_t next_log;
+} lsm_immutable;
+
+typedef struct lsm_counters {
+    _Atomic uint64_t user_bytes_written, log_bytes_written, flush_bytes_written;
+    _Atomic uint64_t compact_bytes_read, compact_bytes_written;
+    _Atomic uint64_t flush_count, compact_count, trivial_move_count, sync_count;
+    _Atomic uint64_t write_group_count, write_count, stall_count, stall_us;
+} lsm_counters;
+
+struct lsmkv_db {
+    /* Constant after open. */
+    lsm_env *env;
+    lsm_dir *dir;
+    lsm_lock *lock;
+    lsm_options options;
+    uint8_t uuid[LSM_UUID_SIZE];
+    uint64_t fork_generation;
+    bool threaded;
+    lsm_cache *cache;
+    lsm_table_cache table_cache;
+    lsm_table_sink sink;
+    uint64_t recovered_records;
+    uint64_t recovered_dropped_bytes;
+    bool fresh; /* this open created the database */
+    bool built; /* cache and table_cache exist */
+
+    /* Atomic. */
+    _Atomic uint32_t refs; /* the handle, iterators, snapshots */
+    _Atomic bool closing;  /* seq_cst; pairs with lsm_epoch_enter */
+    lsm_epoch epoch;
+    _Atomic(lsm_readstate *) readstate; /* release/acquire */
+    _Atomic uint64_t published;         /* newest readable sequence; release/acquire */
+    lsm_counters counters;
+
+    lsm_mutex mu;
+    lsm_cond changed; /* background state, file set, immutables, `installing` */
+    lsm_cond work;    /* there may be a job to start */
+    lsm_cond idle;    /* the queue or `active_calls` became empty */
+
+    /* Written by the leader under mu; read by the leader without, by others under mu.
+     */
+    lsm_memtable *mem;
+    lsm_live_log logs[LSM_LOGS_MAX]; /* oldest first; the last one is active */
+    size_t log_count;
+    uint64_t last_sequence;
+
+    /* Guarded by mu. */
+    lsm_list writers LSM_GUARDED_BY(mu); /* lsm_writer.link; the head leads */
+    lsm_immutable immutables[LSM_IMMUTABLE_MAX] LSM_GUARDED_BY(mu); /* oldest first */
+    size_t immutable_count LSM_GUARDED_BY(mu);
+    lsm_version *version LSM_GUARDED_BY(mu);
+    lsm_list snapshots LSM_GUARDED_BY(mu); /* oldest first */
+    uint64_t next_file LSM_GUARDED_BY(mu);
+    lsm_rng rng LSM_GUARDED_BY(mu);
+    bool installing LSM_GUARDED_BY(mu);   /* someone changes the file set */
+    bool syncing_logs LSM_GUARDED_BY(mu); /* logs[] must not be closed now */
+    lsm_wal_writer *manifest; /* the installer's, who has set `installing` */
+    uint64_t manifest_limit LSM_GUARDED_BY(mu);   /* rewrite it past this size */
+    uint64_t flushed_sequence LSM_GUARDED_BY(mu); /* the largest that tables hold */
+    uint64_t first_log LSM_GUARDED_BY(mu);        /* lower numbers are obsolete */
+    lsm_db_state state LSM_GUARDED_BY(mu);
+    lsmkv_error failure LSM_GUARDED_BY(mu);    /* why it is POISONED or DEGRADED */
+    lsmkv_error background LSM_GUARDED_BY(mu); /* the last job failed; OK: it did not */
+    uint32_t active_calls LSM_GUARDED_BY(mu);  /* maintenance calls inside */
+    bool closed LSM_GUARDED_BY(mu);            /* closing has finished */
+
+    /* Background work; guarded by mu. */
+    struct lsm_job *jobs[LSM_JOBS_MAX] LSM_GUARDED_BY(mu);
+    size_t job_count LSM_GUARDED_BY(mu);
+    bool flushing LSM_GUARDED_BY(mu);
+    uint32_t compactions LSM_GUARDED_BY(mu);
+    uint32_t pause_compactions LSM_GUARDED_BY(mu);   /* manual ones want the field */
+    uint32_t failures_in_row LSM_GUARDED_BY(mu);     /* of background jobs */
+    uint64_t retry_at_us LSM_GUARDED_BY(mu);         /* no job starts before */
+    uint64_t background_failures LSM_GUARDED_BY(mu); /* ever */
+    bool manual LSM_GUARDED_BY(mu);                  /* a manual compaction runs */
+    _Atomic bool stopping;                           /* set under mu */
+    lsm_thread workers[LSM_WORKERS_MAX];
+    lsm_thread syncer;
+    uint32_t worker_count; /* constant after start */
+
+    /* Tables and logs to unlink. */
+    lsm_mutex sink_mu;
+    lsm_live_table *dropped LSM_GUARDED_BY(sink_mu);
+};
+
+/* Entering, in enter.c. */
+
+/* What every read does first. On OK the epoch was entered and *token must be left. */
+lsmkv_status lsm_db_enter(lsmkv_db *db, lsm_epoch_token *token,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+/* The same for maintenance calls: holds off the teardown until lsm_db_end. */
+lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_db_end(lsmkv_db *db);
+void lsm_db_ref(lsmkv_db *db);
+void lsm_db_unref(lsmkv_db *db);
+
+/* In open.c, close.c. */
+
+lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
+                         lsmkv_db **dbp, lsmkv_error *err) LSM_MUST_CHECK;
+/* How this database writes its tables. */
+struct lsm_table_write_options;
+void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
+                          struct lsm_table_write_options *how);
+lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Teardown without making anything durable. */
+void lsm_db_abandon(lsmkv_db *db);
+/* Releases what an open, a close or an abandon left; nothing may run any more. */
+void lsm_db_destroy(lsmkv_db *db);
+
+/* In readstate.c. */
+
+/* Builds a readstate from mem, immutables and version, publishes it and retires the
+ * old one. `spare` was allocated before and is used up. */
+lsm_readstate *lsm_readstate_alloc(void);
+void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare)
+    LSM_REQUIRES(db->mu);
+void lsm_readstate_ref(lsm_readstate *state);
+void lsm_readstate_unref(lsm_readstate *state);
+/* Inside the epoch. */
+static inline lsm_readstate *lsm_db_readstate(lsmkv_db *db) {
+    /* acquire: pairs with the release of lsm_readstate_publish_locked. */
+    return atomic_load_explicit(&db->readstate, memory_order_acquire);
+}
+static inline uint64_t lsm_db_published(lsmkv_db *db) {
+    /* acquire: pairs with the leader's release after it inserted a group. */
+    return atomic_load_explicit(&db->published, memory_order_acquire);
+}
+
+/* In write.c, room.c, log_sync.c. */
+
+typedef struct lsm_write_how {
+    bool sync;
+    bool nonblocking;
+} lsm_write_how;
+
+/* Commits a batch (not empty). */
+lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+/* Queues like a writer and makes everything written before durable in the logs. */
+lsmkv_status lsm_db_sync(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Queues like a writer and makes the memtable immutable unless it is empty. */
+lsmkv_status lsm_db_rotate(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* For the leader, with mu held (released while waiting or doing I/O). */
+lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking,
+                                  lsmkv_error *err) LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *err)
+    LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+/* For the leader, without mu: all live logs known to the MANIFEST and durable, the
+ * active one only if asked. */
+lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too,
+                           lsmkv_error *err) LSM_MUST_CHECK;
+/* Syncs one log; its failure poisons the database. */
+lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+/* Creates the next log and memtable; for open and rotation. */
+lsmkv_status lsm_log_create(lsmkv_db *db, uint64_t number, uint64_t file_id,
+                            uint64_t previous_sequence, lsm_wal_writer **writerp,
+                            lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In snapshot.c. */
+
+struct lsmkv_snapshot {
+    lsm_list link; /* db->snapshots */
+    lsmkv_db *db;  /* one reference */
+    uint64_t sequence;
+};
+
+lsmkv_status lsm_snapshot_open(lsmkv_db *db, lsmkv_snapshot **snapshotp,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_snapshot_close(lsmkv_snapshot *snapshot); /* NULL is fine */
+
+/* The sequences that must stay readable, ascending, ending with the published one.
+ * NO_MEMORY. *sequences is for the caller to lsm_free. */
+lsmkv_status lsm_snapshots_list_locked(lsmkv_db *db, uint64_t **sequences,
+                                       size_t *count, lsmkv_error *err)
+    LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+
+/* In install.c, gc.c. */
+
+/* Makes the edit durable in the MANIFEST, then visible. Fills in next_file. With
+ * `flushed`, that many of the oldest immutables are dropped with it and the logs only
+ * they needed are closed and unlinked. POISONS the database when the MANIFEST fails. */
+lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
+                            lsmkv_error *err) LSM_MUST_CHECK;
+/* Remembers the first failure; every later write answers it. Returns its status. */
+lsmkv_status lsm_db_poison_locked(lsmkv_db *db, const lsmkv_error *failure)
+    LSM_REQUIRES(db->mu);
+lsmkv_status lsm_db_poison(lsmkv_db *db, const lsmkv_error *failure);
+
+/* The sink of dropped tables, and unlinking what lies in it. */
+void lsm_gc_init(lsmkv_db *db);
+void lsm_gc_collect(lsmkv_db *db);
+void lsm_gc_discard(lsmkv_db *db); /* frees them without unlinking */
+/* After recovery: unlinks every canonically named file that the state does not need. */
+lsmkv_status lsm_gc_sweep(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* For tests: whether the directory holds exactly what is needed. */
+bool lsm_gc_files_match(lsmkv_db *db, char name[LSM_NAME_SIZE_MAX]);
+
+/* In scheduler.c. */
+
+lsmkv_status lsm_scheduler_start(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Lets running jobs end at their next step and joins the workers. */
+void lsm_scheduler_stop(lsmkv_db *db);
+/* Waits for `changed`, or, without threads, runs one step. false: nothing is left to
+ * do, so waiting would be for ever. */
+bool lsm_scheduler_wait_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
+/* As above, and answers the error of work that failed meanwhile, or of a poisoned
+ * database. */
+lsmkv_status lsm_scheduler_await_locked(lsmkv_db *db, lsmkv_error *err)
+    LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+/* As the first, but with threads at most for `us`. */
+void lsm_scheduler_delay_locked(lsmkv_db *db, uint64_t us) LSM_REQUIRES(db->mu);
+uint64_t lsm_scheduler_step(lsmkv_db *db, uint64_t count);
+/* Waits until the immutables present now are flushed. */
+lsmkv_status lsm_scheduler_wait_flushed(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Waits until nothing runs and nothing is due. */
+lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Runs a manual compaction of a range of stored keys to its end. */
+lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
+                                   lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In stats.c, verify.c. */
+
+void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats);
+lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
+                           lsmkv_report *report, lsmkv_error *err) LSM_MUST_CHECK;
+
+#endif

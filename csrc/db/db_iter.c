@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See db_iter.h for the states.
+ */
+#include "db/db_iter.h"
+
+#include "base/alloc.h"
+
+enum { SKIPS_MAX = 8 }; /* steps over one key's versions before a seek pays */
+
+static bool fail_memory(lsmkv_iter *iter) {
+    iter->valid = false;
+    iter->status = lsm_fail_memory(&iter->error, 0);
+    return false;
+}
+
+static bool set(lsmkv_iter *iter, lsm_buf *to, lsm_slice from) {
+    lsm_buf_clear(to);
+    return lsm_buf_append(to, from.data, from.size) || fail_memory(iter);
+}
+
+/* The inner iterator has no more: take over how that came. */
+static void end(lsmkv_iter *iter) {
+    iter->valid = false;
+    iter->status = iter->inner->status;
+    if (iter->status != LSMKV_OK) {
+        iter->error = iter->inner->error;
+    }
+}
+
+static bool seek_inner(lsmkv_iter *iter, lsm_slice skey, uint64_t trailer) {
+    uint8_t bytes[LSM_TRAILER_SIZE];
+    lsm_put_u64(bytes, trailer);
+    lsm_buf_clear(&iter->target);
+    if (!lsm_buf_append(&iter->target, skey.data, skey.size) ||
+        !lsm_buf_append(&iter->target, bytes, sizeof(bytes))) {
+        return fail_memory(iter);
+    }
+    lsm_iter_seek(iter->inner, lsm_buf_slice(&iter->target));
+    return true;
+}
+
+static bool below_start(const lsmkv_iter *iter, lsm_slice skey) {
+    return lsm_slice_compare(skey, lsm_buf_slice(&iter->start)) < 0;
+}
+
+static bool past_stop(const lsmkv_iter *iter, lsm_slice skey) {
+    return lsm_slice_compare(skey, lsm_buf_slice(&iter->stop)) >= 0;
+}
+
+/* From where the inner iterator stands, finds the next key to show. With `skipping`,
+ * skey_copy is a key whose further versions are passed over. */
+static void find_next(lsmkv_iter *iter, bool skipping) {
+    lsm_iter *inner = iter->inner;
+    int skips = 0;
+
+    iter->valid = false;
+    iter->reverse = false;
+    while (inner->valid) {
+        lsm_slice skey = lsm_ikey_skey(inner->key);
+        uint64_t trailer = lsm_ikey_trailer(inner->key);
+        bool too_new = lsm_trailer_sequence(trailer) > iter->sequence;
+        bool skipped =
+            skipping && lsm_slice_equal(skey, lsm_buf_slice(&iter->skey_copy));
+        if (!skipped && past_stop(iter, skey)) {
+            iter->status = LSMKV_OK;
+            return;
+        }
+        if (!skipped && !too_new) {
+            uint8_t tag = lsm_trailer_tag(trailer);
+            if (lsm_tag_kind(tag) == LSM_KIND_PUT) {
+                iter->valid = true;
+                iter->status = LSMKV_OK;
+                iter->skey = skey;
+                iter->value = lsm_value_of_field(tag, inner->value);
+                return;
+            }
+            if (!set(iter, &iter->skey_copy, skey)) { /* a tombstone hides the rest */
+                return;
+            }
+            skipping = true;
+            skips = 0;
+        }
+        if (++skips <= SKIPS_MAX) {
+            lsm_iter_next(inner);
+            continue;
+        }
+        skips = 0;
+        skipping = skipped || !too_new;
+        uint64_t to = skipping ? 0 : lsm_trailer_make(iter->sequence, LSM_TAG_SEEK);
+        if (!set(iter, &iter->skey_copy, skey) ||
+            !seek_inner(iter, lsm_buf_slice(&iter->skey_copy), to)) {
+            return;
+        }
+    }
+    end(iter);
+}
+
+/* The newest visible version among those of one key, walking backward, which is from
+ * old to new. Leaves the inner iterator before all of them. *shown: it is a value. */
+static bool gather_versions(lsmkv_iter *iter, bool *shown) {
+    lsm_iter *inner = iter->inner;
+    int steps = 0;
+    *shown = false;
+    if (!set(iter, &iter->skey_copy, lsm_ikey_skey(inner->key))) {
+        return false;
+    }
+    lsm_slice current = lsm_buf_slice(&iter->skey_copy);
+    while (inner->valid && lsm_slice_equal(lsm_ikey_skey(inner->key), current)) {
+        uint64_t trailer = lsm_ikey_trailer(inner->key);
+        uint8_t tag = lsm_trailer_tag(trailer);
+        if (lsm_trailer_sequence(trailer) > iter->sequence) {
+            break;
+        }
+        *shown = lsm_tag_kind(tag) == LSM_KIND_PUT;
+        if (*shown &&
+            !set(iter, &iter->value_copy, lsm_value_of_field(tag, inner->value))) {
+            return false;
+        }
+        if (++steps > SKIPS_MAX) {
+            /* Many versions: go to the newest visible one at once. */
+            steps = INT32_MIN;
+            if (!seek_inner(iter, current,
+                            lsm_trailer_make(iter->sequence, LSM_TAG_SEEK))) {
+                return false;
+            }
+            continue;
+        }
+        lsm_iter_prev(inner);
+    }
+    return true;
+}
+
+/* Passes over what is left of the current key's versions, going backward. */
+static bool leave_key_backward(lsmkv_iter *iter) {
+    lsm_iter *inner = iter->inner;
+    lsm_slice current = lsm_buf_slice(&iter->skey_copy);
+    int steps = 0;
+    while (inner->valid && lsm_slice_equal(lsm_ikey_skey(inner->key), current)) {
+        if (++steps > SKIPS_MAX) {
+            if (!seek_inner(iter, current,
+                            lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
+                return false;
+            }
+            if (!inner->valid && inner->status == LSMKV_OK) {
+                lsm_iter_seek_last(inner);
+            } else if (inner->valid) {
+                lsm_iter_prev(inner);
+            }
+            return true;
+        }
+        lsm_iter_prev(inner);
+    }
+    return true;
+}
+
+/* From where the inner iterator stands, on the oldest version of some key, finds the
+ * key to show going backward. */
+static void find_prev(lsmkv_iter *iter) {
+    lsm_iter *inner = iter->inner;
+
+    iter->valid = false;
+    iter->reverse = true;
+    while (inner->valid) {
+        bool shown;
+        if (below_start(iter, lsm_ikey_skey(inner->key))) {
+            iter->status = LSMKV_OK;
+            return;
+        }
+        if (!gather_versions(iter, &shown) || !leave_key_backward(iter)) {
+            return;
+        }
+        if (inner->status != LSMKV_OK) {
+            break; /* a newer version may hide behind the error */
+        }
+        if (shown) {
+            iter->valid = true;
+            iter->status = LSMKV_OK;
+            iter->skey = lsm_buf_slice(&iter->skey_copy);
+            iter->value = lsm_buf_slice(&iter->value_copy);
+            return;
+        }
+    }
+    end(iter);
+}
+
+/* Puts the inner iterator on the last entry before a stored key. */
+static bool place_before(lsmkv_iter *iter, lsm_slice skey) {
+    if (!seek_inner(iter, skey, lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
+        return false;
+    }
+    if (iter->inner->valid) {
+        lsm_iter_prev(iter->inner);
+    } else if (iter->inner->status == LSMKV_OK) {
+        lsm_iter_seek_last(iter->inner);
+    }
+    return true;
+}
+
+void lsm_db_iter_seek_first(lsmkv_iter *iter) {
+    lsm_db_iter_seek(iter, lsm_buf_slice(&iter->start));
+}
+
+void lsm_db_iter_seek_last(lsmkv_iter *iter) {
+    iter->positioned = true;
+    if (place_before(iter, lsm_buf_slice(&iter->stop))) {
+        find_prev(iter);
+    }
+}
+
+void lsm_db_iter_seek(lsmkv_iter *iter, lsm_slice skey) {
+    iter->positioned = true;
+    if (below_start(iter, skey)) {
+        skey = lsm_buf_slice(&iter->start);
+    }
+    if (seek_inner(iter, skey, lsm_trailer_make(iter->sequence, LSM_TAG_SEEK))) {
+        find_next(iter, false);
+    }
+}
+
+void lsm_db_iter_seek_for_prev(lsmkv_iter *iter, lsm_slice skey) {
+    iter->positioned = true;
+    if (past_stop(iter, skey)) {
+        lsm_db_iter_seek_last(iter);
+        return;
+    }
+    /* The first entry after every version of skey, then one back. */
+    if (!seek_inner(iter, skey, 0)) {
+        return;
+    }
+    lsm_iter *inner = iter->inner;
+    if (!inner->valid && inner->status == LSMKV_OK) {
+        lsm_iter_seek_last(inner);
+    } else if (inner->valid) {
+        lsm_iter_prev(inner);
+    }
+    find_prev(iter);
+}
+
+void lsm_db_iter_next(lsmkv_iter *iter) {
+    if (iter->reverse) {
+        /* The inner iterator stands before the key shown, whose copy we have. */
+        if (seek_inner(iter, lsm_buf_slice(&iter->skey_copy), 0)) {
+            find_next(iter, true);
+        }
+        return;
+    }
+    if (set(iter, &iter->skey_copy, iter->skey)) {
+        lsm_iter_next(iter->inner);
+        find_next(iter, true);
+    }
+}
+
+void lsm_db_iter_prev(lsmkv_iter *iter) {
+    if (!iter->reverse) {
+        if (!set(iter, &iter->skey_copy, iter->skey) ||
+            !place_before(iter, lsm_buf_slice(&iter->skey_copy))) {
+            return;
+        }
+    }
+    find_prev(iter);
+}

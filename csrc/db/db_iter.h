@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The user's iterator: over the internal keys of one readstate, it shows each stored
+ * key of its range once, with the value that its sequence sees, and hides tombstones,
+ * older versions and newer ones.
+ *
+ * Going forward, the inner iterator stands on the entry shown (so key and value need
+ * no copy); going backward, it stands before all versions of the key shown, which was
+ * copied. A key with many versions is skipped by a seek after a few steps.
+ *
+ * Every call is made inside the epoch. One thread at a time.
+ */
+#ifndef LSM_DB_DB_ITER_H
+#define LSM_DB_DB_ITER_H
+
+#include "db/db.h"
+#include "table/iter.h"
+
+struct lsmkv_iter {
+    lsmkv_db *db;         /* one reference */
+    lsm_readstate *state; /* one reference */
+    uint64_t sequence;
+    lsm_iter *inner;     /* owned; merges memtables and tables */
+    lsm_buf start, stop; /* stored keys: the range is [start, stop); owned */
+    bool positioned;     /* a seek has been made */
+    bool valid;
+    bool reverse;   /* the inner iterator stands before the key shown */
+    lsm_slice skey; /* what is shown; lent by inner or by the copies */
+    lsm_slice value;
+    lsm_buf skey_copy; /* also: the key to skip, going forward */
+    lsm_buf value_copy;
+    lsm_buf target; /* scratch for seeks */
+    lsmkv_status status;
+    lsmkv_error error;
+    lsm_buf chunk; /* of lsm_db_iter_fill */
+    lsmkv_row *rows;
+    size_t row_capacity;
+};
+
+/* Inside the epoch. `range` holds stored keys, both bounds present. */
+lsmkv_status lsm_db_iter_create(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                                lsm_slice start, lsm_slice stop, lsmkv_iter **iterp,
+                                lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_db_iter_destroy(lsmkv_iter *iter);
+
+void lsm_db_iter_seek_first(lsmkv_iter *iter);
+void lsm_db_iter_seek_last(lsmkv_iter *iter);
+void lsm_db_iter_seek(lsmkv_iter *iter, lsm_slice skey);          /* first >= skey */
+void lsm_db_iter_seek_for_prev(lsmkv_iter *iter, lsm_slice skey); /* last <= skey */
+void lsm_db_iter_next(lsmkv_iter *iter);
+void lsm_db_iter_prev(lsmkv_iter *iter);
+
+/* Copies rows into iter->chunk; see lsmkv_iter_fill. */
+lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
+                              lsmkv_chunk *chunk, lsmkv_error *err) LSM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Garbage: tables that no version names any more, and the sweep after recovery.
+ *
+ * A table arrives here when its last reference goes, which is after the edit that
+ * dropped it was synced and after the last reader or iterator that could name it. The
+ * thread that drops the last reference may be any, holding any lock above sink_mu, so
+ * the sink only makes a list; unlinking happens later, from a thread that may block. A
+ * poisoned or closed database unlinks nothing: a reopen decides what is live.
+ */
+#include "db/db.h"
+
+#include "format/filename.h"
+
+static void collect_dropped(lsm_table_sink *sink, lsm_live_table *table) {
+    lsmkv_db *db = LSM_CONTAINER_OF(sink, lsmkv_db, sink);
+    lsm_mutex_lock(&db->sink_mu);
+    table->next_dropped = db->dropped;
+    db->dropped = table;
+    lsm_mutex_unlock(&db->sink_mu);
+}
+
+void lsm_gc_init(lsmkv_db *db) {
+    db->sink.dropped = collect_dropped;
+    db->dropped = NULL;
+}
+
+static lsm_live_table *take(lsmkv_db *db) {
+    lsm_mutex_lock(&db->sink_mu);
+    lsm_live_table *list = db->dropped;
+    db->dropped = NULL;
+    lsm_mutex_unlock(&db->sink_mu);
+    return list;
+}
+
+static void free_all(lsmkv_db *db, lsm_live_table *list, bool unlinks) {
+    while (list != NULL) {
+        lsm_live_table *next = list->next_dropped;
+        if (unlinks) {
+            char name[LSM_FILENAME_SIZE];
+            lsm_filename_make(name, LSM_NAME_TABLE, list->info.number);
+            (void)lsm_dir_unlink(db->dir, name, NULL); /* the next open tries again */
+        }
+        if (db->built) {
+            lsm_table_cache_forget(&db->table_cache, list);
+        }
+        lsm_live_table_destroy(list);
+        list = next;
+    }
+}
+
+void lsm_gc_collect(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    bool unlinks = db->state == LSM_STATE_OPEN || db->state == LSM_STATE_DEGRADED;
+    lsm_mutex_unlock(&db->mu);
+    free_all(db, take(db), unlinks);
+}
+
+void lsm_gc_discard(lsmkv_db *db) {
+    free_all(db, take(db), false);
+}
+
+static bool version_names(const lsm_version *version, uint64_t number) {
+    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
+        for (size_t i = 0; i < version->levels[level].count; i++) {
+            if (version->levels[level].tables[i]->info.number == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool log_is_live_locked(const lsmkv_db *db, uint64_t number) {
+    for (size_t i = 0; i < db->log_count; i++) {
+        if (lsm_wal_number(db->logs[i].writer) == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a file of this name belongs to the present state. */
+static bool is_needed_locked(lsmkv_db *db, lsm_file_kind kind, uint64_t number)
+    LSM_REQUIRES(db->mu) {
+    switch (kind) {
+        case LSM_NAME_TABLE:
+            return version_names(db->version, number);
+        case LSM_NAME_LOG:
+            return log_is_live_locked(db, number);
+        case LSM_NAME_MANIFEST:
+            return number == lsm_wal_number(db->manifest);
+        case LSM_NAME_CURRENT_TEMP:
+            return false;
+        case LSM_NAME_OTHER:
+        case LSM_NAME_LOCK:
+        case LSM_NAME_CURRENT:
+        case LSM_NAME_SEGMENT:
+            break;
+    }
+    return true;
+}
+
+lsmkv_status lsm_gc_sweep(lsmkv_db *db, lsmkv_error *err) {
+    lsm_namelist list = {0};
+    lsmkv_status status = lsm_dir_list(db->dir, &list, err);
+    for (size_t i = 0; status == LSMKV_OK && i < list.count; i++) {
+        uint64_t number;
+        lsm_file_kind kind = lsm_filename_parse(list.names[i], &number);
+        lsm_mutex_lock(&db->mu);
+        bool needed = is_needed_locked(db, kind, number);
+        lsm_mutex_unlock(&db->mu);
+        if (!needed) {
+            (void)lsm_dir_unlink(db->dir, list.names[i], NULL);
+        }
+    }
+    lsm_namelist_deinit(&list);
+    return status;
+}
+
+bool lsm_gc_files_match(lsmkv_db *db, char name[LSM_NAME_SIZE_MAX]) {
+    lsm_namelist list = {0};
+    size_t found = 0;
+    bool match = lsm_dir_list(db->dir, &list, NULL) == LSMKV_OK;
+    lsm_mutex_lock(&db->mu);
+    size_t wanted = 1 + db->log_count; /* the MANIFEST and the logs */
+    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
+        wanted += db->version->levels[level].count;
+    }
+    for (size_t i = 0; match && i < list.count; i++) {
+        uint64_t number;
+        lsm_file_kind kind = lsm_filename_parse(list.names[i], &number);
+        match = is_needed_locked(db, kind, number);
+        memcpy(name, list.names[i], LSM_NAME_SIZE_MAX);
+        found +=
+            kind == LSM_NAME_TABLE || kind == LSM_NAME_LOG || kind == LSM_NAME_MANIFEST;
+    }
+    lsm_mutex_unlock(&db->mu);
+    lsm_namelist_deinit(&list);
+    return match && found == wanted;
+}

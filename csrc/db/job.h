@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Job: a flush or a compaction, cut into steps so that it can be run by a worker
+ * thread or, step by step and interleaved with others, by a simulator.
+ *
+ * Both are the same merge: sorted input, in which the versions of a key come newest
+ * first, to tables of one level. A version is dropped when a newer one of its key is
+ * visible to the same snapshots; a tombstone also when no snapshot needs it and no
+ * deeper table may hold the key. Every input entry is counted: a merge that saw fewer
+ * than its tables promise fails instead of losing data.
+ *
+ * On failure the outputs are unlinked and the inputs stay as they were.
+ */
+#ifndef LSM_DB_JOB_H
+#define LSM_DB_JOB_H
+
+#include "db/compact_pick.h"
+#include "db/db.h"
+#include "table/table_writer.h"
+
+typedef struct lsm_job lsm_job;
+
+struct lsm_job {
+    lsmkv_db *db;
+    bool flush;
+    size_t flush_count; /* immutables, the oldest ones */
+    uint64_t next_log;  /* first log that is needed after the flush */
+    lsm_pick pick;      /* of a compaction */
+    uint32_t output_level;
+    uint32_t below_level; /* tables from here on decide about tombstones */
+    lsm_version *version; /* one reference */
+    uint64_t *sequences;  /* what snapshots need, ascending; owned */
+    size_t sequence_count;
+    lsm_iter *input;         /* owned */
+    uint64_t input_expected; /* entries */
+    uint64_t input_seen;
+    uint64_t step_bytes;      /* input per step */
+    lsm_table_writer *writer; /* the output being written; owned */
+    lsm_edit edit;            /* finished outputs and deletions */
+    lsm_buf current;          /* stored key of the last version seen */
+    bool has_current;
+    size_t stratum;  /* of the last version seen */
+    bool installing; /* outputs may be in the MANIFEST: never unlink them */
+    uint64_t bytes_written;
+};
+
+/* For the next due job, or NULL: nothing is due, or *err is filled in. Marks inputs as
+ * compacting and counts the job as running. */
+lsm_job *lsm_job_start_flush_locked(lsmkv_db *db, lsmkv_error *err)
+    LSM_REQUIRES(db->mu);
+lsm_job *lsm_job_start_compaction_locked(lsmkv_db *db, lsmkv_error *err)
+    LSM_REQUIRES(db->mu);
+/* For a pick the caller made; takes what the pick owns. */
+lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *err)
+    LSM_REQUIRES(db->mu);
+
+/* Runs one step, without mu. *done once the result is installed. */
+lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Unmarks the inputs, unlinks outputs that were not installed, frees. Takes mu. */
+void lsm_job_end(lsm_job *job);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The merge of a job, step by step: read a piece of the input, keep or drop each
+ * version, cut the output into tables, and at last install the result.
+ */
+#include "db/job.h"
+
+#include "base/alloc.h"
+#include "format/filename.h"
+#include "table/merge_iter.h"
+
+/* Opens every input table for scanning and merges them. Newer tables come first, which
+ * only matters for keys that are equal, and those do not occur. */
+static lsmkv_status open_inputs(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    size_t total = job->pick.input_counts[0] + job->pick.input_counts[1];
+    lsm_iter **children = lsm_calloc(total, sizeof(*children));
+    size_t opened = 0;
+    lsm_epoch_token token = NULL;
+
+    if (children == NULL) {
+        return lsm_fail_memory(err, total * sizeof(*children));
+    }
+    token = lsm_epoch_enter(&job->db->epoch);
+    for (int side = 0; side < 2; side++) {
+        for (size_t i = 0; i < job->pick.input_counts[side]; i++) {
+            lsm_table *table;
+            LSM_TRY(lsm_table_cache_get(&job->db->table_cache,
+                                        job->pick.inputs[side][i], false, &table, err));
+            children[opened] = lsm_table_iter(table, LSM_ACCESS_SCAN);
+            if (children[opened] == NULL) {
+                LSM_TRY(lsm_fail_memory(err, sizeof(lsm_iter)));
+            }
+            opened += 1;
+        }
+    }
+    job->input = lsm_merge_iter(children, opened);
+    opened = 0;
+    if (job->input == NULL) {
+        status = lsm_fail_memory(err, sizeof(lsm_iter));
+    }
+out:
+    lsm_epoch_leave(token);
+    for (size_t i = 0; i < opened; i++) {
+        lsm_iter_destroy(children[i]);
+    }
+    lsm_free(children);
+    return status;
+}
+
+/* The index of the oldest snapshot that sees this sequence. */
+static size_t stratum_of(const lsm_job *job, uint64_t sequence) {
+    size_t low = 0;
+    size_t high = job->sequence_count - 1;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (job->sequences[middle] >= sequence) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+/* Whether the current version is still needed. Updates what is known of its key. */
+static lsmkv_status judge(lsm_job *job, bool *keep, bool *new_key, lsmkv_error *err) {
+    lsm_slice skey = lsm_ikey_skey(job->input->key);
+    uint64_t trailer = lsm_ikey_trailer(job->input->key);
+    size_t stratum = stratum_of(job, lsm_trailer_sequence(trailer));
+
+    *new_key =
+        !job->has_current || !lsm_slice_equal(skey, lsm_buf_slice(&job->current));
+    *keep = *new_key || stratum != job->stratum;
+    if (*new_key) {
+        lsm_buf_clear(&job->current);
+        if (!lsm_buf_append(&job->current, skey.data, skey.size)) {
+            return lsm_fail_memory(err, skey.size);
+        }
+        job->has_current = true;
+    }
+    job->stratum = stratum;
+    if (*keep && stratum == 0 &&
+        lsm_tag_kind(lsm_trailer_tag(trailer)) == LSM_KIND_DELETE) {
+        *keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
+    }
+    return LSMKV_OK;
+}
+
+static lsmkv_status create_output(lsm_job *job, lsmkv_error *err) {
+    lsmkv_db *db = job->db;
+    lsm_table_write_options how;
+    lsm_mutex_lock(&db->mu);
+    uint64_t number = db->next_file++;
+    uint64_t file_id = lsm_rng_next(&db->rng);
+    lsm_mutex_unlock(&db->mu);
+    lsm_db_table_options(db, file_id, &how);
+    return lsm_table_writer_create(db->dir, number, &how, &job->writer, err);
+}
+
+static lsmkv_status finish_output(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_table_info info;
+
+    LSM_TRY(lsm_table_writer_finish(job->writer, &info, err));
+    job->bytes_written += info.file_size;
+    if (!lsm_edit_add_table(&job->edit, job->output_level, &info)) {
+        status = lsm_fail_memory(err, sizeof(info));
+        char name[LSM_FILENAME_SIZE];
+        lsm_filename_make(name, LSM_NAME_TABLE, info.number);
+        (void)lsm_dir_unlink(job->db->dir, name, NULL);
+    }
+out:
+    lsm_table_writer_destroy(job->writer);
+    job->writer = NULL;
+    return status;
+}
+
+/* Tables are cut between keys, never between the versions of one. A flush writes one
+ * table however large. */
+static bool must_cut(const lsm_job *job, bool new_key) {
+    return job->writer != NULL && !job->flush && new_key &&
+           lsm_table_writer_size(job->writer) >= job->db->options.table_bytes;
+}
+
+static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    bool keep;
+    bool new_key;
+
+    job->input_seen += 1;
+    LSM_TRY(judge(job, &keep, &new_key, err));
+    if (must_cut(job, new_key)) {
+        LSM_TRY(finish_output(job, err));
+    }
+    if (keep) {
+        if (job->writer == NULL) {
+            LSM_TRY(create_output(job, err));
+        }
+        LSM_TRY(
+            lsm_table_writer_add(job->writer, job->input->key, job->input->value, err));
+    }
+out:
+    return status;
+}
+
+static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_db *db = job->db;
+    lsm_counters *counters = &db->counters;
+
+    if (job->edit.added_count > 0 && !job->pick.move) {
+        LSM_TRY(lsm_dir_sync(db->dir, err));
+    }
+    job->installing = true;
+    LSM_TRY(lsm_db_install(db, &job->edit, job->flush_count, err));
+    atomic_fetch_add(job->flush       ? &counters->flush_count
+                     : job->pick.move ? &counters->trivial_move_count
+                                      : &counters->compact_count,
+                     1);
+    atomic_fetch_add(
+        job->flush ? &counters->flush_bytes_written : &counters->compact_bytes_written,
+        job->bytes_written);
+    for (int side = 0; !job->flush && !job->pick.move && side < 2; side++) {
+        for (size_t i = 0; i < job->pick.input_counts[side]; i++) {
+            atomic_fetch_add(&counters->compact_bytes_read,
+                             job->pick.inputs[side][i]->info.file_size);
+        }
+    }
+out:
+    return status;
+}
+
+/* The input is exhausted: check that it was whole, and complete the last output. */
+static lsmkv_status finish_merge(lsm_job *job, lsmkv_error *err) {
+    if (job->input->status != LSMKV_OK) {
+        return lsm_error_copy(err, &job->input->error);
+    }
+    if (job->input_seen != job->input_expected) {
+        return lsm_fail(err, LSMKV_CORRUPTION,
+                        "%s read %llu entries, its inputs hold %llu",
+                        job->flush ? "a flush" : "a compaction",
+                        (unsigned long long)job->input_seen,
+                        (unsigned long long)job->input_expected);
+    }
+    return job->writer != NULL ? finish_output(job, err) : LSMKV_OK;
+}
+
+lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint64_t bytes = 0;
+
+    *done = false;
+    if (job->pick.move) {
+        *done = true;
+        return install(job, err);
+    }
+    if (job->input == NULL) {
+        LSM_TRY(open_inputs(job, err));
+    }
+    if (job->input_seen == 0) {
+        lsm_iter_seek_first(job->input);
+    }
+    while (job->input->valid && bytes < job->step_bytes) {
+        bytes += job->input->key.size + job->input->value.size;
+        LSM_TRY(merge_one(job, err));
+        lsm_iter_next(job->input);
+    }
+    if (!job->input->valid) {
+        LSM_TRY(finish_merge(job, err));
+        LSM_TRY(install(job, err));
+        *done = true;
+    }
+out:
+    return status;
+}

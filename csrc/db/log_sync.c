@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Making the logs durable. What a sync promises is everything written before it, so
+ * the logs of memtables that still wait for their flush come first, oldest first. A
+ * log's name counts as much as its bytes: before the first sync on it is acknowledged,
+ * the directory is synced and the MANIFEST learns of the log, so that its absence is
+ * noticed. All of that happens before the group's own append, because it may need
+ * memory, and after an append nothing may fail but the sync itself.
+ *
+ * A log that died (full disk) is never synced again; the flush of its memtable takes
+ * its place. If its memtable was empty when it died, it holds nothing acknowledged.
+ */
+#include "db/db.h"
+
+#include "wal/wal.h"
+
+/* Whether something acknowledged lies in this dead log and in no table yet. */
+static bool dead_log_matters_locked(lsmkv_db *db, uint64_t number)
+    LSM_REQUIRES(db->mu) {
+    return db->immutable_count > 0 &&
+           number < db->immutables[db->immutable_count - 1].next_log;
+}
+
+/* Waits until the flush of its memtable has dropped the dead log. */
+static lsmkv_status await_flush_locked(lsmkv_db *db, uint64_t number, lsmkv_error *err)
+    LSM_REQUIRES(db->mu) {
+    lsmkv_status status = LSMKV_OK;
+    while (status == LSMKV_OK && dead_log_matters_locked(db, number) &&
+           lsm_wal_number(db->logs[0].writer) <= number) {
+        status = lsm_scheduler_await_locked(db, err);
+    }
+    return status;
+}
+
+/* Syncs one log with mu released; logs[] stays as it is meanwhile. */
+static lsmkv_status sync_one_locked(lsmkv_db *db, lsm_wal_writer *writer,
+                                    lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    db->syncing_logs = true;
+    lsm_mutex_unlock(&db->mu);
+    lsmkv_status status = lsm_log_sync(db, writer, err);
+    lsm_mutex_lock(&db->mu);
+    db->syncing_logs = false;
+    lsm_cond_broadcast(&db->changed);
+    return status;
+}
+
+/* Tells the MANIFEST about logs that it does not know yet. */
+static lsmkv_status record_logs(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_edit edit;
+
+    lsm_edit_init(&edit);
+    lsm_mutex_lock(&db->mu);
+    for (size_t i = 0; i < db->log_count && status == LSMKV_OK; i++) {
+        const lsm_live_log *log = &db->logs[i];
+        if (!log->recorded && !lsm_wal_dead(log->writer) &&
+            !lsm_edit_add_log(&edit, lsm_wal_number(log->writer),
+                              lsm_wal_file_id(log->writer))) {
+            status = lsm_fail_memory(err, sizeof(lsm_edit_log));
+        }
+    }
+    lsm_mutex_unlock(&db->mu);
+    if (status == LSMKV_OK && edit.log_count > 0) {
+        LSM_TRY(lsm_dir_sync(db->dir, err));
+        LSM_TRY(lsm_db_install(db, &edit, 0, err));
+    }
+out:
+    lsm_edit_deinit(&edit);
+    return status;
+}
+
+lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer, lsmkv_error *err) {
+    lsmkv_error failure;
+    lsm_error_clear(&failure);
+    lsmkv_status status = lsm_wal_sync(writer, &failure);
+    atomic_fetch_add_explicit(&db->counters.sync_count, 1, memory_order_relaxed);
+    if (status != LSMKV_OK) {
+        /* What the log holds is unknown now: no later sync may say otherwise. */
+        (void)lsm_db_poison(db, &failure);
+        (void)lsm_error_copy(err, &failure);
+    }
+    return status;
+}
+
+lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    lsm_mutex_lock(&db->mu);
+    for (size_t i = 0; i < db->log_count && status == LSMKV_OK;) {
+        const lsm_live_log *log = &db->logs[i];
+        bool active = i + 1 == db->log_count;
+        if (lsm_wal_dead(log->writer)) {
+            uint64_t number = lsm_wal_number(log->writer);
+            bool matters = dead_log_matters_locked(db, number);
+            if (active) {
+                status = lsm_error_copy(err, &db->failure);
+            } else if (matters) {
+                status = await_flush_locked(db, number, err);
+            }
+            i = matters ? 0 : i + 1;
+            continue;
+        }
+        if (!log->recorded ||
+            ((!active || active_too) &&
+             lsm_wal_synced_to(log->writer) < lsm_wal_size(log->writer))) {
+            status = sync_one_locked(db, log->writer, err);
+        }
+        i += 1;
+    }
+    lsm_mutex_unlock(&db->mu);
+    return status == LSMKV_OK ? record_logs(db, err) : status;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The MANIFEST: a record file (wal/wal.h) of edits, the first of which describes the
+ * whole state; and CURRENT, which names it. An edit counts once it is synced. CURRENT
+ * is only ever replaced by renaming a synced file, followed by a directory sync.
+ */
+#ifndef LSM_DB_MANIFEST_H
+#define LSM_DB_MANIFEST_H
+
+#include "db/version.h"
+#include "wal/wal.h"
+
+/* What a MANIFEST says after its last edit. */
+typedef struct lsm_manifest_state {
+    uint8_t uuid[LSM_UUID_SIZE];
+    uint64_t manifest_number;
+    uint64_t next_file;      /* larger than every number named in it */
+    uint64_t last_sequence;  /* the largest one that tables hold */
+    uint64_t first_log;      /* logs with lower numbers are obsolete */
+    lsm_edit_log *logs;      /* live logs known to hold synced data; owned */
+    size_t log_count;
+    lsm_version *version;    /* one reference */
+} lsm_manifest_state;
+
+void lsm_manifest_state_deinit(lsm_manifest_state *state);
+
+/* Reads CURRENT and the MANIFEST it names. NOT_FOUND when there is no CURRENT; else
+ * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Checks that every
+ * table file exists with the size recorded. Edits apply in time linear in their number:
+ * they are gathered and one version is built at the end. */
+lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
+                               lsm_manifest_state *state,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Creates MANIFEST `header->number` holding one edit that describes everything, syncs
+ * it, then makes CURRENT name it and syncs the directory. On failure before the rename
+ * nothing has changed; after it CURRENT may name either (*renamed tells). */
+lsmkv_status lsm_manifest_create(lsm_dir *dir, const lsm_record_file_header *header,
+                                 const lsm_edit *everything, lsm_wal_writer **writerp,
+                                 bool *renamed, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Appends one edit and syncs it. After a failure the writer is dead and the edit may or
+ * may not have happened. */
+lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Adds every table of the version to an edit. false: no memory. */
+bool lsm_edit_describe_version(lsm_edit *edit, const lsm_version *version) LSM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Point reads. The newest version of a key is looked for in the active memtable, the
+ * immutable ones (newest first), the tables of level 0 (newest first), then in at most
+ * one table of each deeper level. The first version found, of whatever kind, ends the
+ * search: a tombstone hides everything older.
+ *
+ * A batched read takes the same way with all keys together, place by place, so that
+ * the cache misses of different keys overlap.
+ */
+#include "db/read.h"
+
+#include <stdlib.h>
+
+/* What a version means to a reader. */
+static lsmkv_status resolve(const lsm_found *found, lsm_slice *value) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+    if (lsm_tag_kind(tag) != LSM_KIND_PUT) {
+        return LSMKV_NOT_FOUND;
+    }
+    *value = lsm_value_of_field(tag, found->field);
+    return LSMKV_OK;
+}
+
+static bool table_covers(const lsm_live_table *live, lsm_slice skey) {
+    return lsm_slice_compare(skey, lsm_ikey_skey(live->info.smallest)) >= 0 &&
+           lsm_slice_compare(skey, lsm_ikey_skey(live->info.largest)) <= 0;
+}
+
+static lsmkv_status search_table(lsmkv_db *db, lsm_live_table *live,
+                                 const lsm_lookup *lookup, bool nonblocking,
+                                 lsm_found *found, lsmkv_error *err) {
+    lsm_table *table;
+    lsmkv_status status =
+        lsm_table_cache_get(&db->table_cache, live, nonblocking, &table, err);
+    return status == LSMKV_OK ? lsm_table_get(table, lookup, nonblocking, found, err)
+                              : status;
+}
+
+/* The only table of a level >= 1 that may hold the key, or NULL. */
+static lsm_live_table *table_of_level(const lsm_level *level, lsm_slice skey) {
+    if (level->count == 0) {
+        return NULL;
+    }
+    size_t index = lsm_level_find(level, skey);
+    if (index == level->count ||
+        lsm_slice_compare(skey, lsm_ikey_skey(level->tables[index]->info.smallest)) <
+            0) {
+        return NULL;
+    }
+    return level->tables[index];
+}
+
+static lsmkv_status search_version(lsmkv_db *db, const lsm_version *version,
+                                   const lsm_lookup *lookup, bool nonblocking,
+                                   lsm_found *found, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_NOT_FOUND;
+    const lsm_level *level0 = &version->levels[0];
+    for (size_t i = 0; status == LSMKV_NOT_FOUND && i < level0->count; i++) {
+        if (table_covers(level0->tables[i], lookup->skey)) {
+            status =
+                search_table(db, level0->tables[i], lookup, nonblocking, found, err);
+        }
+    }
+    for (size_t i = 1; status == LSMKV_NOT_FOUND && i < LSMKV_LEVEL_COUNT; i++) {
+        lsm_live_table *live = table_of_level(&version->levels[i], lookup->skey);
+        if (live != NULL) {
+            status = search_table(db, live, lookup, nonblocking, found, err);
+        }
+    }
+    return status;
+}
+
+lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
+                        lsm_readstate *state, lsm_slice *value, lsmkv_error *err) {
+    lsm_found found;
+    lsmkv_status status = lsm_memtable_get(state->mem, lookup, &found);
+    for (size_t i = 0; status == LSMKV_NOT_FOUND && i < state->immutable_count; i++) {
+        status = lsm_memtable_get(state->immutables[i], lookup, &found);
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        status = search_version(db, state->version, lookup, nonblocking, &found, err);
+    }
+    return status == LSMKV_OK ? resolve(&found, value) : status;
+}
+
+lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
+                               const lsm_version *version, lsm_slice *value,
+                               lsmkv_error *err) {
+    lsm_found found;
+    lsmkv_status status = search_version(db, version, lookup, false, &found, err);
+    return status == LSMKV_OK ? resolve(&found, value) : status;
+}
+
+/* The requests of a batched read that have no answer yet, and room to sort them. */
+typedef struct lsm_pending {
+    lsmkv_db *db;
+    lsm_table_request **requests; /* those not done */
+    size_t count;
+    lsm_table_request **chosen; /* as many again: those for one table */
+    uint64_t *order;            /* as many again: table index << 32 | request */
+} lsm_pending;
+
+enum { PREFETCH_AHEAD = 16 };
+
+static void search_memtable(const lsm_memtable *mem, lsm_pending *pending) {
+    size_t left = 0;
+    size_t count = pending->count;
+    if (lsm_memtable_empty(mem)) {
+        return;
+    }
+    for (size_t i = 0; i < count && i < PREFETCH_AHEAD; i++) {
+        lsm_memtable_prefetch(mem, pending->requests[i]->lookup.hash);
+    }
+    for (size_t i = 0; i < count; i++) {
+        lsm_table_request *request = pending->requests[i];
+        if (i + PREFETCH_AHEAD < count) {
+            lsm_memtable_prefetch(mem,
+                                  pending->requests[i + PREFETCH_AHEAD]->lookup.hash);
+        }
+        request->done =
+            lsm_memtable_get(mem, &request->lookup, &request->found) == LSMKV_OK;
+        if (!request->done) {
+            pending->requests[left++] = request;
+        }
+    }
+    pending->count = left;
+}
+
+static void drop_done(lsm_pending *pending) {
+    size_t left = 0;
+    for (size_t i = 0; i < pending->count; i++) {
+        if (!pending->requests[i]->done) {
+            pending->requests[left++] = pending->requests[i];
+        }
+    }
+    pending->count = left;
+}
+
+static lsmkv_status search_table_many(lsm_pending *pending, lsm_live_table *live,
+                                      lsm_table_request *const *requests, size_t count,
+                                      lsmkv_error *err) {
+    lsm_table *table;
+    lsmkv_status status =
+        lsm_table_cache_get(&pending->db->table_cache, live, false, &table, err);
+    return status == LSMKV_OK ? lsm_table_get_many(table, requests, count, err)
+                              : status;
+}
+
+static lsmkv_status search_level0(lsm_pending *pending, const lsm_level *level,
+                                  lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    for (size_t i = 0; i < level->count && pending->count > 0; i++) {
+        size_t chosen = 0;
+        for (size_t k = 0; k < pending->count; k++) {
+            if (table_covers(level->tables[i], pending->requests[k]->lookup.skey)) {
+                pending->chosen[chosen++] = pending->requests[k];
+            }
+        }
+        if (chosen > 0) {
+            LSM_TRY(search_table_many(pending, level->tables[i], pending->chosen,
+                                      chosen, err));
+            drop_done(pending);
+        }
+    }
+out:
+    return status;
+}
+
+static int compare_u64(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Groups the pending requests by the table of the level that may hold them. */
+static size_t order_by_table(lsm_pending *pending, const lsm_level *level) {
+    size_t count = 0;
+    bool sorted = true;
+    for (size_t i = 0; i < pending->count; i++) {
+        lsm_slice skey = pending->requests[i]->lookup.skey;
+        size_t index = lsm_level_find(level, skey);
+        if (index < level->count && table_covers(level->tables[index], skey)) {
+            pending->order[count] = (uint64_t)index << 32 | i;
+            sorted &= count == 0 || pending->order[count] > pending->order[count - 1];
+            count += 1;
+        }
+    }
+    if (!sorted) {
+        qsort(pending->order, count, sizeof(*pending->order), compare_u64);
+    }
+    return count;
+}
+
+static lsmkv_status search_level(lsm_pending *pending, const lsm_level *level,
+                                 lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    size_t count = level->count > 0 ? order_by_table(pending, level) : 0;
+    for (size_t i = 0; i < count;) {
+        uint64_t index = pending->order[i] >> 32;
+        size_t chosen = 0;
+        while (i < count && pending->order[i] >> 32 == index) {
+            pending->chosen[chosen++] =
+                pending->requests[(uint32_t)pending->order[i++]];
+        }
+        LSM_TRY(search_table_many(pending, level->tables[index], pending->chosen,
+                                  chosen, err));
+    }
+    if (count > 0) {
+        drop_done(pending);
+    }
+out:
+    return status;
+}
+
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
+                             const lsm_get_many *many, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
+
+    search_memtable(state->mem, &pending);
+    for (size_t i = 0; i < state->immutable_count; i++) {
+        search_memtable(state->immutables[i], &pending);
+    }
+    LSM_TRY(search_level0(&pending, &state->version->levels[0], err));
+    for (size_t i = 1; i < LSMKV_LEVEL_COUNT && pending.count > 0; i++) {
+        LSM_TRY(search_level(&pending, &state->version->levels[i], err));
+    }
+    for (size_t i = 0; i < many->count; i++) {
+        lsm_table_request *request = &many->requests[i];
+        request->done = request->done &&
+                        resolve(&request->found, &request->found.field) == LSMKV_OK;
+    }
+out:
+    return status;
+}

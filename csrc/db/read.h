@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Point reads, one key or many. Both are called inside the epoch with a readstate
+ * loaded in it, and lend what they find for as long as the caller stays inside.
+ */
+#ifndef LSM_DB_READ_H
+#define LSM_DB_READ_H
+
+#include "db/db.h"
+
+/* The newest visible value of a stored key: OK and the value, NOT_FOUND, WOULD_BLOCK
+ * (only when nonblocking) or an error. */
+lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
+                        lsm_readstate *state, lsm_slice *value,
+                        lsmkv_error *err) LSM_MUST_CHECK;
+
+/* The same, in the tables alone. */
+lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
+                               const lsm_version *version, lsm_slice *value,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* A batched read: `count` requests, none done, and three scratch arrays of as many
+ * elements; `pending` names every request, in order. */
+typedef struct lsm_get_many {
+    lsm_table_request *requests;
+    size_t count;
+    lsm_table_request **pending;
+    lsm_table_request **chosen;
+    uint64_t *order;
+} lsm_get_many;
+
+/* Afterwards a request is done if its key has a value, which is its found.field. */
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
+                             const lsm_get_many *many, lsmkv_error *err) LSM_MUST_CHECK;
+
+#endif

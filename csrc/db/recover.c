@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See recover.h for the rules.
+ */
+#include "db/recover.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "format/filename.h"
+#include "table/table_writer.h"
+
+/* One live log, opened. */
+typedef struct lsm_replay_log {
+    uint64_t number;
+    bool recorded; /* the MANIFEST knows it */
+    bool torn;     /* no valid header: the crash came right after its creation */
+    lsm_wal_reader *reader;
+} lsm_replay_log;
+
+typedef struct lsm_replay {
+    lsmkv_db *db;
+    lsm_recovery *recovery;
+    lsm_replay_log *logs; /* ascending numbers */
+    size_t count;
+    size_t capacity;
+} lsm_replay;
+
+static int compare_logs(const void *a, const void *b) {
+    uint64_t x = ((const lsm_replay_log *)a)->number;
+    uint64_t y = ((const lsm_replay_log *)b)->number;
+    return (x > y) - (x < y);
+}
+
+static const lsm_edit_log *recorded_log(const lsm_manifest_state *state,
+                                        uint64_t number) {
+    for (size_t i = 0; i < state->log_count; i++) {
+        if (state->logs[i].number == number) {
+            return &state->logs[i];
+        }
+    }
+    return NULL;
+}
+
+static lsmkv_status list_logs(lsm_replay *replay, const lsm_manifest_state *state,
+                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_namelist list = {0};
+
+    LSM_TRY(lsm_dir_list(replay->db->dir, &list, err));
+    for (size_t i = 0; i < list.count; i++) {
+        uint64_t number;
+        void *logs = replay->logs;
+        if (lsm_filename_parse(list.names[i], &number) != LSM_NAME_LOG ||
+            number < state->first_log) {
+            continue;
+        }
+        if (!lsm_grow(&logs, &replay->capacity, replay->count + 1,
+                      sizeof(*replay->logs))) {
+            LSM_TRY(lsm_fail_memory(err, sizeof(*replay->logs)));
+        }
+        replay->logs = logs;
+        replay->logs[replay->count++] =
+            (lsm_replay_log){number, recorded_log(state, number) != NULL, false, NULL};
+    }
+    if (replay->count > 1) {
+        qsort(replay->logs, replay->count, sizeof(*replay->logs), compare_logs);
+    }
+out:
+    lsm_namelist_deinit(&list);
+    return status;
+}
+
+static bool has_log(const lsm_replay *replay, uint64_t number) {
+    for (size_t i = 0; i < replay->count; i++) {
+        if (replay->logs[i].number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static lsmkv_status check_presence(const lsm_replay *replay,
+                                   const lsm_manifest_state *state, lsmkv_error *err) {
+    for (size_t i = 0; i < state->log_count; i++) {
+        uint64_t number = state->logs[i].number;
+        if (number >= state->first_log && !has_log(replay, number)) {
+            char name[LSM_FILENAME_SIZE];
+            lsm_filename_make(name, LSM_NAME_LOG, number);
+            return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
+                               "the log is missing, but the MANIFEST says that it "
+                               "holds synced writes; restore the file");
+        }
+    }
+    return LSMKV_OK;
+}
+
+static lsmkv_status open_log(lsm_replay *replay, lsm_replay_log *log,
+                             const lsm_manifest_state *state, lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+    const lsm_edit_log *recorded = recorded_log(state, log->number);
+    lsm_wal_expect expect = {.type = LSM_FILE_LOG,
+                             .uuid = state->uuid,
+                             .number = log->number,
+                             .file_id = recorded != NULL ? recorded->file_id : 0};
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    lsmkv_status status =
+        lsm_wal_open(replay->db->dir, name, &expect, &log->reader, &log->torn, err);
+    if (status == LSMKV_CORRUPTION && log->torn && !log->recorded) {
+        lsm_error_clear(err);
+        return LSMKV_OK; /* nothing in it was ever acknowledged as synced */
+    }
+    return status;
+}
+
+/* The memtable with room for the plan, a new one if need be. */
+static lsmkv_status room_for(lsm_replay *replay, const lsm_mem_plan *plan,
+                             lsm_memtable **memp, lsmkv_error *err) {
+    lsm_recovery *recovery = replay->recovery;
+    lsm_memtable *last =
+        recovery->count > 0 ? recovery->memtables[recovery->count - 1] : NULL;
+    if (last != NULL && plan->bytes <= lsm_memtable_left(last)) {
+        *memp = last;
+        return LSMKV_OK;
+    }
+    uint64_t capacity = replay->db->options.memtable_bytes;
+    if (capacity < plan->bytes) {
+        capacity = plan->bytes;
+    }
+    void *memtables = recovery->memtables;
+    if (!lsm_grow(&memtables, &recovery->capacity, recovery->count + 1,
+                  sizeof(*recovery->memtables))) {
+        return lsm_fail_memory(err, sizeof(*recovery->memtables));
+    }
+    recovery->memtables = memtables;
+    *memp = lsm_memtable_create(capacity, lsm_rng_next(&replay->db->rng));
+    if (*memp == NULL) {
+        return lsm_fail_memory(err, (size_t)capacity);
+    }
+    recovery->memtables[recovery->count++] = *memp;
+    return LSMKV_OK;
+}
+
+/* Inserts one record. *past: it lies beyond `limit`, where a failed write may be. */
+static lsmkv_status replay_record(lsm_replay *replay, const lsm_record *record,
+                                  const char *name, uint64_t limit, bool *past,
+                                  lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_recovery *recovery = replay->recovery;
+    lsm_mem_plan plan = {0};
+    lsm_batch_reader reader;
+    lsm_memtable *mem;
+
+    if (record->type != LSM_RECORD_BATCH ||
+        !lsm_batch_reader_init(&reader, record->payload)) {
+        return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
+                           "expected a batch, found a record of type %d of %zu bytes",
+                           (int)record->type, record->payload.size);
+    }
+    *past = reader.sequence > limit;
+    if (*past) {
+        return LSMKV_OK;
+    }
+    if (reader.sequence != recovery->last_sequence + 1 ||
+        reader.sequence + reader.left - 1 > LSM_SEQUENCE_MAX) {
+        return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
+                           "expected sequence %llu, found %llu",
+                           (unsigned long long)(recovery->last_sequence + 1),
+                           (unsigned long long)reader.sequence);
+    }
+    status = lsm_mem_plan_init(&plan, record->payload, err);
+    if (status == LSMKV_INVALID_ARGUMENT) {
+        status = lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
+                             "malformed batch");
+    }
+    LSM_TRY(status);
+    LSM_TRY(room_for(replay, &plan, &mem, err));
+    lsm_memtable_insert(mem, &plan, reader.sequence);
+    recovery->last_sequence += plan.count;
+    recovery->records += plan.count;
+out:
+    lsm_mem_plan_deinit(&plan);
+    return status;
+}
+
+static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
+                               uint64_t limit, lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+    lsm_record record;
+    bool past = false;
+    lsmkv_status status = LSMKV_OK;
+
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    while (status == LSMKV_OK && !past) {
+        status = lsm_wal_next(log->reader, &record, err);
+        if (status == LSMKV_OK) {
+            status = replay_record(replay, &record, name, limit, &past, err);
+        }
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        replay->recovery->dropped_bytes += lsm_wal_dropped(log->reader);
+        status = LSMKV_OK;
+    }
+    return status;
+}
+
+/* Where replay of a log must stop: what the next readable log says came before it. */
+static uint64_t limit_of(const lsm_replay *replay, size_t index) {
+    for (size_t i = index + 1; i < replay->count; i++) {
+        if (replay->logs[i].reader != NULL) {
+            return lsm_wal_header(replay->logs[i].reader)->previous_sequence;
+        }
+    }
+    return LSM_SEQUENCE_MAX;
+}
+
+/* A log that begins after a hole: fine if nothing in it was synced. */
+static lsmkv_status check_unsynced(const lsm_replay *replay, const lsm_replay_log *log,
+                                   lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+    if (log->reader == NULL ||
+        (!log->recorded && lsm_wal_highest_mark(log->reader) == 0)) {
+        return LSMKV_OK;
+    }
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    return lsm_fail_at(
+        err, LSMKV_CORRUPTION, name, 0,
+        "the log holds synced writes from sequence %llu on, but the logs before it end "
+        "at %llu",
+        (unsigned long long)lsm_wal_header(log->reader)->previous_sequence + 1,
+        (unsigned long long)replay->recovery->last_sequence);
+}
+
+/* Reads a log after a hole to its end, only to learn whether it has marks. */
+static lsmkv_status skip_log(const lsm_replay *replay, const lsm_replay_log *log,
+                             lsmkv_error *err) {
+    lsm_record record;
+    lsmkv_status status = LSMKV_OK;
+    while (log->reader != NULL && status == LSMKV_OK) {
+        status = lsm_wal_next(log->reader, &record, err);
+    }
+    if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
+        return status;
+    }
+    return check_unsynced(replay, log, err);
+}
+
+static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    bool hole = false;
+
+    for (size_t i = 0; i < replay->count; i++) {
+        const lsm_replay_log *log = &replay->logs[i];
+        if (log->reader == NULL) {
+            continue;
+        }
+        uint64_t begins = lsm_wal_header(log->reader)->previous_sequence;
+        hole = hole || begins != replay->recovery->last_sequence;
+        if (hole) {
+            LSM_TRY(skip_log(replay, log, err));
+        } else {
+            LSM_TRY(replay_log(replay, log, limit_of(replay, i), err));
+        }
+    }
+out:
+    return status;
+}
+
+lsmkv_status lsm_recovery_replay(lsmkv_db *db, const lsm_manifest_state *state,
+                                 lsm_recovery *recovery, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_replay replay = {.db = db, .recovery = recovery};
+
+    memset(recovery, 0, sizeof(*recovery));
+    recovery->last_sequence = state->last_sequence;
+    LSM_TRY(list_logs(&replay, state, err));
+    LSM_TRY(check_presence(&replay, state, err));
+    for (size_t i = 0; i < replay.count; i++) {
+        LSM_TRY(open_log(&replay, &replay.logs[i], state, err));
+    }
+    LSM_TRY(replay_all(&replay, err));
+out:
+    for (size_t i = 0; i < replay.count; i++) {
+        lsm_wal_reader_close(replay.logs[i].reader);
+    }
+    lsm_free(replay.logs);
+    return status;
+}
+
+static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
+                              lsm_edit *edit, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_table_writer *writer = NULL;
+    lsm_table_info info;
+    lsm_table_write_options how;
+    lsm_iter *iter = lsm_memtable_iter(mem);
+
+    if (iter == NULL) {
+        return lsm_fail_memory(err, sizeof(*iter));
+    }
+    lsm_db_table_options(db, lsm_rng_next(&db->rng), &how);
+    LSM_TRY(lsm_table_writer_create(db->dir, number, &how, &writer, err));
+    for (lsm_iter_seek_first(iter); iter->valid; lsm_iter_next(iter)) {
+        LSM_TRY(lsm_table_writer_add(writer, iter->key, iter->value, err));
+    }
+    LSM_TRY(lsm_table_writer_finish(writer, &info, err));
+    if (!lsm_edit_add_table(edit, 0, &info)) {
+        status = lsm_fail_memory(err, sizeof(info));
+    }
+out:
+    lsm_iter_destroy(iter);
+    lsm_table_writer_destroy(writer);
+    return status;
+}
+
+lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
+                                lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    for (size_t i = 0; i < recovery->count; i++) {
+        void *written = recovery->written;
+        uint64_t number = db->next_file++;
+        if (!lsm_grow(&written, &recovery->written_capacity, i + 1,
+                      sizeof(*recovery->written))) {
+            LSM_TRY(lsm_fail_memory(err, sizeof(*recovery->written)));
+        }
+        recovery->written = written;
+        recovery->written[recovery->written_count++] = number;
+        LSM_TRY(flush_one(db, recovery->memtables[i], number, edit, err));
+    }
+    if (recovery->count > 0) {
+        LSM_TRY(lsm_dir_sync(db->dir, err));
+    }
+out:
+    return status;
+}
+
+void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery) {
+    char name[LSM_FILENAME_SIZE];
+    for (size_t i = 0; i < recovery->written_count; i++) {
+        lsm_filename_make(name, LSM_NAME_TABLE, recovery->written[i]);
+        (void)lsm_dir_unlink(db->dir, name, NULL);
+    }
+}
+
+void lsm_recovery_deinit(lsm_recovery *recovery) {
+    for (size_t i = 0; i < recovery->count; i++) {
+        lsm_memtable_unref(recovery->memtables[i]);
+    }
+    lsm_free(recovery->memtables);
+    lsm_free(recovery->written);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Making room for a write: the graded stalls, and the rotation of memtable and log.
+ *
+ * In order of need: from l0_slowdown tables in level 0 on, each write is delayed once
+ * by a millisecond; with a full memtable, the writer waits while too many memtables
+ * wait for their flush or level 0 holds l0_stop tables; then the memtable becomes
+ * immutable and a new one, with a new log, takes its place. Waiting ends with the error
+ * of the background work that would have made room, so no write waits for ever.
+ *
+ * A rotation is also how a DEGRADED database (full disk, dead log) comes back: a new
+ * log is started, and the flush of the old memtable makes durable what the dead log
+ * can no longer be synced for.
+ */
+#include "db/db.h"
+
+#include "base/alloc.h"
+#include "format/filename.h"
+#include "wal/wal.h"
+
+enum { SLOWDOWN_US = 1000 };
+
+static size_t level0_count_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    return db->version->levels[0].count;
+}
+
+/* Waits for background work that makes room, or says why there will be none. */
+static lsmkv_status stall_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    uint64_t begin = lsm_env_monotonic_us(db->env);
+    lsmkv_status status = lsm_scheduler_await_locked(db, err);
+    atomic_fetch_add_explicit(&db->counters.stall_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.stall_us,
+                              lsm_env_monotonic_us(db->env) - begin,
+                              memory_order_relaxed);
+    return status;
+}
+
+static void slow_down_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    atomic_fetch_add_explicit(&db->counters.stall_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.stall_us, SLOWDOWN_US,
+                              memory_order_relaxed);
+    lsm_scheduler_delay_locked(db, SLOWDOWN_US);
+}
+
+lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking,
+                                  lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    bool slowed = false;
+
+    for (;;) {
+        if (db->state == LSM_STATE_POISONED) {
+            return lsm_error_copy(err, &db->failure);
+        }
+        bool fits = bytes <= lsm_memtable_left(db->mem);
+        bool slow = !slowed && level0_count_locked(db) >= db->options.l0_slowdown;
+        if (db->state == LSM_STATE_OPEN && fits && !slow) {
+            return LSMKV_OK;
+        }
+        if (nonblocking) {
+            return LSMKV_WOULD_BLOCK;
+        }
+        if (db->state == LSM_STATE_OPEN && slow) {
+            slowed = true;
+            slow_down_locked(db);
+        } else if (!lsm_memtable_empty(db->mem) &&
+                   (db->immutable_count == LSM_IMMUTABLE_MAX ||
+                    level0_count_locked(db) >= db->options.l0_stop)) {
+            LSM_TRY(stall_locked(db, err));
+        } else {
+            LSM_TRY(lsm_room_rotate_locked(db, bytes, err));
+        }
+    }
+out:
+    return status;
+}
+
+lsmkv_status lsm_log_create(lsmkv_db *db, uint64_t number, uint64_t file_id,
+                            uint64_t previous_sequence, lsm_wal_writer **writerp,
+                            lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+    lsm_record_file_header header = {.type = LSM_FILE_LOG,
+                                     .number = number,
+                                     .file_id = file_id,
+                                     .previous_sequence = previous_sequence};
+    memcpy(header.uuid, db->uuid, LSM_UUID_SIZE);
+    lsm_filename_make(name, LSM_NAME_LOG, number);
+    return lsm_wal_create(db->dir, name, &header, writerp, err);
+}
+
+/* Puts the new memtable and log in place of the old. Cannot fail. */
+static void swap_in_locked(lsmkv_db *db, lsm_memtable *mem, lsm_wal_writer *log,
+                           lsm_readstate *spare) LSM_REQUIRES(db->mu) {
+    if (lsm_memtable_empty(db->mem)) {
+        lsm_memtable_unref(db->mem);
+    } else {
+        db->immutables[db->immutable_count++] =
+            (lsm_immutable){db->mem, lsm_wal_number(log)};
+    }
+    db->mem = mem;
+    db->logs[db->log_count++] = (lsm_live_log){log, false};
+    db->state = LSM_STATE_OPEN;
+    lsm_readstate_publish_locked(db, spare);
+    lsm_cond_broadcast(&db->work);
+}
+
+lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_wal_writer *log = NULL;
+    lsm_memtable *mem = NULL;
+    lsm_readstate *spare = NULL;
+
+    while (!lsm_memtable_empty(db->mem) && db->immutable_count == LSM_IMMUTABLE_MAX) {
+        LSM_TRY(stall_locked(db, err));
+    }
+    while (db->log_count == LSM_LOGS_MAX) { /* dead logs in a row: wait for a flush */
+        LSM_TRY(stall_locked(db, err));
+    }
+    uint64_t capacity =
+        bytes > db->options.memtable_bytes ? bytes : db->options.memtable_bytes;
+    uint64_t number = db->next_file++;
+    uint64_t file_id = lsm_rng_next(&db->rng);
+    uint64_t seed = lsm_rng_next(&db->rng);
+    lsm_mutex_unlock(&db->mu);
+    spare = lsm_readstate_alloc();
+    mem = lsm_memtable_create(capacity, seed);
+    if (spare == NULL || mem == NULL) {
+        status = lsm_fail_memory(err, (size_t)capacity);
+    } else {
+        status = lsm_log_create(db, number, file_id, db->last_sequence, &log, err);
+    }
+    lsm_mutex_lock(&db->mu);
+    if (status == LSMKV_OK) {
+        swap_in_locked(db, mem, log, spare);
+        mem = NULL;
+        spare = NULL;
+    }
+    lsm_epoch_poll(&db->epoch);
+out:
+    lsm_memtable_unref(mem);
+    lsm_free(spare);
+    return status;
+}

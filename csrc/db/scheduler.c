@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who runs the jobs. With threads: worker 0 flushes (and compacts, if it is the only
+ * one), the others compact (and flush, if nobody does). Without, in the simulator,
+ * lsm_scheduler_step runs one step of a job chosen by the database's seed, so that
+ * every interleaving has a seed that repeats it.
+ *
+ * A job that fails is tried again, in new files, after a pause that doubles. What
+ * waits for it is told: each failure is counted, and a waiter that sees the count move
+ * returns the error. Three failures in a row that are neither a full disk nor a lack
+ * of memory poison the database.
+ */
+#include "db/job.h"
+
+#include "base/assert.h"
+
+enum {
+    FAILURES_MAX = 3,
+    RETRY_FIRST_US = 50 * 1000,
+    RETRY_DOUBLINGS_MAX = 6,
+};
+
+typedef struct lsm_due {
+    bool flush;
+    bool compact;
+} lsm_due;
+
+static bool may_start_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    return !atomic_load(&db->stopping) && db->state != LSM_STATE_POISONED &&
+           (!db->threaded || lsm_env_monotonic_us(db->env) >= db->retry_at_us);
+}
+
+static uint32_t compactions_max(const lsmkv_db *db) {
+    return db->worker_count > 1 ? db->worker_count - 1 : 1;
+}
+
+/* The next job of the allowed kinds, or NULL. */
+static lsm_job *start_locked(lsmkv_db *db, lsm_due allowed, lsmkv_error *err)
+    LSM_REQUIRES(db->mu) {
+    if (!may_start_locked(db)) {
+        return NULL;
+    }
+    if (allowed.flush && !db->flushing && db->immutable_count > 0) {
+        return lsm_job_start_flush_locked(db, err);
+    }
+    if (allowed.compact && db->pause_compactions == 0 &&
+        db->compactions < compactions_max(db)) {
+        return lsm_job_start_compaction_locked(db, err);
+    }
+    return NULL;
+}
+
+/* Keeps what waiters and stats want to know of how a job ended. */
+static void note_outcome_locked(lsmkv_db *db, const lsmkv_error *outcome)
+    LSM_REQUIRES(db->mu) {
+    if (outcome->status == LSMKV_OK) {
+        db->failures_in_row = 0;
+        lsm_error_clear(&db->background);
+        return;
+    }
+    uint32_t doublings = db->failures_in_row < RETRY_DOUBLINGS_MAX
+                             ? db->failures_in_row
+                             : RETRY_DOUBLINGS_MAX;
+    db->background = *outcome;
+    db->background_failures += 1;
+    db->failures_in_row += 1;
+    db->retry_at_us =
+        lsm_env_monotonic_us(db->env) + ((uint64_t)RETRY_FIRST_US << doublings);
+    bool passing =
+        outcome->status == LSMKV_DISK_FULL || outcome->status == LSMKV_NO_MEMORY;
+    if (!passing && db->failures_in_row >= FAILURES_MAX) {
+        (void)lsm_db_poison_locked(db, outcome);
+    }
+    lsm_cond_broadcast(&db->changed);
+}
+
+/* Runs a job to its end or until the database stops. */
+static lsmkv_status run_job(lsm_job *job, lsmkv_error *err) {
+    lsmkv_db *db = job->db;
+    lsmkv_status status = LSMKV_OK;
+    bool done = false;
+    while (status == LSMKV_OK && !done && !atomic_load(&db->stopping)) {
+        status = lsm_job_step(job, &done, err);
+    }
+    lsm_job_end(job);
+    return status;
+}
+
+static void pause_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    uint64_t now = lsm_env_monotonic_us(db->env);
+    if (db->retry_at_us > now) {
+        (void)lsm_cond_wait_us(&db->work, &db->mu, db->retry_at_us - now);
+    } else {
+        lsm_cond_wait(&db->work, &db->mu);
+    }
+}
+
+static void work(lsmkv_db *db, lsm_due allowed) {
+    lsm_mutex_lock(&db->mu);
+    while (!atomic_load(&db->stopping)) {
+        lsmkv_error outcome;
+        lsm_error_clear(&outcome);
+        lsm_job *job = start_locked(db, allowed, &outcome);
+        if (job != NULL) {
+            lsm_mutex_unlock(&db->mu);
+            (void)run_job(job, &outcome);
+            lsm_mutex_lock(&db->mu);
+            note_outcome_locked(db, &outcome);
+        } else if (outcome.status == LSMKV_NO_MEMORY) {
+            note_outcome_locked(db, &outcome);
+        } else {
+            pause_locked(db);
+        }
+    }
+    lsm_mutex_unlock(&db->mu);
+}
+
+static void flush_worker(void *context) {
+    lsmkv_db *db = context;
+    work(db, (lsm_due){.flush = true, .compact = db->worker_count == 1});
+}
+
+static void compaction_worker(void *context) {
+    work(context, (lsm_due){.flush = true, .compact = true});
+}
+
+/* For durability "interval". A thread of its own, because a sync queues behind writers
+ * who may wait for the flush worker. */
+static void sync_worker(void *context) {
+    lsmkv_db *db = context;
+    uint64_t period = (uint64_t)db->options.given.sync_interval_ms * 1000;
+    uint64_t next = lsm_env_monotonic_us(db->env) + period;
+    lsm_mutex_lock(&db->mu);
+    while (!atomic_load(&db->stopping)) {
+        uint64_t now = lsm_env_monotonic_us(db->env);
+        if (now < next) {
+            (void)lsm_cond_wait_us(&db->work, &db->mu, next - now);
+            continue;
+        }
+        lsm_mutex_unlock(&db->mu);
+        (void)lsm_db_sync(db, NULL); /* a failure has poisoned the database */
+        next = lsm_env_monotonic_us(db->env) + period;
+        lsm_mutex_lock(&db->mu);
+    }
+    lsm_mutex_unlock(&db->mu);
+}
+
+lsmkv_status lsm_scheduler_start(lsmkv_db *db, lsmkv_error *err) {
+    if (!db->threaded) {
+        return LSMKV_OK;
+    }
+    uint32_t count = db->options.given.background_threads;
+    db->worker_count = count > LSM_WORKERS_MAX ? LSM_WORKERS_MAX : count;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < db->worker_count; i++) {
+        ok =
+            lsm_thread_start(&db->workers[i], i == 0 ? flush_worker : compaction_worker,
+                             db, "lsmkv-work");
+    }
+    if (ok && db->options.given.durability == LSMKV_DURABILITY_INTERVAL) {
+        ok = lsm_thread_start(&db->syncer, sync_worker, db, "lsmkv-sync");
+    }
+    return ok ? LSMKV_OK
+              : lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
+}
+
+void lsm_scheduler_stop(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    atomic_store(&db->stopping, true);
+    lsm_cond_broadcast(&db->work);
+    lsm_cond_broadcast(&db->changed);
+    lsm_mutex_unlock(&db->mu);
+    for (uint32_t i = 0; i < LSM_WORKERS_MAX; i++) {
+        lsm_thread_join(&db->workers[i]);
+    }
+    lsm_thread_join(&db->syncer);
+    while (db->job_count > 0) { /* the simulator's, none are running */
+        lsm_job_end(db->jobs[--db->job_count]);
+    }
+}
+
+/* One step of one job; false when there is none. */
+static bool step_once(lsmkv_db *db) {
+    lsmkv_error outcome;
+    bool done = false;
+    lsm_due all = {true, true};
+
+    lsm_error_clear(&outcome);
+    lsm_mutex_lock(&db->mu);
+    while (db->job_count < LSM_JOBS_MAX) {
+        lsm_job *job = start_locked(db, all, &outcome);
+        if (job == NULL) {
+            break;
+        }
+        db->jobs[db->job_count++] = job;
+    }
+    if (db->job_count == 0) {
+        if (outcome.status == LSMKV_NO_MEMORY) {
+            note_outcome_locked(db, &outcome);
+        }
+        lsm_mutex_unlock(&db->mu);
+        return outcome.status == LSMKV_NO_MEMORY;
+    }
+    size_t chosen = (size_t)lsm_rng_below(&db->rng, db->job_count);
+    lsm_job *job = db->jobs[chosen];
+    lsm_mutex_unlock(&db->mu);
+
+    lsm_error_clear(&outcome);
+    lsmkv_status status = lsm_job_step(job, &done, &outcome);
+    if (done || status != LSMKV_OK) {
+        lsm_mutex_lock(&db->mu);
+        db->jobs[chosen] = db->jobs[--db->job_count];
+        lsm_mutex_unlock(&db->mu);
+        lsm_job_end(job);
+        lsm_mutex_lock(&db->mu);
+        note_outcome_locked(db, &outcome);
+        lsm_mutex_unlock(&db->mu);
+    }
+    return true;
+}
+
+uint64_t lsm_scheduler_step(lsmkv_db *db, uint64_t count) {
+    uint64_t ran = 0;
+    while (!db->threaded && ran < count && step_once(db)) {
+        ran += 1;
+    }
+    return ran;
+}
+
+bool lsm_scheduler_wait_locked(lsmkv_db *db) {
+    if (db->threaded) {
+        lsm_cond_wait(&db->changed, &db->mu);
+        return true;
+    }
+    lsm_mutex_unlock(&db->mu);
+    bool progress = step_once(db);
+    lsm_mutex_lock(&db->mu);
+    return progress;
+}
+
+void lsm_scheduler_delay_locked(lsmkv_db *db, uint64_t us) {
+    if (db->threaded) {
+        (void)lsm_cond_wait_us(&db->changed, &db->mu, us);
+    } else {
+        (void)lsm_scheduler_wait_locked(db);
+    }
+}
+
+lsmkv_status lsm_scheduler_await_locked(lsmkv_db *db, lsmkv_error *err) {
+    uint64_t failures = db->background_failures;
+    if (db->state == LSM_STATE_POISONED) {
+        return lsm_error_copy(err, &db->failure);
+    }
+    bool progress = lsm_scheduler_wait_locked(db);
+    if (db->state == LSM_STATE_POISONED) {
+        return lsm_error_copy(err, &db->failure);
+    }
+    if (db->background_failures != failures) {
+        return lsm_error_copy(err, &db->background);
+    }
+    LSM_ASSERT(progress);
+    return LSMKV_OK;
+}
+
+/* Failed work is tried again at once, because somebody asks for its result. */
+static void hurry_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    db->retry_at_us = 0;
+    lsm_cond_broadcast(&db->work);
+}
+
+lsmkv_status lsm_scheduler_wait_flushed(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_mutex_lock(&db->mu);
+    hurry_locked(db);
+    if (db->immutable_count > 0) {
+        uint64_t target =
+            lsm_memtable_last_sequence(db->immutables[db->immutable_count - 1].mem);
+        while (status == LSMKV_OK && db->flushed_sequence < target) {
+            status = lsm_scheduler_await_locked(db, err);
+        }
+    }
+    lsm_mutex_unlock(&db->mu);
+    return status;
+}
+
+/* Whether any flush or compaction runs or is due. */
+static bool is_busy_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    if (db->immutable_count > 0 || db->flushing || db->compactions > 0) {
+        return true;
+    }
+    lsm_pick pick = {0};
+    bool due = lsm_pick_compaction(db->version, &db->options, &pick, NULL) == LSMKV_OK;
+    lsm_pick_deinit(&pick);
+    return due;
+}
+
+lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_mutex_lock(&db->mu);
+    hurry_locked(db);
+    while (status == LSMKV_OK && is_busy_locked(db)) {
+        status = lsm_scheduler_await_locked(db, err);
+    }
+    lsm_mutex_unlock(&db->mu);
+    return status;
+}
+
+/* Compacts what `level` holds of the range; NOT_FOUND when there is nothing to do. */
+static lsmkv_status compact_level(lsmkv_db *db, uint32_t level, lsm_key_range range,
+                                  lsmkv_error *err) {
+    lsm_pick pick = {0};
+    lsm_mutex_lock(&db->mu);
+    lsmkv_status status =
+        lsm_pick_range(db->version, &db->options, level, range, &pick, err);
+    lsm_job *job = NULL;
+    if (status == LSMKV_OK) {
+        job = lsm_job_start_pick_locked(db, &pick, err);
+        status = job == NULL ? LSMKV_NO_MEMORY : LSMKV_OK;
+    }
+    lsm_mutex_unlock(&db->mu);
+    return job != NULL ? run_job(job, err) : status;
+}
+
+lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
+                                   lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    lsm_mutex_lock(&db->mu);
+    db->pause_compactions += 1;
+    while (status == LSMKV_OK && (db->compactions > 0 || db->manual)) {
+        status = lsm_scheduler_await_locked(db, err);
+    }
+    bool own = status == LSMKV_OK;
+    db->manual |= own;
+    lsm_mutex_unlock(&db->mu);
+    for (uint32_t level = 0; status == LSMKV_OK && level < LSMKV_LEVEL_COUNT; level++) {
+        status = compact_level(db, level, range, err);
+        status = status == LSMKV_NOT_FOUND ? LSMKV_OK : status;
+    }
+    lsm_mutex_lock(&db->mu);
+    db->pause_compactions -= 1;
+    db->manual &= !own;
+    lsm_cond_broadcast(&db->changed);
+    lsm_cond_broadcast(&db->work);
+    lsm_mutex_unlock(&db->mu);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the engine counts, gathered at one moment.
+ */
+#include "db/db.h"
+
+static void add_levels(const lsm_version *version, lsmkv_stats *stats) {
+    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
+        lsmkv_level_stats *to = &stats->levels[level];
+        to->table_count = version->levels[level].count;
+        to->byte_count = version->levels[level].bytes;
+        for (size_t i = 0; i < version->levels[level].count; i++) {
+            const lsm_table_info *info = &version->levels[level].tables[i]->info;
+            to->entry_count += info->entry_count;
+            to->tombstone_count += info->tombstone_count;
+        }
+    }
+}
+
+static void add_memory_locked(lsmkv_db *db, lsmkv_stats *stats) LSM_REQUIRES(db->mu) {
+    stats->memtable_count = 1 + db->immutable_count;
+    stats->memtable_bytes = lsm_memtable_charge(db->mem);
+    for (size_t i = 0; i < db->immutable_count; i++) {
+        stats->memtable_bytes += lsm_memtable_charge(db->immutables[i].mem);
+    }
+    for (size_t i = 0; i < db->log_count; i++) {
+        stats->log_bytes += lsm_wal_size(db->logs[i].writer);
+    }
+    for (lsm_list *at = db->snapshots.next; at != &db->snapshots; at = at->next) {
+        stats->snapshot_count += 1;
+    }
+}
+
+static void add_counters(const lsm_counters *from, lsmkv_stats *to) {
+    to->user_bytes_written = atomic_load(&from->user_bytes_written);
+    to->log_bytes_written = atomic_load(&from->log_bytes_written);
+    to->flush_bytes_written = atomic_load(&from->flush_bytes_written);
+    to->compact_bytes_read = atomic_load(&from->compact_bytes_read);
+    to->compact_bytes_written = atomic_load(&from->compact_bytes_written);
+    to->flush_count = atomic_load(&from->flush_count);
+    to->compact_count = atomic_load(&from->compact_count);
+    to->trivial_move_count = atomic_load(&from->trivial_move_count);
+    to->sync_count = atomic_load(&from->sync_count);
+    to->write_group_count = atomic_load(&from->write_group_count);
+    to->write_count = atomic_load(&from->write_count);
+    to->stall_count = atomic_load(&from->stall_count);
+    to->stall_us = atomic_load(&from->stall_us);
+}
+
+void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
+    *stats = (lsmkv_stats){0};
+    lsm_mutex_lock(&db->mu);
+    add_levels(db->version, stats);
+    add_memory_locked(db, stats);
+    bool full = db->background.status == LSMKV_DISK_FULL;
+    stats->state = (uint32_t)(db->state == LSM_STATE_OPEN && full ? LSM_STATE_DEGRADED
+                                                                  : db->state);
+    lsm_mutex_unlock(&db->mu);
+    add_counters(&db->counters, stats);
+    stats->sequence = lsm_db_published(db);
+    stats->cache_bytes = lsm_cache_used(db->cache);
+    stats->cache_capacity = lsm_cache_capacity(db->cache);
+    stats->cache_misses = lsm_cache_misses(db->cache);
+    stats->table_bytes = atomic_load(&db->table_cache.charge);
+    stats->open_tables = lsm_table_cache_open_count(&db->table_cache);
+    stats->recovered_records = db->recovered_records;
+    stats->recovered_dropped_bytes = db->recovered_dropped_bytes;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a write:
+ *
+ *   1. The batch is parsed, hashed and sorted into a plan, outside every lock.
+ *   2. The writer joins the queue. Whoever stands at its head leads; the others wait.
+ *   3. The leader makes room in the memtable, which may delay it or rotate the
+ * memtable.
+ *   4. It takes the writers behind it into its group while they fit, and gives every
+ *      batch its sequence.
+ *   5. Without the lock it appends the group to the log with one write, syncs if any
+ *      member asks, inserts the plans into the memtable and publishes the sequence.
+ *   6. It takes the group off the queue and wakes the members and the next leader.
+ *
+ * Nothing can fail between the append and the publishing but the append and the sync
+ * themselves: room was made and memory allocated before. A group that fails there is
+ * not inserted, so it is not readable.
+ *
+ * sync() and the rotation of the memtable go through the same queue, as writers without
+ * a batch, because only the leader may touch the log and the memtable.
+ */
+#include "db/db.h"
+
+#include "base/assert.h"
+#include "wal/wal.h"
+
+enum {
+    GROUP_BYTES_MAX = 1 << 20,
+    GROUP_BYTES_SMALL = 128 << 10, /* a small leader does not wait for a large group */
+    GROUP_COUNT_MAX = 64,          /* what lsm_wal_append takes */
+};
+
+typedef struct lsm_writer {
+    lsm_list link;
+    lsm_batch *batch;   /* NULL: a request to sync or to rotate */
+    lsm_mem_plan *plan; /* of the batch */
+    bool sync;
+    bool rotate;
+    bool done;    /* under mu */
+    bool waiting; /* `wake` is initialised; under mu */
+    lsm_cond wake;
+    lsmkv_status status;
+    lsmkv_error *err; /* the caller's; written before `done` */
+} lsm_writer;
+
+typedef struct lsm_group {
+    lsm_writer *members[GROUP_COUNT_MAX];
+    lsm_buf *records[GROUP_COUNT_MAX];
+    size_t count;
+    uint64_t bytes;
+    uint64_t first_sequence;
+    uint64_t last_sequence;
+    bool sync;
+} lsm_group;
+
+/* Joins the queue and waits to lead or to be served. Answers OK with *leads; with
+ * nonblocking, WOULD_BLOCK unless the queue was empty. */
+static lsmkv_status enqueue(lsmkv_db *db, lsm_writer *writer, bool nonblocking,
+                            bool *leads) LSM_NO_LOCK_ANALYSIS {
+    *leads = false;
+    if (nonblocking) {
+        if (!lsm_mutex_trylock(&db->mu)) {
+            return LSMKV_WOULD_BLOCK;
+        }
+        if (!lsm_list_empty(&db->writers)) {
+            lsm_mutex_unlock(&db->mu);
+            return LSMKV_WOULD_BLOCK;
+        }
+    } else {
+        lsm_mutex_lock(&db->mu);
+    }
+    if (atomic_load(&db->closing)) {
+        lsm_mutex_unlock(&db->mu);
+        return lsm_fail(writer->err, LSMKV_CLOSED, "the database is closed");
+    }
+    lsm_list_insert(&db->writers, &writer->link);
+    if (db->writers.next != &writer->link) {
+        lsm_cond_init(&writer->wake);
+        writer->waiting = true;
+        while (!writer->done && db->writers.next != &writer->link) {
+            lsm_cond_wait(&writer->wake, &db->mu);
+        }
+        writer->waiting = false;
+        lsm_cond_deinit(&writer->wake);
+    }
+    *leads = !writer->done;
+    if (writer->done) {
+        lsm_mutex_unlock(&db->mu);
+    }
+    return LSMKV_OK;
+}
+
+static void finish_locked(lsm_writer *writer, lsmkv_status status) {
+    lsm_list_remove(&writer->link);
+    writer->status = status;
+    writer->done = true;
+    if (writer->waiting) {
+        lsm_cond_signal(&writer->wake);
+    }
+}
+
+/* After the leader took itself and its group off the queue. */
+static void pass_on_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    if (lsm_list_empty(&db->writers)) {
+        lsm_cond_broadcast(&db->idle);
+        return;
+    }
+    lsm_writer *next = LSM_CONTAINER_OF(db->writers.next, lsm_writer, link);
+    if (next->waiting) {
+        lsm_cond_signal(&next->wake);
+    }
+}
+
+static void group_add(lsm_group *group, lsm_writer *writer) {
+    group->members[group->count] = writer;
+    group->records[group->count] = &writer->batch->record;
+    group->count += 1;
+    group->bytes += writer->batch->record.size;
+    group->sync |= writer->sync;
+}
+
+/* Takes the leader and those behind it whose batches fit; stamps their sequences. */
+static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group)
+    LSM_REQUIRES(db->mu) {
+    uint64_t left = lsm_memtable_left(db->mem) - leader->plan->bytes;
+    group->count = 0;
+    group->bytes = 0;
+    group->sync = false;
+    group_add(group, leader);
+    uint64_t cap = group->bytes <= GROUP_BYTES_SMALL ? group->bytes + GROUP_BYTES_SMALL
+                                                     : GROUP_BYTES_MAX;
+    for (lsm_list *at = leader->link.next; at != &db->writers; at = at->next) {
+        lsm_writer *writer = LSM_CONTAINER_OF(at, lsm_writer, link);
+        if (writer->batch == NULL || writer->plan->bytes > left ||
+            group->count == GROUP_COUNT_MAX ||
+            group->bytes + writer->batch->record.size > cap) {
+            break;
+        }
+        left -= writer->plan->bytes;
+        group_add(group, writer);
+    }
+    uint64_t now_ms = lsm_env_now_ms(db->env);
+    group->first_sequence = db->last_sequence + 1;
+    group->last_sequence = db->last_sequence;
+    for (size_t i = 0; i < group->count; i++) {
+        lsm_batch_stamp(group->members[i]->batch, group->last_sequence + 1, now_ms);
+        group->last_sequence += group->members[i]->batch->count;
+    }
+}
+
+/* The part without the lock: log, memtable, publishing. */
+static lsmkv_status group_commit(lsmkv_db *db, const lsm_group *group,
+                                 lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_wal_writer *log = db->logs[db->log_count - 1].writer;
+
+    if (group->sync) {
+        LSM_TRY(lsm_logs_sync(db, false, err));
+    }
+    uint64_t size_before = lsm_wal_size(log);
+    LSM_TRY(lsm_wal_append(log, LSM_RECORD_BATCH, group->records, group->count, err));
+    atomic_fetch_add_explicit(&db->counters.log_bytes_written,
+                              lsm_wal_size(log) - size_before, memory_order_relaxed);
+    if (group->sync) {
+        LSM_TRY(lsm_log_sync(db, log, err));
+    }
+    uint64_t sequence = group->first_sequence;
+    for (size_t i = 0; i < group->count; i++) {
+        const lsm_writer *writer = group->members[i];
+        lsm_memtable_insert(db->mem, writer->plan, sequence);
+        sequence += writer->batch->count;
+    }
+    /* release: pairs with the acquire of lsm_db_published. */
+    atomic_store_explicit(&db->published, group->last_sequence, memory_order_release);
+out:
+    return status;
+}
+
+static void count_group(lsmkv_db *db, const lsm_group *group) {
+    lsm_counters *counters = &db->counters;
+    atomic_fetch_add_explicit(&counters->write_group_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->write_count, group->count,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->user_bytes_written, group->bytes,
+                              memory_order_relaxed);
+}
+
+/* A dead log after a full disk leaves the database DEGRADED: the next write may start
+ * another. Dead of anything else, it is final. A failure that left the log alone (no
+ * memory to prepare a sync) is the group's own. */
+static void note_failure_locked(lsmkv_db *db, const lsmkv_error *failure)
+    LSM_REQUIRES(db->mu) {
+    if (!lsm_wal_dead(db->logs[db->log_count - 1].writer)) {
+        return;
+    }
+    if (failure->status == LSMKV_DISK_FULL && db->state == LSM_STATE_OPEN) {
+        db->state = LSM_STATE_DEGRADED;
+        db->failure = *failure;
+    } else if (failure->status != LSMKV_DISK_FULL) {
+        (void)lsm_db_poison_locked(db, failure);
+    }
+}
+
+/* Leads one group, with mu held; releases it. */
+static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
+                               bool nonblocking) LSM_NO_LOCK_ANALYSIS {
+    lsmkv_error failure;
+    lsm_group group;
+
+    lsm_error_clear(&failure);
+    lsmkv_status status =
+        lsm_room_make_locked(db, leader->plan->bytes, nonblocking, &failure);
+    if (status != LSMKV_OK) {
+        finish_locked(leader, lsm_error_copy(leader->err, &failure));
+        leader->status = status;
+        pass_on_locked(db);
+        lsm_mutex_unlock(&db->mu);
+        return status;
+    }
+    group_form_locked(db, leader, &group);
+    lsm_mutex_unlock(&db->mu);
+
+    status = group_commit(db, &group, &failure);
+
+    lsm_mutex_lock(&db->mu);
+    if (status == LSMKV_OK) {
+        db->last_sequence = group.last_sequence;
+    } else {
+        note_failure_locked(db, &failure);
+    }
+    for (size_t i = 0; i < group.count; i++) {
+        if (status != LSMKV_OK) {
+            (void)lsm_error_copy(group.members[i]->err, &failure);
+        }
+        finish_locked(group.members[i], status);
+    }
+    pass_on_locked(db);
+    lsm_mutex_unlock(&db->mu);
+    if (status == LSMKV_OK) {
+        count_group(db, &group);
+    }
+    return status;
+}
+
+lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
+                          lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_mem_plan plan = {0};
+    bool leads;
+
+    if (db->fork_generation != lsm_fork_generation()) {
+        return lsm_db_begin(db, err); /* fails, with the reason */
+    }
+    lsm_slice payload = lsm_slice_make(batch->record.data + LSM_RECORD_HEADER_SIZE,
+                                       lsm_batch_payload_size(batch));
+    lsm_writer writer = {.batch = batch, .plan = &plan, .sync = how.sync, .err = err};
+    LSM_TRY(lsm_mem_plan_init(&plan, payload, err));
+    LSM_TRY(enqueue(db, &writer, how.nonblocking, &leads));
+    status = leads ? lead_group(db, &writer, how.nonblocking) : writer.status;
+out:
+    lsm_mem_plan_deinit(&plan);
+    return status;
+}
+
+/* Queues a request without a batch; `serve` runs at the head, with mu held. */
+static lsmkv_status queue_request(lsmkv_db *db,
+                                  lsmkv_status (*serve)(lsmkv_db *db, lsmkv_error *err),
+                                  lsmkv_error *err) LSM_NO_LOCK_ANALYSIS {
+    lsm_writer writer = {.err = err};
+    bool leads;
+
+    if (db->fork_generation != lsm_fork_generation()) {
+        return lsm_db_begin(db, err);
+    }
+    lsmkv_status status = enqueue(db, &writer, false, &leads);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    LSM_ASSERT(leads); /* groups never take in a request */
+    status = serve(db, err);
+    finish_locked(&writer, status);
+    pass_on_locked(db);
+    lsm_mutex_unlock(&db->mu);
+    return status;
+}
+
+static lsmkv_status serve_sync(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    lsmkv_status status = LSMKV_OK;
+    if (db->state == LSM_STATE_POISONED) {
+        return lsm_error_copy(err, &db->failure);
+    }
+    if (db->state == LSM_STATE_DEGRADED) {
+        LSM_TRY(lsm_room_rotate_locked(db, 0, err));
+    }
+    lsm_mutex_unlock(&db->mu);
+    status = lsm_logs_sync(db, true, err);
+    lsm_mutex_lock(&db->mu);
+out:
+    return status;
+}
+
+static lsmkv_status serve_rotate(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    if (db->state == LSM_STATE_POISONED) {
+        return lsm_error_copy(err, &db->failure);
+    }
+    if (lsm_memtable_empty(db->mem)) {
+        return LSMKV_OK;
+    }
+    return lsm_room_rotate_locked(db, 0, err);
+}
+
+lsmkv_status lsm_db_sync(lsmkv_db *db, lsmkv_error *err) {
+    return queue_request(db, serve_sync, err);
+}
+
+lsmkv_status lsm_db_rotate(lsmkv_db *db, lsmkv_error *err) {
+    return queue_request(db, serve_rotate, err);
+}

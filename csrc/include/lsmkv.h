@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lsmkv: an embedded, persistent, ordered key-value engine.
+ *
+ * This is the only public header. Its conventions:
+ *
+ *  1. Handles are opaque. `lsmkv_close` ends the use of a database and leaves the
+ *     handle valid: every later call answers LSMKV_CLOSED. `lsmkv_free` releases the
+ *     memory and may only be called when no other call on that handle can be running.
+ *     Iterators and snapshots keep what they need alive, so the order in which handles
+ *     are freed does not matter.
+ *  2. Every call that can fail returns a `lsmkv_status`; LSMKV_OK is 0. NOT_FOUND and
+ *     WOULD_BLOCK are answers, not errors. Details go into the caller's `lsmkv_error`,
+ *     which is always the last parameter and may be NULL.
+ *  3. Out-parameters are set to NULL on entry and stay NULL on failure.
+ *  4. `lsmkv_bytes` is always borrowed: the callee copies what it keeps. A NULL `data`
+ *     with a size of 0 is an empty string.
+ *  5. All calls on one database may be made from any number of threads at once. One
+ *     iterator or one batch belongs to one thread at a time.
+ *  6. After fork() the child's copy of a database answers LSMKV_FORKED.
+ *  7. Sizes are bytes, keys are ordered as unsigned bytes.
+ */
+#ifndef LSMKV_H
+#define LSMKV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LSMKV_API __attribute__((visibility("default")))
+#define LSMKV_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define LSMKV_API
+#define LSMKV_MUST_CHECK
+#endif
+
+/* name, pinned number, text. The numbers never change. */
+#define LSMKV_STATUS_MAP(X)                                \
+    X(OK, 0, "ok")                                         \
+    X(NOT_FOUND, 1, "not found")                           \
+    X(WOULD_BLOCK, 2, "the call would have to wait")       \
+    X(CORRUPTION, 10, "corruption")                        \
+    X(IO_ERROR, 11, "I/O error")                           \
+    X(DISK_FULL, 12, "no space left on the device")        \
+    X(CLOSED, 13, "the database is closed")                \
+    X(LOCKED, 14, "the database is in use")                \
+    X(FORKED, 15, "the database was opened before fork()") \
+    X(READ_ONLY, 16, "the database is read-only")          \
+    X(INVALID_ARGUMENT, 17, "invalid argument")            \
+    X(LIMIT_EXCEEDED, 18, "a limit was exceeded")          \
+    X(UNSUPPORTED_VERSION, 19, "unsupported version")      \
+    X(NOT_A_DATABASE, 20, "not an lsmkv database")         \
+    X(NO_MEMORY, 21, "out of memory")
+
+typedef enum lsmkv_status {
+#define LSMKV_STATUS_ENUM(name, number, text) LSMKV_##name = number,
+    LSMKV_STATUS_MAP(LSMKV_STATUS_ENUM)
+#undef LSMKV_STATUS_ENUM
+} lsmkv_status;
+
+/* What went wrong, filled in by the callee. `file` is the name of a file inside the
+ * database directory, or empty; `offset` is -1 where none applies; `pid` is the
+ * holder of the lock for LSMKV_LOCKED where it is known, else 0. */
+typedef struct lsmkv_error {
+    lsmkv_status status;
+    int os_errno;
+    int64_t offset;
+    int64_t pid;
+    char file[64];
+    char message[256];
+} lsmkv_error;
+
+/* The enum's spelling ("CORRUPTION") and its text ("corruption"). */
+LSMKV_API const char *lsmkv_status_name(lsmkv_status status);
+LSMKV_API const char *lsmkv_status_text(lsmkv_status status);
+LSMKV_API const char *lsmkv_version(void);
+
+typedef struct lsmkv_bytes {
+    const void *data;
+    size_t size;
+} lsmkv_bytes;
+
+typedef struct lsmkv_db lsmkv_db;
+typedef struct lsmkv_snapshot lsmkv_snapshot;
+typedef struct lsmkv_iter lsmkv_iter;
+typedef struct lsmkv_batch lsmkv_batch;
+
+enum {
+    LSMKV_KEY_SIZE_MAX = 65535,                   /* bytes of one key */
+    LSMKV_VALUE_SIZE_MAX = 1 << 30,               /* bytes of one value */
+    LSMKV_BATCH_SIZE_MAX = (1 << 30) + (1 << 20), /* encoded bytes of one batch */
+    LSMKV_LEVEL_COUNT = 7
+};
+
+typedef enum lsmkv_durability {
+    LSMKV_DURABILITY_UNSET = 0,   /* LSMKV_DURABILITY_OS */
+    LSMKV_DURABILITY_OS = 1,      /* a write survives the process */
+    LSMKV_DURABILITY_SYNC = 2,    /* a write survives power loss */
+    LSMKV_DURABILITY_INTERVAL = 3 /* as OS, synced every sync_interval_ms */
+} lsmkv_durability;
+
+/* 0 means "as remembered by the database, else the default" for every number below;
+ * -1 where a field says that 0 has a meaning of its own. Fields marked [kept] shape
+ * the files and are remembered by the database. */
+typedef struct lsmkv_options {
+    bool create_if_missing;      /* default true */
+    bool error_if_exists;        /* default false */
+    uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
+    uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
+    int64_t block_cache_bytes;   /* -1: what memory_bytes leaves */
+    uint32_t max_open_files;     /* 512, at least 16 */
+    uint32_t background_threads; /* 2 */
+    lsmkv_durability durability; /* default OS */
+    uint32_t sync_interval_ms;   /* 1000 */
+    uint32_t block_bytes;        /* [kept] 4096 */
+    int32_t bloom_bits_per_key;  /* [kept] -1: 10; 0 turns filters off */
+    int32_t codec;               /* [kept] -1: 0 = none; 1 = zstd */
+    int32_t codec_level;         /* [kept] 0: the codec's own default */
+    uint64_t table_bytes;        /* [kept] 32 MiB */
+    uint64_t level_base_bytes;   /* [kept] 64 MiB */
+    uint32_t level_multiplier;   /* [kept] 10 */
+    uint32_t l0_compact_trigger; /* [kept] 4 tables */
+    uint64_t seed;               /* 0: from the operating system */
+} lsmkv_options;
+
+LSMKV_API void lsmkv_options_init(lsmkv_options *options);
+
+/* Opens, creating it if asked, the database in directory `path` (UTF-8 or the file
+ * system's bytes) for reading and writing. One handle per directory in all processes:
+ * else LSMKV_LOCKED. A failing open changes nothing but the LOCK file. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_open(const char *path,
+                                                   const lsmkv_options *options,
+                                                   lsmkv_db **dbp, lsmkv_error *err);
+
+/* Waits for calls in flight, makes all acknowledged writes durable, stops the
+ * background threads and releases the directory. Idempotent; of several threads one
+ * closes and the others wait for it. An error is reported once, by the closing call;
+ * the handle is closed all the same. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err);
+
+/* Closes if needed and drops the handle. NULL is fine. */
+LSMKV_API void lsmkv_free(lsmkv_db *db);
+
+LSMKV_API bool lsmkv_is_closed(const lsmkv_db *db);
+
+typedef struct lsmkv_read {
+    const lsmkv_snapshot *snapshot; /* NULL: the newest state */
+    bool nonblocking;               /* answer WOULD_BLOCK instead of doing I/O */
+} lsmkv_read;
+
+/* Lends value bytes without copying them: `value` stays valid until
+ * lsmkv_pin_release, which must be called exactly once after an OK, from the thread
+ * that read or any other, and soon: while a pin is held, memory that other threads
+ * give up is not freed and lsmkv_close waits. */
+typedef struct lsmkv_pin {
+    lsmkv_bytes value;
+    void *opaque[2];
+} lsmkv_pin;
+
+/* OK, NOT_FOUND or WOULD_BLOCK, else an error. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read,
+                                                  lsmkv_bytes key, lsmkv_pin *pin,
+                                                  lsmkv_error *err);
+
+typedef struct lsmkv_lookup {
+    lsmkv_bytes key;   /* in */
+    lsmkv_bytes value; /* out: valid until the pin is released */
+    bool found;        /* out */
+} lsmkv_lookup;
+
+/* Looks up `count` keys in one consistent state; lookups keep their order. On OK the
+ * pin must be released. Always may block. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_many(lsmkv_db *db,
+                                                       const lsmkv_read *read,
+                                                       lsmkv_lookup *lookups,
+                                                       size_t count, lsmkv_pin *pin,
+                                                       lsmkv_error *err);
+
+LSMKV_API void lsmkv_pin_release(lsmkv_pin *pin);
+
+typedef struct lsmkv_write {
+    bool sync;        /* survive power loss before returning */
+    bool nosync;      /* overrides the database's durability "sync" for this write */
+    bool nonblocking; /* answer WOULD_BLOCK, having done nothing, instead of waiting */
+} lsmkv_write;
+
+/* `how` may be NULL: the database's durability. A write that failed is not readable
+ * through this handle; if the failure came at or after the log append it may be
+ * present, whole, after a reopen. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how,
+                                                  lsmkv_bytes key, lsmkv_bytes value,
+                                                  lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete(lsmkv_db *db,
+                                                     const lsmkv_write *how,
+                                                     lsmkv_bytes key, lsmkv_error *err);
+
+/* A batch is applied whole or not at all; later records win over earlier ones. It
+ * belongs to no database, keeps copies of what it is given and can be written more
+ * than once. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp,
+                                                           lsmkv_error *err);
+LSMKV_API void lsmkv_batch_free(lsmkv_batch *batch);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_put(lsmkv_batch *batch,
+                                                        lsmkv_bytes key,
+                                                        lsmkv_bytes value,
+                                                        lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch,
+                                                           lsmkv_bytes key,
+                                                           lsmkv_error *err);
+LSMKV_API void lsmkv_batch_clear(lsmkv_batch *batch);
+LSMKV_API size_t lsmkv_batch_count(const lsmkv_batch *batch); /* records */
+LSMKV_API size_t lsmkv_batch_bytes(const lsmkv_batch *batch); /* encoded size */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_write_batch(lsmkv_db *db,
+                                                          const lsmkv_write *how,
+                                                          lsmkv_batch *batch,
+                                                          lsmkv_error *err);
+
+/* A snapshot shows the state of its creation for as long as it lives. Free it before
+ * or after closing the database. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_snapshot_create(lsmkv_db *db,
+                                                              lsmkv_snapshot **snapp,
+                                                              lsmkv_error *err);
+LSMKV_API void lsmkv_snapshot_free(lsmkv_snapshot *snapshot);
+
+typedef struct lsmkv_range {
+    lsmkv_bytes start; /* inclusive; ignored unless has_start */
+    lsmkv_bytes stop;  /* exclusive; ignored unless has_stop */
+    bool has_start;
+    bool has_stop;
+} lsmkv_range;
+
+/* Creates an iterator over `range` (NULL: all) of the snapshot, or of the state of
+ * this moment. It starts unpositioned (lsmkv_iter_valid is false). */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_create(lsmkv_db *db,
+                                                          const lsmkv_read *read,
+                                                          const lsmkv_range *range,
+                                                          lsmkv_iter **iterp,
+                                                          lsmkv_error *err);
+LSMKV_API void lsmkv_iter_free(lsmkv_iter *iter);
+
+/* Positioning. OK also when there is nothing there: ask lsmkv_iter_valid. An error
+ * is sticky until the next seek; the iterator is then not valid. next and prev need
+ * a valid position, else INVALID_ARGUMENT. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter,
+                                                              lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter,
+                                                             lsmkv_error *err);
+/* The first key >= key, respectively the last key <= key. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter,
+                                                        lsmkv_bytes key,
+                                                        lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter,
+                                                                 lsmkv_bytes key,
+                                                                 lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_next(lsmkv_iter *iter,
+                                                        lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter,
+                                                        lsmkv_error *err);
+LSMKV_API bool lsmkv_iter_valid(const lsmkv_iter *iter);
+/* Lent until the iterator moves or is freed; only while valid. */
+LSMKV_API lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter);
+LSMKV_API lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter);
+
+/* A run of rows, copied out of the iterator in one call. Row i's key starts at
+ * data + rows[i].key_offset and its value at data + rows[i].value_offset. */
+typedef struct lsmkv_row {
+    size_t key_offset;
+    size_t key_size;
+    size_t value_offset;
+    size_t value_size;
+} lsmkv_row;
+
+typedef struct lsmkv_chunk {
+    const char *data; /* lent by the iterator until it moves or is freed */
+    const lsmkv_row *rows;
+    size_t row_count;
+} lsmkv_chunk;
+
+/* How lsmkv_iter_fill moves and what it copies. */
+typedef struct lsmkv_fill {
+    bool reverse;
+    bool keys_only;  /* value_size is 0 in every row */
+    size_t row_max;  /* 0: no limit; a chunk also ends at about byte_max */
+    size_t byte_max; /* 0: 64 KiB; at least one row is returned whatever its size */
+} lsmkv_fill;
+
+/* Copies rows from the current position on, leaving the iterator on the first row
+ * not copied. An unpositioned fresh iterator starts at its first (reverse: last) key.
+ * row_count is 0 only at the end. Rows before an error are returned first; the error
+ * comes with the next call. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter,
+                                                        const lsmkv_fill *fill,
+                                                        lsmkv_chunk *chunk,
+                                                        lsmkv_error *err);
+
+/* Writes the memtable out as a table and waits until it is durable. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err);
+/* Makes every write acknowledged so far survive power loss. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err);
+/* Flushes, then compacts everything in the range (NULL: all) down to the last level
+ * that holds data. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_compact(lsmkv_db *db,
+                                                      const lsmkv_range *range,
+                                                      lsmkv_error *err);
+/* Waits until no flush or compaction is running or due. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err);
+
+typedef struct lsmkv_report {
+    uint64_t file_count;
+    uint64_t block_count;
+    uint64_t record_count;
+    uint64_t byte_count;
+    uint64_t problem_count;
+} lsmkv_report;
+
+/* Called for every problem verify finds, with the file, offset and text. */
+typedef void (*lsmkv_problem_fn)(void *context, const lsmkv_error *problem);
+
+/* Reads and checks every byte of every live file: checksums, order, bounds, counts.
+ * Problems do not end it; the status is OK unless verify itself could not run. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_verify(lsmkv_db *db,
+                                                     lsmkv_problem_fn on_problem,
+                                                     void *context,
+                                                     lsmkv_report *report,
+                                                     lsmkv_error *err);
+
+typedef struct lsmkv_level_stats {
+    uint64_t table_count;
+    uint64_t byte_count;
+    uint64_t entry_count;
+    uint64_t tombstone_count;
+} lsmkv_level_stats;
+
+typedef struct lsmkv_stats {
+    lsmkv_level_stats levels[LSMKV_LEVEL_COUNT];
+    uint64_t sequence;       /* of the newest write */
+    uint64_t memtable_bytes; /* active and immutable */
+    uint64_t memtable_count;
+    uint64_t cache_bytes; /* blocks held by the block cache */
+    uint64_t cache_capacity;
+    uint64_t cache_misses; /* block reads from files by gets and iterators */
+    uint64_t table_bytes;  /* filters and indexes of open tables */
+    uint64_t open_tables;
+    uint64_t log_bytes;          /* live log files */
+    uint64_t user_bytes_written; /* encoded batches acknowledged */
+    uint64_t log_bytes_written;
+    uint64_t flush_bytes_written;
+    uint64_t compact_bytes_read;
+    uint64_t compact_bytes_written;
+    uint64_t flush_count;
+    uint64_t compact_count;
+    uint64_t trivial_move_count;
+    uint64_t sync_count;
+    uint64_t write_group_count;
+    uint64_t write_count; /* batches */
+    uint64_t stall_count;
+    uint64_t stall_us;
+    uint64_t snapshot_count;
+    uint64_t recovered_records;       /* by this open */
+    uint64_t recovered_dropped_bytes; /* unsynced tail that this open cut off */
+    uint32_t state;                   /* 0 open, 1 degraded, 2 poisoned, 3 closed */
+} lsmkv_stats;
+
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_stats(lsmkv_db *db,
+                                                        lsmkv_stats *stats,
+                                                        lsmkv_error *err);
+
+/* A block codec. The functions are called from any thread, never under a lock of the
+ * engine; `context` comes from create and is used by one thread at a time. compress
+ * and decompress return the bytes written, 0 on failure (or, for compress, when it
+ * does not fit). */
+typedef struct lsmkv_codec {
+    uint32_t id;
+    const char *name; /* static */
+    void *(*create)(int level);
+    void (*destroy)(void *context);
+    size_t (*bound)(size_t size);
+    size_t (*compress)(void *context, void *dst, size_t capacity, const void *src,
+                       size_t size);
+    size_t (*decompress)(void *context, void *dst, size_t capacity, const void *src,
+                         size_t size);
+} lsmkv_codec;
+
+enum { LSMKV_CODEC_NONE = 0, LSMKV_CODEC_ZSTD = 1, LSMKV_CODEC_COUNT = 8 };
+
+/* Registers, or replaces, a codec for the whole process after a self-test round trip.
+ * Databases open at that moment keep working: contexts remember the codec that made
+ * them. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_register_codec(const lsmkv_codec *codec,
+                                                             lsmkv_error *err);
+
+/* The addresses of the libzstd functions that make up the native zstd codec, for
+ * hosts that have them in a shared library. All must be non-NULL. */
+typedef struct lsmkv_zstd_functions {
+    void *create_cctx;   /* ZSTD_CCtx *ZSTD_createCCtx(void) */
+    void *free_cctx;     /* size_t ZSTD_freeCCtx(ZSTD_CCtx *) */
+    void *create_dctx;   /* ZSTD_DCtx *ZSTD_createDCtx(void) */
+    void *free_dctx;     /* size_t ZSTD_freeDCtx(ZSTD_DCtx *) */
+    void *set_parameter; /* size_t ZSTD_CCtx_setParameter(ZSTD_CCtx *, int, int) */
+    void *compress2;     /* size_t ZSTD_compress2(cctx, dst, cap, src, size) */
+    void *decompress;    /* size_t ZSTD_decompressDCtx(dctx, dst, cap, src, size) */
+    void *bound;         /* size_t ZSTD_compressBound(size_t) */
+    void *is_error;      /* unsigned ZSTD_isError(size_t) */
+    void *version;       /* unsigned ZSTD_versionNumber(void) */
+} lsmkv_zstd_functions;
+
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_register_zstd(const lsmkv_zstd_functions *functions, lsmkv_error *err);
+
+LSMKV_API uint64_t lsmkv_xxh3_64(const void *data, size_t size, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

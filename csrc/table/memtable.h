@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memtable: a skiplist in one contiguous piece of memory, plus a hash index from
+ * stored key to its newest node, so that a point read costs one or two cache misses.
+ * memtable_node.h has the layout of both.
+ *
+ * The index is open addressing, sized from the capacity when the memtable is made, at
+ * most two thirds full by construction, never resized. A slot packs the place of a
+ * node and some bits of the key's hash, so most reads of absent keys touch one slot
+ * and no node. A slot of a key is replaced only by a node of a higher sequence, after
+ * that node was linked into the skiplist.
+ *
+ * Capacity is reserved before a batch goes to the log: what lsm_memtable_left allows,
+ * lsm_memtable_insert takes without a failure.
+ *
+ * Threads: one writer at a time; any number of readers at any moment, who ask only for
+ * sequences already published. References are counted (atomic).
+ */
+#ifndef LSM_TABLE_MEMTABLE_H
+#define LSM_TABLE_MEMTABLE_H
+
+#include "format/batch.h"
+#include "format/ikey.h"
+#include "table/iter.h"
+
+typedef struct lsm_memtable lsm_memtable;
+
+/* A batch taken apart before it meets the memtable, outside every lock: parsed, hashed
+ * and put in the order of internal keys. Borrows the batch's bytes. */
+typedef struct lsm_mem_record {
+    uint64_t hash;
+    const uint8_t *skey;
+    const uint8_t *field;
+    uint32_t skey_size;
+    uint32_t field_size;
+    uint32_t index; /* in the batch: sequence = first sequence + index */
+    uint8_t tag;
+    bool shadowed; /* a later record of the batch has the same key */
+} lsm_mem_record;
+
+enum { LSM_MEM_PLAN_INLINE = 2 };
+
+typedef struct lsm_mem_plan {
+    lsm_mem_record *records; /* in the order of the batch; inlined or owned */
+    uint32_t *order;         /* places in records, by internal key; inlined or behind
+                              * the records; NULL: records are in that order already */
+    uint32_t count;
+    uint64_t bytes; /* arena bytes needed at most */
+    lsm_mem_record inlined[LSM_MEM_PLAN_INLINE];
+    uint32_t inlined_order[LSM_MEM_PLAN_INLINE];
+} lsm_mem_plan;
+
+/* INVALID_ARGUMENT for a malformed batch, NO_MEMORY. A plan contains pointers to
+ * itself: it must not be copied. */
+lsmkv_status lsm_mem_plan_init(lsm_mem_plan *plan, lsm_slice payload,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_mem_plan_deinit(lsm_mem_plan *plan); /* a zeroed plan is fine */
+
+/* `capacity`: arena bytes, rounded up; the index comes on top. NULL: no memory. */
+lsm_memtable *lsm_memtable_create(uint64_t capacity, uint64_t seed);
+void lsm_memtable_ref(lsm_memtable *mem);
+void lsm_memtable_unref(lsm_memtable *mem); /* NULL is fine */
+
+/* The capacity a memtable needs to hold a plan alone. */
+uint64_t lsm_memtable_capacity_for(const lsm_mem_plan *plan);
+/* Arena bytes still free: plans fit together while the sum of their `bytes` does. */
+uint64_t lsm_memtable_left(const lsm_memtable *mem);
+void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
+                         uint64_t first_sequence);
+
+/* OK and *found (lent while the memtable lives) or NOT_FOUND. */
+lsmkv_status lsm_memtable_get(const lsm_memtable *mem, const lsm_lookup *lookup,
+                              lsm_found *found);
+/* Touches the index slot of a hash, ahead of lsm_memtable_get. */
+void lsm_memtable_prefetch(const lsm_memtable *mem, uint64_t hash);
+
+/* The iterator holds a reference. NULL: no memory. It sees nodes linked while it is in
+ * use; its user skips sequences it should not see. */
+lsm_iter *lsm_memtable_iter(lsm_memtable *mem);
+
+bool lsm_memtable_empty(const lsm_memtable *mem);
+uint64_t lsm_memtable_entry_count(const lsm_memtable *mem);
+uint64_t lsm_memtable_used(const lsm_memtable *mem);     /* arena bytes in use */
+uint64_t lsm_memtable_charge(const lsm_memtable *mem);   /* all memory it holds */
+uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem); /* 0 when empty */
+uint64_t lsm_memtable_last_sequence(const lsm_memtable *mem);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An open table. Its tail (filter, index, properties, footer) stays in memory while it
+ * is open; data blocks come through the block cache, one atomic slot per block
+ * (table/cache.h). Everything in the tail was checked when it was opened.
+ *
+ * Point reads: filter, then index search, then the block's hash index. lsm_table_get
+ * and lsm_table_get_many must be called inside the epoch; what they find is valid
+ * inside it. Iterators may live longer: they hold a reference to the table and to
+ * their current block, but every call on them is made inside the epoch, too (not so
+ * for scanning iterators, below).
+ *
+ * Threads: everything but the iterators is safe from any thread. References are
+ * counted (atomic).
+ */
+#ifndef LSM_TABLE_TABLE_READER_H
+#define LSM_TABLE_TABLE_READER_H
+
+#include "env/env.h"
+#include "format/edit.h"
+#include "format/footer.h"
+#include "table/cache.h"
+#include "table/iter.h"
+
+typedef struct lsm_table lsm_table;
+
+/* What all tables of a database share; outlives them. */
+typedef struct lsm_table_context {
+    lsm_dir *dir;
+    lsm_cache *cache;
+    uint8_t uuid[LSM_UUID_SIZE];
+} lsm_table_context;
+
+/* One read of the tail. `info` is what the MANIFEST knows; UUID, number, file id,
+ * file size, entry counts and sequence bounds must agree with the file, else
+ * CORRUPTION. On OK *tablep has one reference. The filter is verified by its checksum
+ * like everything else. */
+lsmkv_status lsm_table_open(const lsm_table_context *context, const lsm_table_info *info,
+                            lsm_table **tablep, lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_table_ref(lsm_table *table);
+/* The last unref drops the table's blocks from the cache and closes the file. */
+void lsm_table_unref(lsm_table *table); /* NULL is fine */
+/* Unrefs once every reader now inside the epoch has left it. */
+void lsm_table_retire(lsm_table *table, lsm_epoch *epoch);
+
+uint64_t lsm_table_charge(const lsm_table *table); /* memory besides cached blocks */
+const lsm_properties *lsm_table_properties(const lsm_table *table);
+
+/* OK and *found, NOT_FOUND, WOULD_BLOCK (only when nonblocking), or an error. Any kind
+ * of version is an answer: the caller sees tombstones. */
+lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonblocking,
+                           lsm_found *found, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* One key of a batched read. */
+typedef struct lsm_table_request {
+    lsm_lookup lookup;
+    lsm_found found; /* out */
+    bool done;       /* in: skip it; out: found a version */
+    uint8_t stage;   /* scratch of lsm_table_get_many */
+    uint32_t block;  /* likewise */
+    void *loaded;    /* likewise */
+} lsm_table_request;
+
+/* Looks up every request that is not done: all filters first, then all index searches,
+ * then all blocks, each stage prefetching for the next; blocks missing from the cache
+ * are read in file order, neighbours (gaps up to 16 KiB) together, with the system
+ * told of all extents first. */
+lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requests,
+                                size_t count, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* How an iterator reads. */
+typedef enum lsm_table_access {
+    LSM_ACCESS_CACHED, /* through the cache; after a few blocks in sequence it reads
+                          ahead in larger pieces without filling the cache */
+    LSM_ACCESS_SCAN,   /* compaction: large reads of its own, the cache untouched; needs
+                          no epoch */
+} lsm_table_access;
+
+/* Holds a reference to the table. NULL: no memory. */
+lsm_iter *lsm_table_iter(lsm_table *table, lsm_table_access access);
+
+/* Reads the whole file and checks it: every byte is under a checksum that holds, keys
+ * ascend inside [smallest, largest], the index separates them, every key is in the
+ * filter and found by its block's hash index, counts agree. Calls on_problem for each
+ * finding and goes on where it can. Adds to *report. */
+void lsm_table_verify(lsm_table *table, lsmkv_problem_fn on_problem, void *context,
+                      lsmkv_report *report);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writes one table:
+ *
+ *   data block*   from offset 0, each followed by its frame (format/block.h)
+ *   tail:  filter block | index block* | top index block | properties block | footer
+ *
+ * Every byte belongs to one of these. The tail is never compressed; the MANIFEST knows
+ * its size, so opening a table is one read. The index has one entry per data block:
+ * (separator -> handle), where the separator is an internal key not below the block's
+ * last key and below the next block's first; that of the last block is its last key.
+ * With one index block there is no top index: the footer names the index block itself.
+ *
+ * Keys must come in order; that is checked here because a wrong order is the shape
+ * that memory corruption takes (it is CORRUPTION, not an assertion). Output is buffered
+ * and written in large pieces.
+ *
+ * Threads: one at a time. Ownership: the writer owns the file until it is finished.
+ */
+#ifndef LSM_TABLE_TABLE_WRITER_H
+#define LSM_TABLE_TABLE_WRITER_H
+
+#include "env/env.h"
+#include "format/edit.h"
+#include "format/footer.h"
+
+typedef struct lsm_table_writer lsm_table_writer;
+
+typedef struct lsm_table_write_options {
+    uint32_t block_bytes;
+    uint32_t restart_interval;   /* 16 */
+    uint32_t index_block_bytes;  /* 4096 */
+    uint32_t bloom_bits_per_key; /* 0: no filter */
+    uint32_t codec;
+    int codec_level;
+    uint8_t uuid[LSM_UUID_SIZE];
+    uint64_t file_id; /* random, per table */
+} lsm_table_write_options;
+
+/* Creates table file `number` in `dir`. `options` is copied. */
+lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
+                                     const lsm_table_write_options *options,
+                                     lsm_table_writer **writerp,
+                                     lsmkv_error *err) LSM_MUST_CHECK;
+/* ikey greater than the one before. After a failure the writer can only be
+ * destroyed. */
+lsmkv_status lsm_table_writer_add(lsm_table_writer *writer, lsm_slice ikey,
+                                  lsm_slice field, lsmkv_error *err) LSM_MUST_CHECK;
+/* About how large the file would be if finished now. */
+uint64_t lsm_table_writer_size(const lsm_table_writer *writer);
+uint64_t lsm_table_writer_entry_count(const lsm_table_writer *writer);
+
+/* Writes the tail, syncs and closes the file. The directory is the caller's to sync.
+ * *info borrows its keys from the writer. At least one entry was added. */
+lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *info,
+                                     lsmkv_error *err) LSM_MUST_CHECK;
+/* Frees the writer; an unfinished file is closed and unlinked. NULL is fine. */
+void lsm_table_writer_destroy(lsm_table_writer *writer);
+
+#endif
