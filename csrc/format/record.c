@@ -75,8 +75,8 @@ lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
     }
     uint32_t type = lsm_get_u32(from + FILE_TYPE_AT);
     if (type != LSM_FILE_LOG && type != LSM_FILE_MANIFEST) {
-        return lsm_fail_at(err, LSMKV_CORRUPTION, file, FILE_TYPE_AT,
-                           "unknown file type %u", type);
+        return lsm_fail_at(err, LSMKV_UNSUPPORTED_VERSION, file, FILE_TYPE_AT,
+                           "file type %u is of a later version of lsmkv", type);
     }
     header->type = (lsm_record_file_type)type;
     memcpy(header->uuid, from + UUID_AT, LSM_UUID_SIZE);

@@ -84,7 +84,8 @@ LSM_TEST(file_header_of_a_later_version_or_unknown_type_is_told_apart) {
     lsm_put_u32(bytes + 8, 1);
     lsm_put_u32(bytes + 12, 3);
     lsm_put_u64(bytes + 56, lsm_xxh3(bytes, 56));
-    CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
+                 LSMKV_UNSUPPORTED_VERSION);
 }
 
 /* A sealed record with `size` payload bytes in exactly sized memory; free it. */
