@@ -70,10 +70,10 @@ static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
 /* Closes the log and MANIFEST writers; their files hold what they should. */
 static void close_files(lsmkv_db *db) {
     for (size_t i = 0; i < db->log_count; i++) {
-        (void)lsm_wal_close(db->logs[i].writer, NULL);
+        lsm_ignore(lsm_wal_close(db->logs[i].writer, NULL));
     }
     db->log_count = 0;
-    (void)lsm_wal_close(db->manifest, NULL);
+    lsm_ignore(lsm_wal_close(db->manifest, NULL));
     db->manifest = NULL;
 }
 

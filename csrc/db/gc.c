@@ -39,7 +39,8 @@ static void free_all(lsmkv_db *db, lsm_live_table *list, bool unlinks) {
         if (unlinks) {
             char name[LSM_FILENAME_SIZE];
             lsm_filename_make(name, LSM_NAME_TABLE, list->info.number);
-            (void)lsm_dir_unlink(db->dir, name, NULL); /* the next open tries again */
+            lsm_ignore(
+                lsm_dir_unlink(db->dir, name, NULL)); /* the next open tries again */
         }
         if (db->built) {
             lsm_table_cache_forget(&db->table_cache, list);
@@ -111,7 +112,7 @@ lsmkv_status lsm_gc_sweep(lsmkv_db *db, lsmkv_error *err) {
         bool needed = is_needed_locked(db, kind, number);
         lsm_mutex_unlock(&db->mu);
         if (!needed) {
-            (void)lsm_dir_unlink(db->dir, list.names[i], NULL);
+            lsm_ignore(lsm_dir_unlink(db->dir, list.names[i], NULL));
         }
     }
     lsm_namelist_deinit(&list);

@@ -72,12 +72,12 @@ static lsmkv_status rewrite(lsmkv_db *db, uint64_t number, uint64_t file_id,
     if (status == LSMKV_OK) {
         lsm_filename_make(name, LSM_NAME_MANIFEST, lsm_wal_number(db->manifest));
         /* Its content lives on in the fresh one; a close that fails loses nothing. */
-        (void)lsm_wal_close(db->manifest, NULL);
+        lsm_ignore(lsm_wal_close(db->manifest, NULL));
         db->manifest = fresh;
-        (void)lsm_dir_unlink(db->dir, name, NULL);
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     } else if (!*renamed) {
         lsm_filename_make(name, LSM_NAME_MANIFEST, number);
-        (void)lsm_dir_unlink(db->dir, name, NULL);
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     }
     return status;
 }
@@ -120,8 +120,9 @@ static void drop_logs(lsmkv_db *db, lsm_wal_writer *const *taken, size_t count) 
     char name[LSM_FILENAME_SIZE];
     for (size_t i = 0; i < count; i++) {
         lsm_filename_make(name, LSM_NAME_LOG, lsm_wal_number(taken[i]));
-        (void)lsm_wal_close(taken[i], NULL); /* a table holds its content, synced */
-        (void)lsm_dir_unlink(db->dir, name, NULL); /* the next open tries again */
+        lsm_ignore(
+            lsm_wal_close(taken[i], NULL)); /* a table holds its content, synced */
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL)); /* the next open tries again */
     }
 }
 

@@ -108,7 +108,7 @@ static lsmkv_status finish_output(lsm_job *job, lsmkv_error *err) {
         status = lsm_fail_memory(err, sizeof(info));
         char name[LSM_FILENAME_SIZE];
         lsm_filename_make(name, LSM_NAME_TABLE, info.number);
-        (void)lsm_dir_unlink(job->db->dir, name, NULL);
+        lsm_ignore(lsm_dir_unlink(job->db->dir, name, NULL));
     }
 out:
     lsm_table_writer_destroy(job->writer);

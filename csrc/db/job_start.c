@@ -131,7 +131,8 @@ static void unlink_outputs(const lsm_job *job) {
     }
     for (size_t i = 0; i < job->edit.added_count; i++) {
         lsm_filename_make(name, LSM_NAME_TABLE, job->edit.added[i].info.number);
-        (void)lsm_dir_unlink(job->db->dir, name, NULL); /* else the next open does */
+        lsm_ignore(
+            lsm_dir_unlink(job->db->dir, name, NULL)); /* else the next open does */
     }
 }
 

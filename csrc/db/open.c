@@ -209,7 +209,7 @@ out:
     if (status != LSMKV_OK && header.number != 0 && !*renamed) {
         char name[LSM_FILENAME_SIZE];
         lsm_filename_make(name, LSM_NAME_MANIFEST, header.number);
-        (void)lsm_dir_unlink(db->dir, name, NULL);
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     }
     lsm_version_unref(version);
     lsm_edit_deinit(&everything);

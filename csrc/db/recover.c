@@ -338,7 +338,7 @@ void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery) {
     char name[LSM_FILENAME_SIZE];
     for (size_t i = 0; i < recovery->written_count; i++) {
         lsm_filename_make(name, LSM_NAME_TABLE, recovery->written[i]);
-        (void)lsm_dir_unlink(db->dir, name, NULL);
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     }
 }
 

@@ -138,7 +138,7 @@ static void sync_worker(void *context) {
             continue;
         }
         lsm_mutex_unlock(&db->mu);
-        (void)lsm_db_sync(db, NULL); /* a failure has poisoned the database */
+        lsm_ignore(lsm_db_sync(db, NULL)); /* a failure has poisoned the database */
         next = lsm_env_monotonic_us(db->env) + period;
         lsm_mutex_lock(&db->mu);
     }
