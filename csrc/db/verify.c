@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Verifying a live database: every byte of CURRENT, the MANIFEST, the live logs up to
- * their highest mark, and the tables of the present version. Files that change while
- * they are read (the active log, the MANIFEST) are checked up to what was durable when
- * verify began.
+ * Verifying a live database: every byte of CURRENT, the MANIFEST, the live logs and the
+ * tables of the present version. Logs grow while they are read: they are checked up to
+ * the size they had when verify began, and up to there they must be whole.
  */
 #include "db/db.h"
 
@@ -49,10 +48,9 @@ static void verify_tables(lsm_verify *verify, const lsm_version *version) {
     }
 }
 
-/* Reads a record file as recovery would. Its valid end must not lie before what was
- * known to be durable. */
+/* Reads a record file as recovery would. It must be valid up to its known size. */
 static void verify_records(lsm_verify *verify, const char *name,
-                           const lsm_wal_expect *expect, uint64_t durable) {
+                           const lsm_wal_expect *expect) {
     lsmkv_error problem;
     lsm_wal_reader *reader = NULL;
     lsm_record record;
@@ -66,12 +64,12 @@ static void verify_records(lsm_verify *verify, const char *name,
     }
     if (status == LSMKV_NOT_FOUND) {
         verify->report->byte_count += lsm_wal_end(reader);
-        if (lsm_wal_end(reader) < durable) {
+        if (lsm_wal_end(reader) != expect->size_max) {
             status = lsm_fail_at(&problem, LSMKV_CORRUPTION, name,
                                  (int64_t)lsm_wal_end(reader),
                                  "expected valid records up to offset %llu, found none "
                                  "here",
-                                 (unsigned long long)durable);
+                                 (unsigned long long)expect->size_max);
         }
     }
     if (status != LSMKV_NOT_FOUND) {
@@ -114,7 +112,7 @@ static void verify_current(lsm_verify *verify, uint64_t manifest_number) {
 typedef struct lsm_verify_log {
     uint64_t number;
     uint64_t file_id;
-    uint64_t durable;
+    uint64_t size;
 } lsm_verify_log;
 
 /* Holds off installations and the closing of logs, so that the MANIFEST and the set of
@@ -130,7 +128,7 @@ static size_t hold_files(lsmkv_db *db, lsm_verify_log logs[LSM_LOGS_MAX],
     for (size_t i = 0; i < count; i++) {
         const lsm_wal_writer *writer = db->logs[i].writer;
         logs[i] = (lsm_verify_log){lsm_wal_number(writer), lsm_wal_file_id(writer),
-                                   lsm_wal_synced_to(writer)};
+                                   lsm_wal_size(writer)};
     }
     *version = db->version;
     lsm_version_ref(*version);
@@ -159,16 +157,18 @@ lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *cont
     lsm_wal_expect expect = {.type = LSM_FILE_MANIFEST,
                              .uuid = db->uuid,
                              .number = manifest_number,
-                             .file_id = lsm_wal_file_id(db->manifest)};
+                             .file_id = lsm_wal_file_id(db->manifest),
+                             .size_max = lsm_wal_size(db->manifest)};
     verify_current(&verify, manifest_number);
     lsm_filename_make(name, LSM_NAME_MANIFEST, manifest_number);
-    verify_records(&verify, name, &expect, lsm_wal_synced_to(db->manifest));
+    verify_records(&verify, name, &expect);
     for (size_t i = 0; i < count; i++) {
         expect.type = LSM_FILE_LOG;
         expect.number = logs[i].number;
         expect.file_id = logs[i].file_id;
+        expect.size_max = logs[i].size;
         lsm_filename_make(name, LSM_NAME_LOG, logs[i].number);
-        verify_records(&verify, name, &expect, logs[i].durable);
+        verify_records(&verify, name, &expect);
     }
     release_files(db);
     verify_tables(&verify, version);

@@ -57,7 +57,8 @@ typedef struct lsm_wal_expect {
     lsm_record_file_type type;
     const uint8_t *uuid; /* NULL: any (the MANIFEST tells it) */
     uint64_t number;
-    uint64_t file_id; /* 0: any */
+    uint64_t file_id;  /* 0: any */
+    uint64_t size_max; /* read no further, because the file grows; 0: all of it */
 } lsm_wal_expect;
 
 /* Opens and checks the header. NOT_FOUND when there is no such file. A header that is

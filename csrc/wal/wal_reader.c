@@ -224,6 +224,9 @@ lsmkv_status lsm_wal_open(lsm_dir *dir, const char *name, const lsm_wal_expect *
     }
     LSM_TRY(lsm_file_open(dir, name, LSM_OPEN_READ, &reader->file, err));
     LSM_TRY(lsm_file_size(reader->file, &reader->file_size, err));
+    if (expect->size_max != 0 && expect->size_max < reader->file_size) {
+        reader->file_size = expect->size_max;
+    }
     reader->window_capacity =
         reader->file_size < WINDOW_SIZE ? (size_t)reader->file_size : WINDOW_SIZE;
     reader->window = lsm_alloc(reader->window_capacity + 1); /* an empty file is one */
