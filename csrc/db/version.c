@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Live tables and versions: counting, searching, comparing ranges. How a version comes
+ * out of another one is in version_apply.c.
+ *
+ * A live table and its keys are one allocation, so that a search that looks at a table
+ * finds the key near it.
+ */
+#include "db/version.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+/* Copies the bytes of a key to *at, moves *at behind them and returns the copy. */
+static lsm_slice place_key(uint8_t **at, lsm_slice key) {
+    uint8_t *to = *at;
+
+    memcpy(to, key.data, key.size);
+    *at += key.size;
+    return lsm_slice_make(to, key.size);
+}
+
+lsm_live_table *lsm_live_table_create(const lsm_table_info *info,
+                                      lsm_table_sink *sink) {
+    size_t keys_size = info->smallest.size + info->largest.size;
+    lsm_live_table *table = lsm_calloc(1, sizeof(*table) + keys_size);
+
+    if (table == NULL) {
+        return NULL;
+    }
+    uint8_t *at = (uint8_t *)(table + 1);
+    table->info = *info;
+    table->info.largest = place_key(&at, info->largest);
+    table->info.smallest = place_key(&at, info->smallest);
+    table->sink = sink;
+    atomic_init(&table->refs, 1);
+    atomic_init(&table->handle, NULL);
+    atomic_init(&table->used, false);
+    lsm_list_init(&table->open_link);
+    return table;
+}
+
+void lsm_live_table_ref(lsm_live_table *table) {
+    /* relaxed: whoever refs holds a reference, or a version that does. */
+    atomic_fetch_add_explicit(&table->refs, 1, memory_order_relaxed);
+}
+
+void lsm_live_table_unref(lsm_live_table *table) {
+    /* acq_rel: what others did with the table comes before what the sink does. */
+    if (atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) == 1) {
+        table->sink->dropped(table->sink, table);
+    }
+}
+
+void lsm_live_table_destroy(lsm_live_table *table) {
+    LSM_ASSERT(!table->listed);
+    lsm_table_unref(atomic_load_explicit(&table->handle, memory_order_acquire));
+    lsm_free(table);
+}
+
+lsm_version *lsm_version_create(void) {
+    lsm_version *version = lsm_calloc(1, sizeof(*version));
+
+    if (version != NULL) {
+        atomic_init(&version->refs, 1);
+    }
+    return version;
+}
+
+void lsm_version_ref(lsm_version *version) {
+    /* relaxed: the caller holds a reference or is inside the epoch. */
+    atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
+}
+
+void lsm_version_unref(lsm_version *version) {
+    /* acq_rel: reads of the version by others come before its end. */
+    if (version == NULL ||
+        atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
+        lsm_level *level = &version->levels[i];
+        for (size_t j = 0; j < level->count; j++) {
+            lsm_live_table_unref(level->tables[j]);
+        }
+        lsm_free(level->tables);
+    }
+    lsm_free(version);
+}
+
+size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
+    size_t low = 0;
+    size_t high = level->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        lsm_slice largest = lsm_ikey_skey(level->tables[middle]->info.largest);
+        if (lsm_slice_compare(largest, skey) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+lsm_key_range lsm_live_table_range(const lsm_live_table *table) {
+    return (lsm_key_range){lsm_ikey_skey(table->info.smallest),
+                           lsm_ikey_skey(table->info.largest)};
+}
+
+/* Whether everything in a lies before everything in b. */
+static bool lies_before(lsm_key_range a, lsm_key_range b) {
+    return a.largest.data != NULL && b.smallest.data != NULL &&
+           lsm_slice_compare(a.largest, b.smallest) < 0;
+}
+
+bool lsm_range_overlaps(lsm_key_range a, lsm_key_range b) {
+    return !lies_before(a, b) && !lies_before(b, a);
+}
+
+static bool table_may_hold(const lsm_live_table *table, lsm_slice skey) {
+    lsm_key_range range = lsm_live_table_range(table);
+    return lsm_slice_compare(range.smallest, skey) <= 0 &&
+           lsm_slice_compare(skey, range.largest) <= 0;
+}
+
+static bool level_0_may_hold(const lsm_level *level, lsm_slice skey) {
+    for (size_t i = 0; i < level->count; i++) {
+        if (table_may_hold(level->tables[i], skey)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool lsm_version_may_hold_below(const lsm_version *version, uint32_t from,
+                                lsm_slice skey) {
+    if (from == 0 && level_0_may_hold(&version->levels[0], skey)) {
+        return true;
+    }
+    for (uint32_t i = from == 0 ? 1 : from; i < LSMKV_LEVEL_COUNT; i++) {
+        const lsm_level *level = &version->levels[i];
+        size_t index = lsm_level_find(level, skey);
+        if (index < level->count && table_may_hold(level->tables[index], skey)) {
+            return true;
+        }
+    }
+    return false;
+}
