@@ -78,8 +78,8 @@ typedef struct lsm_block_builder {
     lsm_buf data;     /* the entries so far; owned */
     lsm_buf last_key; /* internal key added last, kept across clear; owned */
     uint64_t last_sequence;
-    uint64_t span;     /* at least what the block takes in memory */
-    bool key_is_new;   /* the key added last is no older version of the one before */
+    uint64_t span;   /* at least what the block takes in memory */
+    bool key_is_new; /* the key added last is no older version of the one before */
 } lsm_block_builder;
 
 void lsm_block_builder_init(lsm_block_builder *builder);
