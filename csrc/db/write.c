@@ -251,6 +251,7 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     if (db->fork_generation != lsm_fork_generation()) {
         return lsm_db_begin(db, err); /* fails, with the reason */
     }
+    lsm_batch_stamp(batch, 0, 0); /* the plan needs the count; the leader stamps again */
     lsm_slice payload = lsm_slice_make(batch->record.data + LSM_RECORD_HEADER_SIZE,
                                        lsm_batch_payload_size(batch));
     lsm_writer writer = {.batch = batch, .plan = &plan, .sync = how.sync, .err = err};
