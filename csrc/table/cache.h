@@ -65,27 +65,32 @@ lsm_cached_block *lsm_cached_block_create(size_t size);
 void lsm_cached_block_ref(lsm_cached_block *block);
 void lsm_cached_block_unref(lsm_cached_block *block); /* NULL is fine */
 
-/* The block in a slot, or NULL. The caller is inside the epoch. Counts the hit. */
-static inline lsm_cached_block *lsm_cache_load(lsm_cache_slot *slot) {
-    /* acquire: pairs with the release of lsm_cache_insert, so the bytes are there. */
-    uintptr_t word = atomic_load_explicit(slot, memory_order_acquire);
-    if (word == 0 || (word & 1) != 0) {
-        return NULL;
-    }
-    lsm_cached_block *block = (lsm_cached_block *)word;
-    uint8_t hits = atomic_load_explicit(&block->hits, memory_order_relaxed);
-    if (LSM_UNLIKELY(hits < LSM_CACHE_HITS_MAX)) {
-        atomic_store_explicit(&block->hits, (uint8_t)(hits + 1), memory_order_relaxed);
-    }
-    return block;
-}
-
-/* As lsm_cache_load, but touches no byte of the block: for prefetching it first, and
- * for callers who must not count as readers. */
+/* The block in a slot, or NULL, without touching any byte of it, so that it can be
+ * prefetched. The caller is inside the epoch. */
 static inline lsm_cached_block *lsm_cache_peek(lsm_cache_slot *slot) {
+    /* acquire: pairs with the release of lsm_cache_insert, so the bytes are there. */
     uintptr_t word = atomic_load_explicit(slot, memory_order_acquire);
 
     return (word & 1) != 0 ? NULL : (lsm_cached_block *)word;
+}
+
+/* Counts a hit. */
+static inline void lsm_cached_block_touch(lsm_cached_block *block) {
+    uint8_t hits = atomic_load_explicit(&block->hits, memory_order_relaxed);
+
+    if (LSM_UNLIKELY(hits < LSM_CACHE_HITS_MAX)) {
+        atomic_store_explicit(&block->hits, (uint8_t)(hits + 1), memory_order_relaxed);
+    }
+}
+
+/* The block in a slot, or NULL; counts the hit. */
+static inline lsm_cached_block *lsm_cache_load(lsm_cache_slot *slot) {
+    lsm_cached_block *block = lsm_cache_peek(slot);
+
+    if (block != NULL) {
+        lsm_cached_block_touch(block);
+    }
+    return block;
 }
 
 /* Takes the caller's reference to `block`, publishes it in `slot` and returns the

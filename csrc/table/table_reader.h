@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An open table. Its tail (filter, index, properties, footer) stays in memory while it
- * is open; data blocks come through the block cache, one atomic slot per block
- * (table/cache.h). Everything in the tail was checked when it was opened.
+ * An open table. Filter, index and properties stay in memory while it is open; data
+ * blocks come through the block cache, one atomic slot per block (table/cache.h), in
+ * their decoded form (format/block.h). Everything in the tail was checked when it was
+ * opened, every block when it was loaded: its checksum, the order in it, and that it
+ * lies between the separators of the index.
  *
  * Point reads: filter, then index search, then the block's hash index. lsm_table_get
  * and lsm_table_get_many must be called inside the epoch; what they find is valid
@@ -35,8 +37,9 @@ typedef struct lsm_table_context {
  * file size, entry counts and sequence bounds must agree with the file, else
  * CORRUPTION. On OK *tablep has one reference. The filter is verified by its checksum
  * like everything else. */
-lsmkv_status lsm_table_open(const lsm_table_context *context, const lsm_table_info *info,
-                            lsm_table **tablep, lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_table_open(const lsm_table_context *context,
+                            const lsm_table_info *info, lsm_table **tablep,
+                            lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_table_ref(lsm_table *table);
 /* The last unref drops the table's blocks from the cache and closes the file. */
 void lsm_table_unref(lsm_table *table); /* NULL is fine */
@@ -56,15 +59,15 @@ typedef struct lsm_table_request {
     lsm_lookup lookup;
     lsm_found found; /* out */
     bool done;       /* in: skip it; out: found a version */
-    uint8_t stage;   /* scratch of lsm_table_get_many */
-    uint32_t block;  /* likewise */
-    void *loaded;    /* likewise */
+    bool missed;     /* scratch of lsm_table_get_many: its block must be read */
+    uint32_t block;  /* likewise: which */
 } lsm_table_request;
 
-/* Looks up every request that is not done: all filters first, then all index searches,
- * then all blocks, each stage prefetching for the next; blocks missing from the cache
- * are read in file order, neighbours (gaps up to 16 KiB) together, with the system
- * told of all extents first. */
+/* Looks up every request that is not done: in groups, all filters first, then all index
+ * searches, then all blocks, each stage prefetching for the next; then the blocks
+ * missing from the cache are read in file order, neighbours (gaps up to 16 KiB)
+ * together, with the system told of all extents first. After an error some requests
+ * may have been answered. */
 lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requests,
                                 size_t count, lsmkv_error *err) LSM_MUST_CHECK;
 
