@@ -41,11 +41,13 @@ enum {
 };
 
 typedef enum lsm_record_file_type {
+    LSM_FILE_NONE = 0, /* of a header that was not decoded */
     LSM_FILE_LOG = 1,
     LSM_FILE_MANIFEST = 2,
 } lsm_record_file_type;
 
 typedef enum lsm_record_type {
+    LSM_RECORD_NONE = 0, /* never stored: there is no valid record */
     LSM_RECORD_BATCH = 1,
     LSM_RECORD_MARK = 2,
     LSM_RECORD_EDIT = 3,

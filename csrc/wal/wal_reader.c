@@ -246,7 +246,7 @@ const lsm_record_file_header *lsm_wal_header(const lsm_wal_reader *reader) {
     return &reader->header;
 }
 
-/* Reads the record at `next`; its type is 0 when there is no valid one. */
+/* Reads the record at `next`; its type is NONE when there is no valid one. */
 static lsmkv_status read_record(lsm_wal_reader *reader, lsm_record *record,
                                 lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -299,7 +299,7 @@ static lsmkv_status check_type(const lsm_wal_reader *reader, const lsm_record *r
     lsm_record_type expected =
         reader->header.type == LSM_FILE_LOG ? LSM_RECORD_BATCH : LSM_RECORD_EDIT;
 
-    if (record->type == expected) {
+    if (record->type == expected || record->type == LSM_RECORD_MARK) {
         return LSMKV_OK;
     }
     return lsm_fail_at(err, LSMKV_CORRUPTION, lsm_file_name(reader->file),
@@ -307,28 +307,35 @@ static lsmkv_status check_type(const lsm_wal_reader *reader, const lsm_record *r
                        (int)record->type, (int)expected);
 }
 
-lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
-                          lsmkv_error *err) {
+/* The next record, marks included, or what its absence means. */
+static lsmkv_status take_record(lsm_wal_reader *reader, lsm_record *record,
+                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
-    *record = (lsm_record){0};
-    if (reader->state != READING) {
-        return reader->state == DAMAGED ? fail_damaged(reader, err) : LSMKV_NOT_FOUND;
+    LSM_TRY(read_record(reader, record, err));
+    if (record->type == LSM_RECORD_NONE) {
+        return finish(reader, err);
     }
-    while (record->type == 0 || record->type == LSM_RECORD_MARK) {
-        LSM_TRY(read_record(reader, record, err));
-        if (record->type == 0) {
-            return finish(reader, err);
-        }
-        if (record->type != LSM_RECORD_MARK) {
-            LSM_TRY(check_type(reader, record, err));
-        }
-        reader->next += record->size;
-        if (record->synced_to > reader->highest_mark) {
-            reader->highest_mark = record->synced_to;
-        }
+    LSM_TRY(check_type(reader, record, err));
+    reader->next += record->size;
+    if (record->synced_to > reader->highest_mark) {
+        reader->highest_mark = record->synced_to;
     }
 out:
+    return status;
+}
+
+lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
+                          lsmkv_error *err) {
+    lsmkv_status status = LSMKV_NOT_FOUND;
+
+    if (reader->state == READING) {
+        do {
+            status = take_record(reader, record, err);
+        } while (status == LSMKV_OK && record->type == LSM_RECORD_MARK);
+    } else if (reader->state == DAMAGED) {
+        status = fail_damaged(reader, err);
+    }
     if (status != LSMKV_OK) {
         *record = (lsm_record){0};
     }

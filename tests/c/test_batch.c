@@ -47,7 +47,7 @@ LSM_TEST(batch_has_the_documented_bytes) {
 
 /* Fills the batch with `count` records, of which every third is a delete; sizes are
  * 0.. around the one and two byte varints. */
-static void fill_batch(lsm_batch *batch, uint32_t count, uint8_t *filler) {
+static void fill_batch(lsm_batch *batch, uint32_t count, const uint8_t *filler) {
     lsmkv_error err;
 
     for (uint32_t i = 0; i < count; i++) {

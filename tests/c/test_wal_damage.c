@@ -97,7 +97,7 @@ static bool check_ends_at(sample_log *log, size_t bad, size_t present) {
     for (int round = 0; round < 2; round++) {
         CHECK_STATUS(lsm_wal_next(reader, &record, &err),
                      covered ? LSMKV_CORRUPTION : LSMKV_NOT_FOUND);
-        CHECK_EQ(record.type, 0);
+        CHECK_EQ(record.type, LSM_RECORD_NONE);
         if (covered) {
             CHECK(strcmp(err.file, LOG_NAME) == 0);
             CHECK_EQ(err.offset, end);
@@ -147,7 +147,7 @@ LSM_TEST(every_flipped_bit_of_a_log_header_is_corruption_and_no_torn_file) {
 
     make_sample(&log);
     unknown_id.file_id = 0;
-    for (size_t bit = 0; bit < LSM_RECORD_FILE_HEADER_SIZE * 8; bit++) {
+    for (size_t bit = 0; bit / 8 < LSM_RECORD_FILE_HEADER_SIZE; bit++) {
         lsm_wal_reader *reader = NULL;
         bool torn = true;
 
@@ -205,6 +205,29 @@ LSM_TEST(log_cut_anywhere_or_zeroed_from_anywhere_ends_there) {
     free_sample(&log);
 }
 
+LSM_TEST(log_is_read_up_to_the_size_asked_for_as_if_it_ended_there) {
+    sample_log log;
+    lsmkv_error err;
+
+    make_sample(&log);
+    for (size_t i = 0; i <= log.count; i++) {
+        lsm_wal_expect expect = log_expect;
+        lsm_wal_reader *reader = NULL;
+        lsmkv_status status;
+        lsm_record record;
+
+        expect.size_max = log.offsets[i];
+        CHECK_OK(lsm_wal_open(log.dir, LOG_NAME, &expect, &reader, NULL, &err));
+        while ((status = lsm_wal_next(reader, &record, &err)) == LSMKV_OK) {
+        }
+        CHECK_STATUS(status, LSMKV_NOT_FOUND);
+        CHECK_EQ(lsm_wal_end(reader), log.offsets[i]);
+        CHECK_EQ(lsm_wal_dropped(reader), 0);
+        lsm_wal_reader_close(reader);
+    }
+    free_sample(&log);
+}
+
 LSM_TEST(log_shorter_than_its_header_is_torn) {
     sample_log log;
     lsmkv_error err;
@@ -241,7 +264,7 @@ LSM_TEST(log_of_another_database_or_place_is_corruption_and_no_torn_file) {
                      LSMKV_CORRUPTION);
         CHECK(!torn && reader == NULL);
     }
-    lsm_wal_expect any = {LSM_FILE_LOG, NULL, LOG_NUMBER, 0};
+    lsm_wal_expect any = {.type = LSM_FILE_LOG, .number = LOG_NUMBER};
     lsm_wal_reader *reader = NULL;
     CHECK_OK(lsm_wal_open(log.dir, LOG_NAME, &any, &reader, NULL, &err));
     lsm_wal_reader_close(reader);

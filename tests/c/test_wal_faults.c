@@ -206,7 +206,7 @@ static size_t write_long_log(lsm_dir *dir) {
             CHECK_OK(lsm_wal_sync(writer, &err));
         }
     }
-    CHECK(lsm_wal_size(writer) > 3 * (256 << 10));
+    CHECK(lsm_wal_size(writer) > (uint64_t)3 << 18);
     CHECK_OK(lsm_wal_close(writer, &err));
     return COUNT;
 }
