@@ -39,7 +39,20 @@ void lsm_batch_clear(lsm_batch *batch) {
     batch->count = 0;
 }
 
-static uint8_t *put_bytes(uint8_t *to, const void *data, size_t size) {
+/* The size of a varint and the varint itself, with the one-byte case in line. */
+static inline size_t size_of_varint(size_t value) {
+    return LSM_LIKELY(value < 0x80) ? 1 : lsm_varint_size(value);
+}
+
+static inline uint8_t *put_varint(uint8_t *to, size_t value) {
+    if (LSM_LIKELY(value < 0x80)) {
+        *to = (uint8_t)value;
+        return to + 1;
+    }
+    return to + lsm_put_varint(to, value);
+}
+
+static inline uint8_t *put_bytes(uint8_t *to, const void *data, size_t size) {
     if (size != 0) {
         memcpy(to, data, size);
     }
@@ -62,8 +75,8 @@ static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespa
     }
     size_t skey_size = LSM_NAMESPACE_SIZE + key.size;
     size_t room = head + RECORD_EXTRA_MAX + key.size + value.size + LSM_RECORD_ALIGN;
-    size_t size = head + 1 + lsm_varint_size(skey_size) + skey_size +
-                  lsm_varint_size(value.size) + value.size;
+    size_t size = head + 1 + size_of_varint(skey_size) + skey_size +
+                  size_of_varint(value.size) + value.size;
     if (LSM_UNLIKELY(size > LSM_RECORD_HEADER_SIZE + (size_t)LSMKV_BATCH_SIZE_MAX -
                                 record->size)) {
         return lsm_fail(err, LSMKV_LIMIT_EXCEEDED,
@@ -74,13 +87,15 @@ static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespa
         return lsm_fail_memory(err, record->size + room);
     }
     uint8_t *to = record->data + record->size;
-    memset(to, 0, head);
-    to += head;
+    if (head != 0) {
+        memset(to, 0, head);
+        to += head;
+    }
     *to++ = (uint8_t)kind;
-    to += lsm_put_varint(to, skey_size);
+    to = put_varint(to, skey_size);
     lsm_put_u32_be(to, namespace_id);
     to = put_bytes(to + LSM_NAMESPACE_SIZE, key.data, key.size);
-    to += lsm_put_varint(to, value.size);
+    to = put_varint(to, value.size);
     (void)put_bytes(to, value.data, value.size);
     record->size += size;
     batch->count++;
@@ -146,6 +161,11 @@ static inline const uint8_t *take_slice(const uint8_t *at, const uint8_t *end,
     return at + size;
 }
 
+/* lsm_record_check, with the common case in line. */
+static inline bool record_fits(uint8_t tag, lsm_slice field) {
+    return LSM_LIKELY(tag == LSM_KIND_PUT) || lsm_record_check(tag, field);
+}
+
 bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
     const uint8_t *at = reader->reader.at;
     const uint8_t *end = reader->reader.end;
@@ -162,7 +182,7 @@ bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
     }
     if (LSM_UNLIKELY(at == NULL || record->skey.size < LSM_NAMESPACE_SIZE ||
                      record->skey.size > LSM_SKEY_SIZE_MAX ||
-                     !lsm_record_check(record->tag, record->field))) {
+                     !record_fits(record->tag, record->field))) {
         reader->reader.failed = true;
         return false;
     }
