@@ -59,13 +59,15 @@ static lsmkv_status describe_locked(lsmkv_db *db, const lsm_edit *edit,
 
 /* Writes a fresh MANIFEST and makes CURRENT name it. *renamed: CURRENT may have
  * changed. */
-static lsmkv_status rewrite(lsmkv_db *db, uint64_t number, uint64_t file_id,
-                            const lsm_edit *everything, bool *renamed,
+static lsmkv_status rewrite(lsmkv_db *db, const lsm_edit *everything, bool *renamed,
                             lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
     lsm_wal_writer *fresh = NULL;
-    lsm_record_file_header header = {
-        .type = LSM_FILE_MANIFEST, .number = number, .file_id = file_id};
+    lsm_record_file_header header = {.type = LSM_FILE_MANIFEST};
+    header.number = everything->next_file - 1; /* taken by prepare_locked */
+    lsm_mutex_lock(&db->mu);
+    header.file_id = lsm_rng_next(&db->rng);
+    lsm_mutex_unlock(&db->mu);
     memcpy(header.uuid, db->uuid, LSM_UUID_SIZE);
     lsmkv_status status =
         lsm_manifest_create(db->dir, &header, everything, &fresh, renamed, err);
@@ -75,26 +77,26 @@ static lsmkv_status rewrite(lsmkv_db *db, uint64_t number, uint64_t file_id,
         lsm_ignore(lsm_wal_close(db->manifest, NULL));
         db->manifest = fresh;
         lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
-    } else if (!*renamed) {
-        lsm_filename_make(name, LSM_NAME_MANIFEST, number);
-        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     }
     return status;
 }
 
 /* The I/O of an installation, without mu; `installing` keeps others out. A rewrite that
- * fails before CURRENT was touched falls back to appending. */
+ * fails before CURRENT was touched falls back to appending. *unknown after a failure:
+ * nobody knows which file set a reopen would find. */
 static lsmkv_status persist(lsmkv_db *db, const lsm_edit *edit,
-                            const lsm_edit *everything, uint64_t number,
-                            uint64_t file_id, lsmkv_error *err) {
-    bool renamed = false;
+                            const lsm_edit *everything, bool *unknown,
+                            lsmkv_error *err) {
+    *unknown = false;
     if (everything != NULL) {
-        lsmkv_status status = rewrite(db, number, file_id, everything, &renamed, err);
-        if (status == LSMKV_OK || renamed) {
+        lsmkv_status status = rewrite(db, everything, unknown, err);
+        if (status == LSMKV_OK || *unknown) {
             return status;
         }
     }
-    return lsm_manifest_append(db->manifest, edit, err);
+    lsmkv_status status = lsm_manifest_append(db->manifest, edit, err);
+    *unknown = lsm_wal_dead(db->manifest);
+    return status;
 }
 
 /* Takes the logs that no memtable needs any more off the list; they are the caller's
@@ -171,7 +173,7 @@ static lsmkv_status prepare_locked(lsmkv_db *db, lsm_edit *edit, lsm_version **v
     *rewrites = lsm_wal_size(db->manifest) > db->manifest_limit;
     LSM_TRY(lsm_version_apply(db->version, edit, &db->sink, versionp, err));
     if (*rewrites) {
-        db->next_file += 1; /* the number of the fresh MANIFEST */
+        db->next_file += 1; /* the last one is the number of the fresh MANIFEST */
         LSM_TRY(describe_locked(db, edit, *versionp, everything, err));
     }
 out:
@@ -195,6 +197,7 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
     lsm_edit everything;
     lsmkv_error failure;
     bool rewrites = false;
+    bool unknown = false;
 
     lsm_error_clear(&failure);
     lsm_edit_init(&everything);
@@ -211,8 +214,6 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
         status = prepare_locked(db, edit, &version, &everything, &rewrites, err);
     }
     if (status == LSMKV_OK) {
-        uint64_t number = db->next_file - 1;
-        uint64_t file_id = lsm_rng_next(&db->rng);
         db->installing = true;
         lsm_mutex_unlock(&db->mu);
         status =
@@ -227,7 +228,9 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
             spare = NULL;
             version = NULL;
         } else {
-            (void)lsm_db_poison_locked(db, &failure);
+            if (unknown) {
+                (void)lsm_db_poison_locked(db, &failure);
+            }
             (void)lsm_error_copy(err, &failure);
         }
         lsm_cond_broadcast(&db->changed);

@@ -206,11 +206,6 @@ static lsmkv_status commit(lsmkv_db *db, lsm_edit *edit, bool *renamed,
     db->manifest_limit =
         db->options.manifest_bytes_max + 4 * lsm_wal_size(db->manifest);
 out:
-    if (status != LSMKV_OK && header.number != 0 && !*renamed) {
-        char name[LSM_FILENAME_SIZE];
-        lsm_filename_make(name, LSM_NAME_MANIFEST, header.number);
-        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
-    }
     lsm_version_unref(version);
     lsm_edit_deinit(&everything);
     return status;
