@@ -25,9 +25,11 @@ typedef struct lsm_manifest_state {
 void lsm_manifest_state_deinit(lsm_manifest_state *state);
 
 /* Reads CURRENT and the MANIFEST it names. NOT_FOUND when there is no CURRENT; else
- * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Checks that every
- * table file exists with the size recorded. Edits apply in time linear in their number:
- * they are gathered and one version is built at the end. */
+ * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Of next file, last
+ * sequence and first log the largest of all edits counts; tables and logs must lie below
+ * them. Checks that every table file exists with the size recorded. Edits apply in time
+ * n log n in their number: they are gathered and one version is built at the end. On
+ * failure the sink hears of no table. */
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
                                lsm_manifest_state *state,
                                lsmkv_error *err) LSM_MUST_CHECK;
@@ -40,7 +42,8 @@ lsmkv_status lsm_manifest_create(lsm_dir *dir, const lsm_record_file_header *hea
                                  bool *renamed, lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Appends one edit and syncs it. After a failure the writer is dead and the edit may or
- * may not have happened. */
+ * may not have happened; but when there was no memory for the edit (NO_MEMORY, and
+ * lsm_wal_dead says no) it has not, and the writer lives. */
 lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
                                  lsmkv_error *err) LSM_MUST_CHECK;
 
