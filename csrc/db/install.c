@@ -216,8 +216,7 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
     if (status == LSMKV_OK) {
         db->installing = true;
         lsm_mutex_unlock(&db->mu);
-        status =
-            persist(db, edit, rewrites ? &everything : NULL, number, file_id, &failure);
+        status = persist(db, edit, rewrites ? &everything : NULL, &unknown, &failure);
         lsm_mutex_lock(&db->mu);
         db->installing = false;
         if (status == LSMKV_OK) {
