@@ -54,6 +54,10 @@
 #define LSM_NO_LOCK_ANALYSIS
 #endif
 
+/* For a function that runs before any other thread can know what it works on, or after
+ * the last other one has let go of it: no lock is needed for any field. */
+#define LSM_UNSHARED LSM_NO_LOCK_ANALYSIS
+
 #define LSM_TRY(call)             \
     do {                          \
         status = (call);          \

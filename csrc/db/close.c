@@ -127,7 +127,7 @@ static void release_all(lsmkv_db *db) {
     lsm_epoch_deinit(&db->epoch);
 }
 
-void lsm_db_destroy(lsmkv_db *db) {
+void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_readstate_unref(atomic_load(&db->readstate));
     for (size_t i = 0; i < db->immutable_count; i++) {
         lsm_memtable_unref(db->immutables[i].mem);

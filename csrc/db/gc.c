@@ -20,7 +20,7 @@ static void collect_dropped(lsm_table_sink *sink, lsm_live_table *table) {
     lsm_mutex_unlock(&db->sink_mu);
 }
 
-void lsm_gc_init(lsmkv_db *db) {
+void lsm_gc_init(lsmkv_db *db) LSM_UNSHARED {
     db->sink.dropped = collect_dropped;
     db->dropped = NULL;
 }

@@ -103,7 +103,7 @@ static lsmkv_status start_fresh(lsmkv_db *db, const lsmkv_options *options,
 
 /* Steps 1 and 2. */
 static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *options,
-                         lsm_manifest_state *state, lsmkv_error *err) {
+                         lsm_manifest_state *state, lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
     uint64_t largest;
     bool orphans;
@@ -129,7 +129,7 @@ out:
 }
 
 /* The parts that reading needs. */
-static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) {
+static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     uint64_t seed = db->options.given.seed;
     if (seed == 0) {
         lsm_env_entropy(db->env, &seed, sizeof(seed));
@@ -149,7 +149,7 @@ static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) {
 
 /* Looks the remembered options up in what was replayed, then in the tables. */
 static lsmkv_status recall_options(lsmkv_db *db, const lsm_recovery *recovery,
-                                   bool *remembered, lsmkv_error *err) {
+                                   bool *remembered, lsmkv_error *err) LSM_UNSHARED {
     uint8_t skey[LSM_NAMESPACE_SIZE + sizeof(LSM_OPTIONS_KEY)] = {0};
     memcpy(skey + LSM_NAMESPACE_SIZE, LSM_OPTIONS_KEY, sizeof(LSM_OPTIONS_KEY) - 1);
     lsm_lookup lookup = lsm_lookup_make(lsm_slice_make(skey, sizeof(skey) - 1),
@@ -176,7 +176,7 @@ static lsmkv_status recall_options(lsmkv_db *db, const lsm_recovery *recovery,
 
 /* Step 5. From `*renamed` on, a reopen may find the new state. */
 static lsmkv_status commit(lsmkv_db *db, lsm_edit *edit, bool *renamed,
-                           lsmkv_error *err) {
+                           lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
     lsm_version *version = NULL;
     lsm_edit everything;
@@ -240,7 +240,7 @@ out:
 }
 
 /* The first memtable and its log, and the readstate that shows them. */
-static lsmkv_status start_writing(lsmkv_db *db, lsmkv_error *err) {
+static lsmkv_status start_writing(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
     lsm_readstate *spare = lsm_readstate_alloc();
     lsm_wal_writer *log = NULL;
@@ -301,8 +301,8 @@ lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *op
     LSM_TRY(build(db, err));
     LSM_TRY(recover(db, &state, &remembered, err));
     LSM_TRY(start_writing(db, err));
+    LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
     LSM_TRY(remember_options(db, remembered, err));
-    LSM_TRY(lsm_gc_sweep(db, err));
     LSM_TRY(lsm_scheduler_start(db, err));
     *dbp = db;
     db = NULL;

@@ -314,7 +314,7 @@ out:
 }
 
 lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
-                                lsmkv_error *err) {
+                                lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
     for (size_t i = 0; i < recovery->count; i++) {
         void *written = recovery->written;

@@ -164,6 +164,13 @@ lsmkv_status lsm_scheduler_start(lsmkv_db *db, lsmkv_error *err) {
               : lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
 }
 
+/* After the threads: what is left are the simulator's jobs, and none is running. */
+static void end_jobs(lsmkv_db *db) LSM_UNSHARED {
+    while (db->job_count > 0) {
+        lsm_job_end(db->jobs[--db->job_count]);
+    }
+}
+
 void lsm_scheduler_stop(lsmkv_db *db) {
     lsm_mutex_lock(&db->mu);
     atomic_store(&db->stopping, true);
@@ -174,9 +181,7 @@ void lsm_scheduler_stop(lsmkv_db *db) {
         lsm_thread_join(&db->workers[i]);
     }
     lsm_thread_join(&db->syncer);
-    while (db->job_count > 0) { /* the simulator's, none are running */
-        lsm_job_end(db->jobs[--db->job_count]);
-    }
+    end_jobs(db);
 }
 
 /* One step of one job; false when there is none. */

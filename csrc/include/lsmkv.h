@@ -58,7 +58,7 @@ extern "C" {
     X(NO_MEMORY, 21, "out of memory")
 
 typedef enum lsmkv_status {
-#define LSMKV_STATUS_ENUM(name, number, text) LSMKV_##name = number,
+#define LSMKV_STATUS_ENUM(name, number, text) LSMKV_##name = (number),
     LSMKV_STATUS_MAP(LSMKV_STATUS_ENUM)
 #undef LSMKV_STATUS_ENUM
 } lsmkv_status;
