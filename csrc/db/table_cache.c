@@ -10,7 +10,8 @@
  *          done without the lock
  *
  * The list is the CLOCK's circle, cut open at the hand: the hand looks at the first
- * table and moves it to the end if it was used since it was last there.
+ * table and moves it to the end if it was used since it was last there. Being opened is
+ * no use yet, so tables read once go before those read again.
  *
  * When descriptors run out, a quarter of the open tables is closed. Their files stay
  * open for as long as readers who may hold them are inside the epoch, the caller
@@ -24,7 +25,7 @@
 enum { RELIEF_DIVISOR = 4 };
 
 void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *context,
-                          lsm_epoch *epoch, uint32_t open_max) {
+                          lsm_epoch *epoch, uint32_t open_max) LSM_UNSHARED {
     cache->context = *context;
     cache->epoch = epoch;
     cache->open_max = open_max;
@@ -34,7 +35,7 @@ void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *conte
     atomic_init(&cache->charge, 0);
 }
 
-void lsm_table_cache_deinit(lsm_table_cache *cache) {
+void lsm_table_cache_deinit(lsm_table_cache *cache) LSM_UNSHARED {
     LSM_ASSERT(lsm_list_empty(&cache->open));
     LSM_ASSERT(cache->open_count == 0);
     lsm_mutex_deinit(&cache->mu);
@@ -61,7 +62,7 @@ static lsm_table *publish(lsm_table_cache *cache, lsm_live_table *live,
     lsm_table *first = atomic_load_explicit(&live->handle, memory_order_relaxed);
     if (first == NULL) {
         first = table;
-        atomic_store_explicit(&live->used, true, memory_order_relaxed);
+        atomic_store_explicit(&live->used, false, memory_order_relaxed);
         /* release: pairs with the acquire of lsm_table_cache_get. */
         atomic_store_explicit(&live->handle, table, memory_order_release);
         lsm_list_insert(&cache->open, &live->open_link);
@@ -132,11 +133,13 @@ static LSM_NOINLINE lsmkv_status get_closed(lsm_table_cache *cache,
     if (status != LSMKV_OK) {
         return status;
     }
+    /* Room is made first, so that the new table cannot be its own victim; threads that
+     * open others at the same time may have used it up. */
+    evict_down_to(cache, cache->open_max - 1);
     *tablep = publish(cache, live, table);
+    evict_down_to(cache, cache->open_max);
     if (*tablep != table) {
         lsm_table_unref(table); /* nobody else has seen it */
-    } else {
-        evict_down_to(cache, cache->open_max);
     }
     return LSMKV_OK;
 }
