@@ -45,7 +45,8 @@ typedef struct lsm_mem_plan {
     uint32_t *order;         /* places in records, by internal key; inlined or behind
                               * the records; NULL: records are in that order already */
     uint32_t count;
-    uint64_t bytes; /* arena bytes needed at most */
+    uint32_t skey_size_min; /* of all stored keys */
+    uint64_t bytes;         /* arena bytes needed at most */
     lsm_mem_record inlined[LSM_MEM_PLAN_INLINE];
     uint32_t inlined_order[LSM_MEM_PLAN_INLINE];
 } lsm_mem_plan;
@@ -56,13 +57,12 @@ lsmkv_status lsm_mem_plan_init(lsm_mem_plan *plan, lsm_slice payload,
                                lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_mem_plan_deinit(lsm_mem_plan *plan); /* a zeroed plan is fine */
 
-/* `capacity`: arena bytes, rounded up; the index comes on top. NULL: no memory. */
+/* `capacity`: bytes that lsm_memtable_left answers at least while it is empty; the
+ * index comes on top. NULL: no memory, or more than 8 GiB. */
 lsm_memtable *lsm_memtable_create(uint64_t capacity, uint64_t seed);
 void lsm_memtable_ref(lsm_memtable *mem);
 void lsm_memtable_unref(lsm_memtable *mem); /* NULL is fine */
 
-/* The capacity a memtable needs to hold a plan alone. */
-uint64_t lsm_memtable_capacity_for(const lsm_mem_plan *plan);
 /* Arena bytes still free: plans fit together while the sum of their `bytes` does. */
 uint64_t lsm_memtable_left(const lsm_memtable *mem);
 void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
@@ -80,8 +80,8 @@ lsm_iter *lsm_memtable_iter(lsm_memtable *mem);
 
 bool lsm_memtable_empty(const lsm_memtable *mem);
 uint64_t lsm_memtable_entry_count(const lsm_memtable *mem);
-uint64_t lsm_memtable_used(const lsm_memtable *mem);     /* arena bytes in use */
-uint64_t lsm_memtable_charge(const lsm_memtable *mem);   /* all memory it holds */
+uint64_t lsm_memtable_used(const lsm_memtable *mem);           /* arena bytes in use */
+uint64_t lsm_memtable_charge(const lsm_memtable *mem);         /* all memory it holds */
 uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem); /* 0 when empty */
 uint64_t lsm_memtable_last_sequence(const lsm_memtable *mem);
 

@@ -37,9 +37,9 @@ enum {
     LSM_MEM_HEADER_SIZE = 8,
     LSM_MEM_LINK_SIZE = 4,
     /* Reserved for a plan as a whole and for each of its records, beyond the bytes of
-     * nodes of height 1: what higher towers and alignment to cache lines may use. */
+     * nodes of height 1: what higher towers take. */
     LSM_MEM_PLAN_SLACK = LSM_MEM_HEIGHT_MAX * LSM_MEM_LINK_SIZE,
-    LSM_MEM_RECORD_SLACK = 8,
+    LSM_MEM_RECORD_SLACK = 4,
     /* What a record counts at least: the index has a slot for every two thirds of it,
      * so that while bytes are left there are slots left. */
     LSM_MEM_ENTRY_BYTES_MIN = 48,
@@ -49,7 +49,8 @@ enum {
  * 8 and its end to one of 4, and of its share of the slack. */
 static inline uint64_t lsm_mem_node_bytes(uint64_t skey_size, uint64_t field_size) {
     uint64_t content = LSM_MEM_HEADER_SIZE + skey_size + LSM_TRAILER_SIZE + field_size;
-    uint64_t bytes = 2 * LSM_MEM_LINK_SIZE + content + 3 + LSM_MEM_RECORD_SLACK;
+    uint64_t bytes =
+        content + LSM_MEM_LINK_SIZE + LSM_MEM_LINK_SIZE + 3 + LSM_MEM_RECORD_SLACK;
 
     return bytes < LSM_MEM_ENTRY_BYTES_MIN ? LSM_MEM_ENTRY_BYTES_MIN : bytes;
 }
@@ -61,7 +62,7 @@ typedef struct lsm_mem_header {
 
 struct lsm_memtable {
     /* Constant after creation. */
-    uint8_t *arena;         /* owned */
+    uint8_t *arena;          /* owned */
     _Atomic uint32_t *slots; /* owned */
     uint32_t slot_count;
     uint32_t entry_max;
@@ -78,6 +79,8 @@ struct lsm_memtable {
     _Atomic uint64_t first_sequence;
     _Atomic uint64_t last_sequence;
     lsm_rng rng;
+    uint32_t shared_size;              /* leading bytes that all stored keys share */
+    uint32_t skey_size_min;            /* of all stored keys */
     uint32_t tail[LSM_MEM_HEIGHT_MAX]; /* the last node of each level */
     /* Additions relaxed; the last subtraction acquires what others released. */
     _Atomic uint32_t references;
@@ -137,9 +140,12 @@ static inline uint32_t lsm_mem_slot_make(const lsm_memtable *mem, uint64_t hash,
     return (uint32_t)hash << mem->offset_bits | node;
 }
 
-/* The first node at or behind (skey, trailer), 0 at the end. `path`, unless NULL, gets
- * the last node before it on each level. */
+/* The first node at or behind (skey, trailer), 0 at the end, by way of the skiplist.
+ * `path`, unless NULL, gets the last node before it on each level. */
 uint32_t lsm_mem_find(const lsm_memtable *mem, lsm_slice skey, uint64_t trailer,
                       uint32_t path[LSM_MEM_HEIGHT_MAX]);
+
+/* The same without a path, by way of the index where that has the key. */
+uint32_t lsm_mem_seek(const lsm_memtable *mem, lsm_slice skey, uint64_t trailer);
 
 #endif
