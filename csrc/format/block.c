@@ -16,7 +16,7 @@
 
 enum {
     ENTRY_ALIGN = 8,
-    ENTRY_SIZE_MIN = 5, /* four numbers and the tag, one byte each */
+    NUMBERS_SIZE_MAX = 4 * LSM_VARINT_SIZE_MAX + 1,
     OLDER_FOLLOWS = 1,
     PREFIX_SIZE = 2,
 };
@@ -31,7 +31,8 @@ typedef struct stored_entry {
     const uint8_t *bytes; /* suffix, then field */
 } stored_entry;
 
-static LSM_NOINLINE bool parse_long_entry(const uint8_t *at, const uint8_t *end,
+/* Where so few bytes are left that each must be looked for. */
+static LSM_NOINLINE bool parse_last_entry(const uint8_t *at, const uint8_t *end,
                                           stored_entry *entry) {
     lsm_reader reader = lsm_reader_make(lsm_slice_make(at, (size_t)(end - at)));
 
@@ -44,16 +45,46 @@ static LSM_NOINLINE bool parse_long_entry(const uint8_t *at, const uint8_t *end,
     return !reader.failed;
 }
 
+/* A varint of which the first bytes are known to lie inside, up to NUMBERS_SIZE_MAX for
+ * all of an entry's. Too long ones and superfluous zeros come out as UINT64_MAX, which
+ * no number of an entry is. */
+static inline uint64_t take_varint(const uint8_t **at) {
+    const uint8_t *from = *at;
+    uint64_t byte = *from++;
+    uint64_t value = byte & 0x7F;
+
+    for (unsigned shift = 7; byte >= 0x80; shift += 7) {
+        byte = *from++;
+        value |= (byte & 0x7F) << shift;
+        if (LSM_UNLIKELY(byte == 0 || shift > 56)) {
+            return UINT64_MAX;
+        }
+    }
+    *at = from;
+    return value;
+}
+
 /* Reads the numbers; false: malformed. Whether suffix and field lie before `end` is for
  * the caller to check. */
 static inline bool parse_entry(const uint8_t *at, const uint8_t *end,
                                stored_entry *entry) {
-    if (LSM_LIKELY(end - at >= ENTRY_SIZE_MIN) &&
-        LSM_LIKELY(((at[0] | at[1] | at[2] | at[4]) & 0x80) == 0)) {
-        *entry = (stored_entry){at[0], at[1], at[2], at[3], at[4], at + ENTRY_SIZE_MIN};
-        return true;
+    uint64_t shared = 0;
+    uint64_t unshared = 0;
+    uint64_t field_size = 0;
+
+    if (LSM_UNLIKELY(end - at < NUMBERS_SIZE_MAX)) {
+        return parse_last_entry(at, end, entry);
     }
-    return parse_long_entry(at, end, entry);
+    shared = take_varint(&at);
+    unshared = take_varint(&at);
+    field_size = take_varint(&at);
+    entry->tag = *at++;
+    entry->step = take_varint(&at);
+    entry->shared = (uint32_t)shared;
+    entry->unshared = (uint32_t)unshared;
+    entry->field_size = (uint32_t)field_size;
+    entry->bytes = at;
+    return (shared | unshared | field_size) <= UINT32_MAX && entry->step != UINT64_MAX;
 }
 
 /* Bytes of a decoded entry. */
@@ -119,35 +150,16 @@ bool lsm_block_measure(lsm_slice raw, bool hashed, lsm_block_shape *shape) {
     return shape->unit_max <= UINT16_MAX;
 }
 
-/* memcpy for sizes that are mostly small and alike, without the call. */
-static inline void copy_short(uint8_t *to, const uint8_t *from, size_t size) {
-    if (size > 32) {
-        memcpy(to, from, size);
-    } else if (size > 16) {
-        uint8_t low[16];
-        uint8_t high[16];
-
-        memcpy(low, from, 16);
-        memcpy(high, from + size - 16, 16);
-        memcpy(to, low, 16);
-        memcpy(to + size - 16, high, 16);
-    } else if (size >= 8) {
-        uint64_t low = 0;
-        uint64_t high = 0;
-
-        memcpy(&low, from, 8);
-        memcpy(&high, from + size - 8, 8);
-        memcpy(to, &low, 8);
-        memcpy(to + size - 8, &high, 8);
-    } else {
-        for (size_t i = 0; i < size; i++) {
-            to[i] = from[i];
-        }
+/* Copies in steps of eight bytes, up to seven too many on both sides. */
+static inline void copy_roughly(uint8_t *to, const uint8_t *from, size_t size) {
+    for (size_t i = 0; i < size; i += 8) {
+        memcpy(to + i, from + i, 8);
     }
 }
 
 /* What the second pass carries from entry to entry. */
 typedef struct decoder {
+    const uint8_t *end; /* of the stored entries */
     uint8_t *data;
     uint32_t slot_count;
     uint8_t unit_bits;
@@ -200,12 +212,17 @@ static inline bool decode_entry(decoder *to, const stored_entry *entry,
     lsm_put_u32(header, entry->field_size);
     lsm_put_u16(header + 4, (uint16_t)(skey_size - LSM_NAMESPACE_SIZE));
     lsm_put_u16(header + 6, 0);
+    /* Behind either key there are the eight bytes of its trailer. */
     if (to->before != NULL) {
-        copy_short(key, to->before + LSM_BLOCK_ENTRY_HEADER_SIZE, entry->shared);
+        copy_roughly(key, to->before + LSM_BLOCK_ENTRY_HEADER_SIZE, entry->shared);
     }
-    copy_short(key + entry->shared, entry->bytes, entry->unshared);
+    if (LSM_LIKELY(to->end - entry->bytes >= entry->unshared + 8)) {
+        copy_roughly(key + entry->shared, entry->bytes, entry->unshared);
+    } else {
+        memcpy(key + entry->shared, entry->bytes, entry->unshared);
+    }
     lsm_put_u64(key + skey_size, trailer);
-    copy_short(field, entry->bytes + entry->unshared, entry->field_size);
+    memcpy(field, entry->bytes + entry->unshared, entry->field_size);
     if (sequence > LSM_SEQUENCE_MAX ||
         (to->before != NULL && !check_order(to, entry, key, trailer))) {
         return false;
@@ -213,7 +230,8 @@ static inline bool decode_entry(decoder *to, const stored_entry *entry,
     to->before = header;
     to->before_skey_size = skey_size;
     to->before_trailer = trailer;
-    return lsm_record_check(entry->tag, lsm_slice_make(field, entry->field_size));
+    return entry->tag == LSM_KIND_PUT ||
+           lsm_record_check(entry->tag, lsm_slice_make(field, entry->field_size));
 }
 
 /* The two bytes of a stored key after `common`, zeros where it ends. */
@@ -249,7 +267,7 @@ bool lsm_block_decode(lsm_slice raw, const lsm_block_shape *shape, uint8_t *data
     uint8_t *prefixes = data + 2 * (size_t)shape->slot_count;
     uint8_t *units = prefixes + PREFIX_SIZE * (size_t)shape->entry_count;
     uint8_t *header = data + tables_size(shape->slot_count, shape->entry_count);
-    decoder to = {.data = data, .slot_count = shape->slot_count};
+    decoder to = {.end = end, .data = data, .slot_count = shape->slot_count};
 
     LSM_ASSERT(((uintptr_t)data & (ENTRY_ALIGN - 1)) == 0);
     while (shape->unit_max >> to.unit_bits != 0) {

@@ -44,7 +44,7 @@ lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonb
     if (number == table->index.block_count) {
         return LSMKV_NOT_FOUND;
     }
-    block = lsm_cache_peek(&table->slots[number]);
+    block = lsm_cache_peek(&table->index.slots[number]);
     if (LSM_LIKELY(block != NULL)) {
         prefetch_block(block);
         lsm_cached_block_touch(block);
@@ -96,7 +96,6 @@ static void find_blocks(const lsm_table *table, lookup_group *group) {
         request->block = find_block(table, &request->lookup);
         group->requests[kept] = request;
         kept += request->block != table->index.block_count;
-        LSM_PREFETCH(&table->slots[request->block]);
     }
     group->count = kept;
 }
@@ -107,7 +106,7 @@ static size_t load_slots(const lsm_table *table, lookup_group *group) {
 
     for (size_t i = 0; i < group->count; i++) {
         lsm_table_request *request = group->requests[i];
-        lsm_cached_block *block = lsm_cache_peek(&table->slots[request->block]);
+        lsm_cached_block *block = lsm_cache_peek(&table->index.slots[request->block]);
 
         request->missed = block == NULL;
         if (block != NULL) {
@@ -195,7 +194,8 @@ static lsmkv_status read_run(lsm_table *table, lsm_table_request *const *missed,
                 lsm_cached_block_unref(room.block);
                 return status;
             }
-            block = lsm_cache_insert(table->cache, &table->slots[number], room.block);
+            block =
+                lsm_cache_insert(table->cache, &table->index.slots[number], room.block);
         }
         answer(block, missed[i]);
     }

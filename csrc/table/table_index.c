@@ -209,8 +209,9 @@ static bool lay_out(lsm_table_index *index, const index_visitor *counts) {
             break;
         }
     }
-    index->charge = lines * LSM_CACHE_LINE + 8 * (blocks + 1) + 4 * (blocks + 1) +
-                    keys + info->smallest.size + info->largest.size;
+    index->charge = lines * LSM_CACHE_LINE + lines_of(blocks) * LSM_CACHE_LINE +
+                    8 * (blocks + 1) + 4 * (blocks + 1) + keys + info->smallest.size +
+                    info->largest.size;
     at = lsm_alloc_aligned(index->charge);
     if (at == NULL) {
         return false;
@@ -224,6 +225,9 @@ static bool lay_out(lsm_table_index *index, const index_visitor *counts) {
             break;
         }
     }
+    index->slots = (lsm_cache_slot *)(void *)at;
+    memset(at, 0, lines_of(blocks) * LSM_CACHE_LINE);
+    at += lines_of(blocks) * LSM_CACHE_LINE;
     index->offsets = (uint64_t *)(void *)at;
     at += 8 * (blocks + 1);
     index->key_ends = (uint32_t *)(void *)at;
@@ -294,24 +298,22 @@ void lsm_table_index_deinit(lsm_table_index *index) {
     *index = (lsm_table_index){0};
 }
 
+/* How many prefixes of a line are below x. */
+static inline size_t count_below(const uint64_t *line, uint64_t x) {
+    return ((size_t)(line[0] < x) + (line[1] < x) + (line[2] < x) + (line[3] < x)) +
+           ((size_t)(line[4] < x) + (line[5] < x) + (line[6] < x) + (line[7] < x));
+}
+
 /* The first position in levels[0] whose prefix is >= x, which is not above the last
  * prefix: so every line on the way has a key that is not below x. */
 static inline size_t find_prefix(const lsm_table_index *index, uint64_t x) {
     size_t at = 0;
 
-    for (uint32_t level = index->level_count; level-- > 0;) {
-        const uint64_t *line = index->levels[level] + at;
-        size_t below = 0;
-
-        for (size_t i = 0; i < LINE_KEYS; i++) {
-            below += line[i] < x;
-        }
-        at += below;
-        if (level > 0) {
-            at <<= LINE_KEYS_LOG2;
-        }
+    for (uint32_t level = index->level_count - 1; level > 0; level--) {
+        at = (at + count_below(index->levels[level] + at, x)) << LINE_KEYS_LOG2;
     }
-    return at;
+    LSM_PREFETCH(&index->slots[at]);
+    return at + count_below(index->levels[0] + at, x);
 }
 
 /* Among the blocks from `low` on whose prefix is x, the first whose separator is not

@@ -10,7 +10,8 @@
  * branch per level: for 100,000 blocks, six. Blocks whose prefix equals the key's are
  * told apart by the separators themselves.
  *
- * Threads: immutable once built. Ownership: one piece of memory, owned by the index.
+ * Threads: immutable once built, but for the cache slots, which are atomic. Ownership:
+ * one piece of memory, owned by the index.
  */
 #ifndef LSM_TABLE_TABLE_INDEX_H
 #define LSM_TABLE_TABLE_INDEX_H
@@ -18,15 +19,18 @@
 #include "base/status.h"
 #include "format/edit.h"
 #include "format/footer.h"
+#include "table/cache.h"
 
 enum { LSM_INDEX_LEVELS_MAX = 11 }; /* 8^11 > 2^32 */
 
 typedef struct lsm_table_index {
-    uint64_t *levels[LSM_INDEX_LEVELS_MAX]; /* padded with UINT64_MAX; owned */
+    uint64_t *levels[LSM_INDEX_LEVELS_MAX]; /* padded with UINT64_MAX */
     uint64_t prefix_last;
     uint32_t level_count;
     uint32_t block_count;
-    uint64_t *offsets;  /* of each data block; one more: where they end */
+    lsm_cache_slot *slots; /* one per data block; a line of them to a line of levels[0],
+                              so that both can be fetched at once. The cache's. */
+    uint64_t *offsets;     /* of each data block; one more: where they end */
     uint32_t *key_ends; /* where each separator ends in `keys`; one more in front: 0 */
     uint8_t *keys;      /* the separators, internal keys, one after the other */
     size_t charge;      /* bytes of all of it */

@@ -130,7 +130,7 @@ static void pin(table_iter *iter, lsm_cached_block *block) {
 /* Through the cache, for the first blocks missed in a row through a window after. */
 static lsmkv_status load_cached(table_iter *iter, uint32_t number,
                                 iter_direction direction) {
-    lsm_cached_block *block = lsm_cache_load(&iter->table->slots[number]);
+    lsm_cached_block *block = lsm_cache_load(&iter->table->index.slots[number]);
     lsmkv_status status = LSMKV_OK;
 
     if (block == NULL) {
@@ -153,7 +153,7 @@ static void prefetch_following(const table_iter *iter) {
     if (number == iter->table->index.block_count) {
         return;
     }
-    block = (const uint8_t *)lsm_cache_peek(&iter->table->slots[number]);
+    block = (const uint8_t *)lsm_cache_peek(&iter->table->index.slots[number]);
     if (block != NULL) {
         for (size_t i = 0; i < PREFETCH_LINES; i++) {
             LSM_PREFETCH(block + i * LSM_CACHE_LINE);

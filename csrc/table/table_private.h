@@ -18,8 +18,7 @@ struct lsm_table {
     /* Constant after open. */
     lsm_bloom bloom; /* its lines are `filter` */
     lsm_table_index index;
-    lsm_cache_slot *slots; /* one per data block; owned; each is the cache's */
-    lsm_cache *cache;      /* borrowed from the context, like `dir` */
+    lsm_cache *cache; /* borrowed from the context, like `dir` */
     lsm_dir *dir;
     lsm_file *file;  /* owned */
     uint8_t *filter; /* owned, at a cache line, so that a test touches one */

@@ -150,10 +150,6 @@ static lsmkv_status take_tail(lsm_table *table, lsm_slice tail, lsmkv_error *err
     LSM_TRY(lsm_table_index_init(&table->index, &source, err));
     table->info.smallest = table->index.smallest;
     table->info.largest = table->index.largest;
-    table->slots = lsm_calloc(table->index.block_count, sizeof(*table->slots));
-    if (table->slots == NULL) {
-        return lsm_fail_memory(err, table->index.block_count * sizeof(*table->slots));
-    }
 out:
     return status;
 }
@@ -231,10 +227,7 @@ void lsm_table_unref(lsm_table *table) {
         atomic_fetch_sub_explicit(&table->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    if (table->slots != NULL) {
-        lsm_cache_drop(table->cache, table->slots, table->index.block_count);
-    }
-    lsm_free(table->slots);
+    lsm_cache_drop(table->cache, table->index.slots, table->index.block_count);
     lsm_free_aligned(table->filter);
     lsm_table_index_deinit(&table->index);
     lsm_file_drop(table->file);
@@ -250,8 +243,7 @@ void lsm_table_retire(lsm_table *table, lsm_epoch *epoch) {
 }
 
 uint64_t lsm_table_charge(const lsm_table *table) {
-    return sizeof(*table) + table->filter_size + table->index.charge +
-           table->index.block_count * sizeof(*table->slots);
+    return sizeof(*table) + table->filter_size + table->index.charge;
 }
 
 const lsm_properties *lsm_table_properties(const lsm_table *table) {
@@ -356,7 +348,7 @@ lsmkv_status lsm_table_load(lsm_table *table, uint32_t block, lsm_cached_block *
     LSM_TRY(lsm_file_read_exact(table->file, offset, stored, size, err));
     LSM_TRY(lsm_table_decode(table, block, lsm_slice_make(stored, size), LSM_USE_LOOKUP,
                              &room, err));
-    *blockp = lsm_cache_insert(table->cache, &table->slots[block], room.block);
+    *blockp = lsm_cache_insert(table->cache, &table->index.slots[block], room.block);
     room.block = NULL;
 out:
     lsm_cached_block_unref(room.block);
