@@ -14,22 +14,22 @@
 typedef struct lsm_manifest_state {
     uint8_t uuid[LSM_UUID_SIZE];
     uint64_t manifest_number;
-    uint64_t next_file;      /* larger than every number named in it */
-    uint64_t last_sequence;  /* the largest one that tables hold */
-    uint64_t first_log;      /* logs with lower numbers are obsolete */
-    lsm_edit_log *logs;      /* live logs known to hold synced data; owned */
+    uint64_t next_file;     /* larger than every number named in it */
+    uint64_t last_sequence; /* the largest one that tables hold */
+    uint64_t first_log;     /* logs with lower numbers are obsolete */
+    lsm_edit_log *logs;     /* live logs known to hold synced data; owned */
     size_t log_count;
-    lsm_version *version;    /* one reference */
+    lsm_version *version; /* one reference */
 } lsm_manifest_state;
 
 void lsm_manifest_state_deinit(lsm_manifest_state *state);
 
 /* Reads CURRENT and the MANIFEST it names. NOT_FOUND when there is no CURRENT; else
  * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Of next file, last
- * sequence and first log the largest of all edits counts; tables and logs must lie below
- * them. Checks that every table file exists with the size recorded. Edits apply in time
- * n log n in their number: they are gathered and one version is built at the end. On
- * failure the sink hears of no table. */
+ * sequence and first log the largest of all edits counts; tables and logs must lie
+ * below them. Checks that every table file exists with the size recorded. Edits apply
+ * in time n log n in their number: they are gathered and one version is built at the
+ * end. On failure the sink hears of no table. */
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
                                lsm_manifest_state *state,
                                lsmkv_error *err) LSM_MUST_CHECK;
@@ -48,6 +48,7 @@ lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
                                  lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Adds every table of the version to an edit. false: no memory. */
-bool lsm_edit_describe_version(lsm_edit *edit, const lsm_version *version) LSM_MUST_CHECK;
+bool lsm_edit_describe_version(lsm_edit *edit,
+                               const lsm_version *version) LSM_MUST_CHECK;
 
 #endif

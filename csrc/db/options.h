@@ -13,7 +13,7 @@
 #define LSM_OPTIONS_KEY "options"
 
 typedef struct lsm_options {
-    lsmkv_options given;         /* as passed to open; memory_bytes etc. resolved */
+    lsmkv_options given; /* as passed to open; memory_bytes etc. resolved */
     uint32_t block_bytes;
     uint32_t bloom_bits_per_key;
     uint32_t codec;
@@ -22,8 +22,8 @@ typedef struct lsm_options {
     uint64_t level_base_bytes;
     uint32_t level_multiplier;
     uint32_t l0_compact_trigger;
-    uint32_t l0_slowdown;        /* tables in level 0 that delay a write */
-    uint32_t l0_stop;            /* and that stop it */
+    uint32_t l0_slowdown; /* tables in level 0 that delay a write */
+    uint32_t l0_stop;     /* and that stop it */
     uint64_t memtable_bytes;
     uint64_t cache_bytes;
     uint32_t max_open_files;

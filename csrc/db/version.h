@@ -24,13 +24,13 @@
 /* A table that some version names. */
 typedef struct lsm_live_table {
     _Atomic uint32_t refs;
-    lsm_table_info info;          /* keys owned by this struct */
-    _Atomic(lsm_table *) handle;  /* open table or NULL; one reference; table_cache.h */
-    _Atomic bool used;            /* since the table cache last looked */
-    bool listed;                  /* in the table cache's list; under its mutex */
-    lsm_list open_link;           /* under the table cache's mutex */
-    bool compacting;              /* an input of a running compaction; under db->mu */
-    struct lsm_table_sink *sink;  /* told when the last reference goes */
+    lsm_table_info info;         /* keys owned by this struct */
+    _Atomic(lsm_table *) handle; /* open table or NULL; one reference; table_cache.h */
+    _Atomic bool used;           /* since the table cache last looked */
+    bool listed;                 /* in the table cache's list; under its mutex */
+    lsm_list open_link;          /* under the table cache's mutex */
+    bool compacting;             /* an input of a running compaction; under db->mu */
+    struct lsm_table_sink *sink; /* told when the last reference goes */
     struct lsm_live_table *next_dropped; /* the sink's, once dropped */
 } lsm_live_table;
 
@@ -50,7 +50,7 @@ void lsm_live_table_destroy(lsm_live_table *table);
 typedef struct lsm_level {
     lsm_live_table **tables; /* owned array, one reference each */
     size_t count;
-    uint64_t bytes;          /* sum of file sizes */
+    uint64_t bytes; /* sum of file sizes */
 } lsm_level;
 
 typedef struct lsm_version {

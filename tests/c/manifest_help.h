@@ -13,8 +13,8 @@
 
 enum {
     FIRST_MANIFEST = 2,
-    TABLE_FILES = 40,   /* 000001.tbl ... exist, each of TABLE_FILE_SIZE bytes */
-    HISTORY_COUNT = 6,  /* the first edit, which says everything, and five more */
+    TABLE_FILES = 40,  /* 000001.tbl ... exist, each of TABLE_FILE_SIZE bytes */
+    HISTORY_COUNT = 6, /* the first edit, which says everything, and five more */
     STATE_TEXT_MAX = 512,
 };
 
@@ -91,11 +91,10 @@ static inline void history_edit(lsm_edit *edit, int index) {
 
 static inline state_text state_describe(const lsm_manifest_state *state) {
     state_text to;
-    size_t used = (size_t)snprintf(to.text, sizeof(to.text),
-                                   "next %llu last %llu logs from %llu:",
-                                   (unsigned long long)state->next_file,
-                                   (unsigned long long)state->last_sequence,
-                                   (unsigned long long)state->first_log);
+    size_t used = (size_t)snprintf(
+        to.text, sizeof(to.text),
+        "next %llu last %llu logs from %llu:", (unsigned long long)state->next_file,
+        (unsigned long long)state->last_sequence, (unsigned long long)state->first_log);
 
     for (size_t i = 0; i < state->log_count; i++) {
         CHECK_EQ(state->logs[i].file_id, state->logs[i].number * 1009);
@@ -107,9 +106,9 @@ static inline state_text state_describe(const lsm_manifest_state *state) {
     for (uint32_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &state->version->levels[i];
         for (size_t j = 0; j < level->count && used < STATE_TEXT_MAX - 32; j++) {
-            used += (size_t)snprintf(
-                to.text + used, sizeof(to.text) - used, " %u:%llu", i,
-                (unsigned long long)level->tables[j]->info.number);
+            used +=
+                (size_t)snprintf(to.text + used, sizeof(to.text) - used, " %u:%llu", i,
+                                 (unsigned long long)level->tables[j]->info.number);
         }
     }
     return to;

@@ -115,9 +115,9 @@ static inline const char *level_text(const lsm_version *version, uint32_t level)
 
     text[0] = '\0';
     for (size_t i = 0; i < version->levels[level].count; i++) {
-        int size = snprintf(
-            text + used, sizeof(text) - used, "%s%llu", i == 0 ? "" : " ",
-            (unsigned long long)version->levels[level].tables[i]->info.number);
+        int size =
+            snprintf(text + used, sizeof(text) - used, "%s%llu", i == 0 ? "" : " ",
+                     (unsigned long long)version->levels[level].tables[i]->info.number);
         CHECK(size > 0 && (size_t)size < sizeof(text) - used);
         used += (size_t)size;
     }
