@@ -101,6 +101,20 @@ static lsmkv_status start_fresh(lsmkv_db *db, const lsmkv_options *options,
                                   : lsm_fail_memory(err, sizeof(lsm_version));
 }
 
+/* A missing directory is no database; when one is to be made, its parent is missing. */
+static lsmkv_status open_dir(lsmkv_db *db, const char *path,
+                             const lsmkv_options *options, lsmkv_error *err) {
+    bool create = options->create_if_missing;
+    lsmkv_status status = lsm_dir_open(db->env, path, create, &db->dir, err);
+    if (status == LSMKV_NOT_FOUND) {
+        status = create ? LSMKV_IO_ERROR : LSMKV_NOT_A_DATABASE;
+        if (err != NULL) {
+            err->status = status;
+        }
+    }
+    return status;
+}
+
 /* Steps 1 and 2. */
 static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *options,
                          lsm_manifest_state *state, lsmkv_error *err) LSM_UNSHARED {
@@ -108,7 +122,7 @@ static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *op
     uint64_t largest;
     bool orphans;
 
-    LSM_TRY(lsm_dir_open(db->env, path, options->create_if_missing, &db->dir, err));
+    LSM_TRY(open_dir(db, path, options, err));
     LSM_TRY(lsm_dir_lock(db->dir, LSM_LOCK_NAME, &db->lock, err));
     LSM_TRY(survey(db, &largest, &orphans, err));
     status = lsm_manifest_load(db->dir, &db->sink, state, err);
