@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An embedded, persistent, ordered key-value store.
+
+import lsmkv
+
+with lsmkv.open("cache") as db:
+    db[b"key"] = b"value"
+    print(db.get(b"key"))
+"""
+
+from lsmkv._core import Scan
+from lsmkv._core import version as _version
+from lsmkv.db import DB, Snapshot, WriteBatch, open
+from lsmkv.errors import (
+    ClosedError,
+    CorruptionError,
+    DiskFullError,
+    Error,
+    ForkedError,
+    InvalidArgumentError,
+    LimitError,
+    LockedError,
+    NotADatabaseError,
+    ReadOnlyError,
+    StorageError,
+    UnsupportedVersionError,
+)
+from lsmkv.options import Options
+from lsmkv.stats import LevelStats, Problem, Report, Stats
+
+__all__ = [
+    "DB",
+    "ClosedError",
+    "CorruptionError",
+    "DiskFullError",
+    "Error",
+    "ForkedError",
+    "InvalidArgumentError",
+    "LevelStats",
+    "LimitError",
+    "LockedError",
+    "NotADatabaseError",
+    "Options",
+    "Problem",
+    "ReadOnlyError",
+    "Report",
+    "Scan",
+    "Snapshot",
+    "Stats",
+    "StorageError",
+    "UnsupportedVersionError",
+    "WriteBatch",
+    "open",
+]
+
+__version__ = _version()

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# csrc/include/lsmkv.h, transcribed in its order. The header has the documentation; a
+# test compares the names.
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+cdef extern from "include/lsmkv.h" nogil:
+    ctypedef enum lsmkv_status:
+        LSMKV_OK
+        LSMKV_NOT_FOUND
+        LSMKV_WOULD_BLOCK
+        LSMKV_CORRUPTION
+        LSMKV_IO_ERROR
+        LSMKV_DISK_FULL
+        LSMKV_CLOSED
+        LSMKV_LOCKED
+        LSMKV_FORKED
+        LSMKV_READ_ONLY
+        LSMKV_INVALID_ARGUMENT
+        LSMKV_LIMIT_EXCEEDED
+        LSMKV_UNSUPPORTED_VERSION
+        LSMKV_NOT_A_DATABASE
+        LSMKV_NO_MEMORY
+
+    ctypedef struct lsmkv_error:
+        lsmkv_status status
+        int os_errno
+        int64_t offset
+        int64_t pid
+        char file[64]
+        char message[256]
+
+    const char *lsmkv_status_name(lsmkv_status status)
+    const char *lsmkv_status_text(lsmkv_status status)
+    const char *lsmkv_version()
+
+    ctypedef struct lsmkv_bytes:
+        const void *data
+        size_t size
+
+    ctypedef struct lsmkv_db:
+        pass
+    ctypedef struct lsmkv_snapshot:
+        pass
+    ctypedef struct lsmkv_iter:
+        pass
+    ctypedef struct lsmkv_batch:
+        pass
+
+    enum:
+        LSMKV_KEY_SIZE_MAX
+        LSMKV_VALUE_SIZE_MAX
+        LSMKV_BATCH_SIZE_MAX
+        LSMKV_LEVEL_COUNT
+
+    ctypedef enum lsmkv_durability:
+        LSMKV_DURABILITY_UNSET
+        LSMKV_DURABILITY_OS
+        LSMKV_DURABILITY_SYNC
+        LSMKV_DURABILITY_INTERVAL
+
+    ctypedef struct lsmkv_options:
+        bint create_if_missing
+        bint error_if_exists
+        uint64_t memory_bytes
+        uint64_t memtable_bytes
+        int64_t block_cache_bytes
+        uint32_t max_open_files
+        uint32_t background_threads
+        lsmkv_durability durability
+        uint32_t sync_interval_ms
+        uint32_t block_bytes
+        int32_t bloom_bits_per_key
+        int32_t codec
+        int32_t codec_level
+        uint64_t table_bytes
+        uint64_t level_base_bytes
+        uint32_t level_multiplier
+        uint32_t l0_compact_trigger
+        uint64_t seed
+
+    void lsmkv_options_init(lsmkv_options *options)
+
+    lsmkv_status lsmkv_open(const char *path, const lsmkv_options *options,
+                            lsmkv_db **dbp, lsmkv_error *err)
+    lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err)
+    void lsmkv_free(lsmkv_db *db)
+    bint lsmkv_is_closed(const lsmkv_db *db)
+
+    ctypedef struct lsmkv_read:
+        const lsmkv_snapshot *snapshot
+        bint nonblocking
+
+    ctypedef struct lsmkv_pin:
+        lsmkv_bytes value
+        void *opaque[2]
+
+    lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                           lsmkv_pin *pin, lsmkv_error *err)
+
+    ctypedef struct lsmkv_lookup:
+        lsmkv_bytes key
+        lsmkv_bytes value
+        bint found
+
+    lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read,
+                                lsmkv_lookup *lookups, size_t count, lsmkv_pin *pin,
+                                lsmkv_error *err)
+    void lsmkv_pin_release(lsmkv_pin *pin)
+
+    ctypedef struct lsmkv_write:
+        bint sync
+        bint nosync
+        bint nonblocking
+
+    lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                           lsmkv_bytes value, lsmkv_error *err)
+    lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                              lsmkv_error *err)
+
+    lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err)
+    void lsmkv_batch_free(lsmkv_batch *batch)
+    lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, lsmkv_bytes key,
+                                 lsmkv_bytes value, lsmkv_error *err)
+    lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, lsmkv_bytes key,
+                                    lsmkv_error *err)
+    void lsmkv_batch_clear(lsmkv_batch *batch)
+    size_t lsmkv_batch_count(const lsmkv_batch *batch)
+    size_t lsmkv_batch_bytes(const lsmkv_batch *batch)
+    lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how,
+                                   lsmkv_batch *batch, lsmkv_error *err)
+
+    lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
+                                       lsmkv_error *err)
+    void lsmkv_snapshot_free(lsmkv_snapshot *snapshot)
+
+    ctypedef struct lsmkv_range:
+        lsmkv_bytes start
+        lsmkv_bytes stop
+        bint has_start
+        bint has_stop
+
+    lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
+                                   const lsmkv_range *range, lsmkv_iter **iterp,
+                                   lsmkv_error *err)
+    void lsmkv_iter_free(lsmkv_iter *iter)
+    lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter, lsmkv_bytes key, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter, lsmkv_bytes key,
+                                          lsmkv_error *err)
+    lsmkv_status lsmkv_iter_next(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter, lsmkv_error *err)
+    bint lsmkv_iter_valid(const lsmkv_iter *iter)
+    lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter)
+    lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter)
+
+    ctypedef struct lsmkv_row:
+        size_t key_offset
+        size_t key_size
+        size_t value_offset
+        size_t value_size
+
+    ctypedef struct lsmkv_chunk:
+        const char *data
+        const lsmkv_row *rows
+        size_t row_count
+
+    ctypedef struct lsmkv_fill:
+        bint reverse
+        bint keys_only
+        size_t row_max
+        size_t byte_max
+
+    lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
+                                 lsmkv_chunk *chunk, lsmkv_error *err)
+
+    lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err)
+    lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err)
+    lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range,
+                               lsmkv_error *err)
+    lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err)
+
+    ctypedef struct lsmkv_report:
+        uint64_t file_count
+        uint64_t block_count
+        uint64_t record_count
+        uint64_t byte_count
+        uint64_t problem_count
+
+    ctypedef void (*lsmkv_problem_fn)(void *context,
+                                      const lsmkv_error *problem) noexcept nogil
+
+    lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
+                              lsmkv_report *report, lsmkv_error *err)
+
+    ctypedef struct lsmkv_level_stats:
+        uint64_t table_count
+        uint64_t byte_count
+        uint64_t entry_count
+        uint64_t tombstone_count
+
+    ctypedef struct lsmkv_stats:
+        lsmkv_level_stats levels[7]
+        uint64_t sequence
+        uint64_t memtable_bytes
+        uint64_t memtable_count
+        uint64_t cache_bytes
+        uint64_t cache_capacity
+        uint64_t cache_misses
+        uint64_t table_bytes
+        uint64_t open_tables
+        uint64_t log_bytes
+        uint64_t user_bytes_written
+        uint64_t log_bytes_written
+        uint64_t flush_bytes_written
+        uint64_t compact_bytes_read
+        uint64_t compact_bytes_written
+        uint64_t flush_count
+        uint64_t compact_count
+        uint64_t trivial_move_count
+        uint64_t sync_count
+        uint64_t write_group_count
+        uint64_t write_count
+        uint64_t stall_count
+        uint64_t stall_us
+        uint64_t snapshot_count
+        uint64_t recovered_records
+        uint64_t recovered_dropped_bytes
+        uint32_t state
+
+    lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
+
+    ctypedef struct lsmkv_codec:
+        uint32_t id
+        const char *name
+        void *(*create)(int level) noexcept nogil
+        void (*destroy)(void *context) noexcept nogil
+        size_t (*bound)(size_t size) noexcept nogil
+        size_t (*compress)(void *context, void *dst, size_t capacity, const void *src,
+                           size_t size) noexcept nogil
+        size_t (*decompress)(void *context, void *dst, size_t capacity,
+                             const void *src, size_t size) noexcept nogil
+
+    enum:
+        LSMKV_CODEC_NONE
+        LSMKV_CODEC_ZSTD
+        LSMKV_CODEC_COUNT
+
+    lsmkv_status lsmkv_register_codec(const lsmkv_codec *codec, lsmkv_error *err)
+
+    ctypedef struct lsmkv_zstd_functions:
+        void *create_cctx
+        void *free_cctx
+        void *create_dctx
+        void *free_dctx
+        void *set_parameter
+        void *compress2
+        void *decompress
+        void *bound
+        void *is_error
+        void *version
+
+    lsmkv_status lsmkv_register_zstd(const lsmkv_zstd_functions *functions,
+                                     lsmkv_error *err)
+
+    uint64_t lsmkv_xxh3_64(const void *data, size_t size, uint64_t seed)

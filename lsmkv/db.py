@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database, its snapshots and its batches, on top of the handles of `_core`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from lsmkv import _core, _zstd
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.options import Options, Overrides
+from lsmkv.stats import LevelStats, Problem, Report, State, Stats
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+_STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed")
+
+
+class DB(_core.DB):
+    """An ordered map of bytes to bytes in a directory, made by `lsmkv.open`.
+
+    Keys are ordered as unsigned bytes. Every method may be called from any thread.
+    Use it as a context manager, or call `close()`.
+    """
+
+    __slots__ = ("__weakref__", "_pid")
+
+    _pid: int
+
+    def __new__(
+        cls,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        create: bool = True,
+        error_if_exists: bool = False,
+        options: Options | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Self:
+        """Open the database in `path`; see `lsmkv.open`."""
+        chosen = dataclasses.replace(options or Options(), **overrides)
+        name = os.fsencode(path)
+        if not name or b"\0" in name:
+            raise InvalidArgumentError(f"{path!r} cannot be the name of a directory")
+        _zstd.register()
+        self = super().__new__(
+            cls,
+            os.fsdecode(path),
+            name,
+            {
+                **chosen.to_engine(),
+                "create_if_missing": create,
+                "error_if_exists": error_if_exists,
+            },
+        )
+        self._pid = os.getpid()
+        return self
+
+    def __enter__(self) -> Self:
+        """Return the database itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the database."""
+        self.close()
+
+    def __del__(self, _warn: Any = warnings.warn, _getpid: Any = os.getpid) -> None:
+        """Warn if the database was not closed; dropping the handle then closes it."""
+        if not self.closed and self._pid == _getpid():
+            _warn(f"unclosed database {self!r}", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        """Tell the directory and whether it is open."""
+        return f"<lsmkv.DB {self.path!r}{' closed' if self.closed else ''}>"
+
+    def __iter__(self) -> _core.KeyScan:
+        """Iterate over all keys in order, as they are now."""
+        return self.keys()
+
+    def items(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+        snapshot: Snapshot | None = None,
+    ) -> _core.ItemScan:
+        """Iterate lazily over (key, value) pairs in key order.
+
+        Shows the state of the moment of this call, or that of `snapshot`, whatever is
+        written while iterating.
+
+        Args:
+            start: First key, inclusive; None is the first of all.
+            stop: End, exclusive; None is behind the last of all.
+            prefix: Only keys that begin with this; may be combined with the bounds.
+            reverse: From the last key to the first.
+            snapshot: The state to show.
+        """
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.ItemScan(self, start, stop, reverse, snapshot)
+
+    def keys(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+        snapshot: Snapshot | None = None,
+    ) -> _core.KeyScan:
+        """Iterate lazily over keys in order; arguments as for `items`."""
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.KeyScan(self, start, stop, reverse, snapshot)
+
+    def values(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+        snapshot: Snapshot | None = None,
+    ) -> _core.ValueScan:
+        """Iterate lazily over values in key order; arguments as for `items`."""
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.ValueScan(self, start, stop, reverse, snapshot)
+
+    def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
+        """Return a batch to be used in a `with` block.
+
+        It is written, atomically, when the block ends, and discarded if the block
+        raises. `sync` as for `put`.
+        """
+        return WriteBatch(self, sync=sync)
+
+    def snapshot(self) -> Snapshot:
+        """Return a view of the state of this moment; close it when done."""
+        return Snapshot(self)
+
+    def verify(self) -> Report:
+        """Read and check every byte of every live file.
+
+        Damage does not raise: it is in the report. Takes as long as reading it all.
+        """
+        counts, problems = self._verify()
+        return Report(
+            problems=tuple(
+                Problem(file, offset if offset >= 0 else None, message)
+                for file, offset, message in problems
+            ),
+            **counts,
+        )
+
+    def stats(self) -> Stats:
+        """Return the counters of the engine at this moment; cheap."""
+        counters = self._stats()
+        levels = tuple(LevelStats(**level) for level in counters.pop("levels"))
+        state = _STATES[counters.pop("state")]
+        return Stats(levels=levels, state=state, zstd=_zstd.register(), **counters)
+
+
+class Snapshot(_core.Snapshot):
+    """A fixed state of a database, made by `DB.snapshot`.
+
+    While it is open, the space of what has since been overwritten or deleted is not
+    given back. Use it as a context manager, or call `close()`.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        """Return the snapshot itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of the state."""
+        self.close()
+
+    def __iter__(self) -> _core.KeyScan:
+        """Iterate over all keys in order."""
+        return self.keys()
+
+    def items(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+    ) -> _core.ItemScan:
+        """Iterate lazily over (key, value) pairs; arguments as for `DB.items`."""
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.ItemScan(self.db, start, stop, reverse, self)
+
+    def keys(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+    ) -> _core.KeyScan:
+        """Iterate lazily over keys in order; arguments as for `DB.items`."""
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.KeyScan(self.db, start, stop, reverse, self)
+
+    def values(
+        self,
+        *,
+        start: Buffer | None = None,
+        stop: Buffer | None = None,
+        prefix: Buffer | None = None,
+        reverse: bool = False,
+    ) -> _core.ValueScan:
+        """Iterate lazily over values in key order; arguments as for `DB.items`."""
+        if prefix is not None:
+            start, stop = _bounds(start, stop, prefix)
+        return _core.ValueScan(self.db, start, stop, reverse, self)
+
+
+class WriteBatch(_core.Batch):
+    """Writes that are applied together or not at all; later ones win.
+
+    `DB.write_batch` makes one that is written at the end of its `with` block. One made
+    directly belongs to no database and is written by `DB.write`, as often as you like.
+    Keys and values are copied as they are added.
+    """
+
+    __slots__ = ("_db", "_sync")
+
+    def __init__(self, db: DB | None = None, *, sync: bool | None = None) -> None:
+        """Make an empty batch, for the `with` block of `db` if that is given."""
+        self._db = db
+        self._sync = sync
+
+    def __enter__(self) -> Self:
+        """Return the batch itself."""
+        if self._db is None:
+            raise InvalidArgumentError(
+                "this batch belongs to no database: use db.write_batch(), or db.write"
+            )
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write the batch, or discard it if the block raised; empty it."""
+        if exc_type is None and self._db is not None:
+            self._db.write(self, sync=self._sync)
+        self.clear()
+
+
+def open(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    create: bool = True,
+    error_if_exists: bool = False,
+    options: Options | None = None,
+    **overrides: Unpack[Overrides],
+) -> DB:
+    """Open the database in directory `path`, for reading and writing.
+
+    Args:
+        path: The directory. One process at a time may have it open.
+        create: Make the directory and the database if there is none; otherwise
+            NotADatabaseError.
+        error_if_exists: Raise InvalidArgumentError if there is a database.
+        options: See `Options`; every field that is None is as the database remembers
+            it, else the default.
+        **overrides: Fields of `Options` by name, which win over `options`.
+
+    Raises:
+        LockedError: It is open already; `.pid` tells where.
+        CorruptionError: Its files are damaged.
+        StorageError: The operating system refused.
+
+    A failing open changes nothing in the directory.
+    """
+    return DB(
+        path,
+        create=create,
+        error_if_exists=error_if_exists,
+        options=options,
+        **overrides,
+    )
+
+
+def _bounds(
+    start: Buffer | None, stop: Buffer | None, prefix: Buffer
+) -> tuple[bytes, bytes | None]:
+    """Narrow start and stop to the keys that begin with the prefix."""
+    first = _core.to_bytes(prefix)
+    stem = first.rstrip(b"\xff")
+    end = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    if start is not None:
+        first = max(first, _core.to_bytes(start))
+    if stop is not None:
+        limit = _core.to_bytes(stop)
+        end = limit if end is None else min(end, limit)
+    return first, end

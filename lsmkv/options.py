@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of a database.
+
+None stands for "as the database remembers it, else the default" in every field. What
+shapes the files is remembered by the database, so that a later open need not repeat
+it; giving another value later applies to the files written from then on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, TypedDict
+
+from lsmkv.errors import InvalidArgumentError
+
+Compression = Literal["none", "zstd"]
+Durability = Literal["os", "sync", "interval"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a database uses memory, disk and threads. All sizes are bytes.
+
+    Attributes:
+        memory_bytes: One budget for memtables, block cache and open tables.
+            Default 256 MiB.
+        memtable_bytes: Writes are gathered in memory up to this size and then written
+            out as a table. Larger means fewer, longer flushes and a longer recovery
+            after a crash. Default 16 MiB, at most a quarter of memory_bytes.
+        block_cache_bytes: Memory for blocks read from files; 0 turns the cache off.
+            Default: what memory_bytes leaves.
+        max_open_files: Tables kept open at once, at least 16. Default 512.
+        background_threads: Threads for flush and compaction. Default 2.
+        durability: What has happened when a write returns. "os" (the default): the
+            operating system has it, so it survives the process, not a power loss.
+            "sync": it is on the device; costs one device sync per group of writes.
+            "interval": as "os", and a sync every `sync_interval`.
+        sync_interval: Seconds between the syncs of "interval". Default 1.0.
+        block_bytes: Target size of a data block, the unit of reading and caching;
+            remembered. Default 4096.
+        bloom_bits_per_key: Filter memory for each key; 10 answers 99 of 100 lookups
+            of a missing key without reading; 0 turns filters off; remembered.
+            Default 10.
+        compression: "none" or "zstd", for tables written from now on; remembered.
+            Default "none".
+        compression_level: Level of zstd, -7 (fastest) to 22 (smallest); 0 is the
+            codec's own default; remembered. Default 0.
+        table_bytes: Target size of a table file; remembered. Default 32 MiB.
+        level_base_bytes: Size of the first sorted level; remembered. Default 64 MiB.
+        level_multiplier: How much larger each next level may be; remembered.
+            Default 10.
+        l0_compact_trigger: Flushed tables that start a compaction; fewer make reads
+            faster and writes costlier; remembered. Default 4.
+    """
+
+    memory_bytes: int | None = None
+    memtable_bytes: int | None = None
+    block_cache_bytes: int | None = None
+    max_open_files: int | None = None
+    background_threads: int | None = None
+    durability: Durability | None = None
+    sync_interval: float | None = None
+    block_bytes: int | None = None
+    bloom_bits_per_key: int | None = None
+    compression: Compression | None = None
+    compression_level: int | None = None
+    table_bytes: int | None = None
+    level_base_bytes: int | None = None
+    level_multiplier: int | None = None
+    l0_compact_trigger: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field that was given."""
+        for name, (low, high) in _RANGES.items():
+            _check_range(name, getattr(self, name), low, high)
+        _check_choice("durability", self.durability, _DURABILITIES)
+        _check_choice("compression", self.compression, _COMPRESSIONS)
+        interval = self.sync_interval
+        if interval is not None:
+            if isinstance(interval, bool) or not isinstance(interval, int | float):
+                raise TypeError(f"sync_interval must be seconds, not {interval!r}")
+            if not 0.001 <= interval <= 3600:
+                raise InvalidArgumentError(
+                    f"sync_interval is {interval!r}: must be between 0.001 and 3600"
+                )
+
+    def to_engine(self) -> dict[str, int]:
+        """Return the fields of the C interface that these options set."""
+        values: dict[str, int] = {}
+        for name in _RANGES:
+            value = getattr(self, name)
+            if value is not None:
+                values[_ENGINE_NAMES.get(name, name)] = value
+        if self.durability is not None:
+            values["durability"] = _DURABILITIES.index(self.durability) + 1
+        if self.compression is not None:
+            values["codec"] = _COMPRESSIONS.index(self.compression)
+        if self.sync_interval is not None:
+            values["sync_interval_ms"] = round(self.sync_interval * 1000)
+        return values
+
+
+class Overrides(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments of `lsmkv.open`."""
+
+    memory_bytes: int | None
+    memtable_bytes: int | None
+    block_cache_bytes: int | None
+    max_open_files: int | None
+    background_threads: int | None
+    durability: Durability | None
+    sync_interval: float | None
+    block_bytes: int | None
+    bloom_bits_per_key: int | None
+    compression: Compression | None
+    compression_level: int | None
+    table_bytes: int | None
+    level_base_bytes: int | None
+    level_multiplier: int | None
+    l0_compact_trigger: int | None
+
+
+# Their places are the numbers of the C interface, where 0 is an unset durability.
+_DURABILITIES = ("os", "sync", "interval")
+_COMPRESSIONS = ("none", "zstd")
+_ENGINE_NAMES = {"compression_level": "codec_level"}
+
+_U32 = 2**32 - 1
+_I63 = 2**63 - 1
+
+# What the C types hold, and 0 only where it is a value of its own: the engine knows the
+# narrower limits, which depend on each other, and refuses them when it is opened.
+_RANGES = {
+    "memory_bytes": (1, _I63),
+    "memtable_bytes": (1, _I63),
+    "block_cache_bytes": (0, _I63),
+    "max_open_files": (1, _U32),
+    "background_threads": (1, _U32),
+    "block_bytes": (1, _U32),
+    "bloom_bits_per_key": (0, 2**31 - 1),
+    "compression_level": (-7, 22),
+    "table_bytes": (1, _I63),
+    "level_base_bytes": (1, _I63),
+    "level_multiplier": (1, _U32),
+    "l0_compact_trigger": (1, _U32),
+}
+
+
+def _check_range(name: str, value: object, low: int, high: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if not low <= value <= high:
+        raise InvalidArgumentError(
+            f"{name} is {value}: must be between {low} and {high}"
+        )
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise InvalidArgumentError(
+            f"{name} is {value!r}: must be one of {', '.join(map(repr, choices))}"
+        )

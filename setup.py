@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles the engine and its Cython hinge; everything else is in pyproject.toml.
+
+Environment switches, for developers:
+  LSMKV_DEBUG=1                     no optimisation, costly assertions on
+  LSMKV_SANITIZE=address,undefined  any list that -fsanitize= takes
+  LSMKV_TESTING=1                   test hooks: failing allocations, simulated disks
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+os.chdir(Path(__file__).parent)
+debug = bool(os.environ.get("LSMKV_DEBUG"))
+testing = bool(os.environ.get("LSMKV_TESTING"))
+sanitize = os.environ.get("LSMKV_SANITIZE")
+
+compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
+compile_args.append("-O0" if debug else "-O3")
+compile_args += ["-g", "-fno-omit-frame-pointer"] if debug or sanitize else ["-g0"]
+instrument = [f"-fsanitize={sanitize}"] if sanitize else []
+macros: list[tuple[str, str | None]] = [("_GNU_SOURCE", "1")]
+macros += [("LSMKV_DEBUG", None)] if debug else []
+macros += [("LSMKV_TESTING", None)] if testing else []
+
+engine = sorted(
+    str(path)
+    for path in Path("csrc").rglob("*.c")
+    if testing or path.name != "testing.c"
+)
+common = {
+    "include_dirs": ["csrc"],
+    "depends": sorted(str(path) for path in Path("csrc").rglob("*.h")),
+    "define_macros": macros,
+    "extra_compile_args": compile_args + instrument,
+    "extra_link_args": ["-pthread", *instrument],
+}
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension("lsmkv._core", ["lsmkv/_core.pyx", *engine], **common),
+            Extension("lsmkv._codec", ["lsmkv/_codec.pyx"], **common),
+        ],
+        build_dir="build",
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    )
+)
