@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What commands write to the terminal, and how numbers look there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.bar import Bar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lsmkv.cli.commands import Advance, Progress, Result
+    from lsmkv.stats import LevelStats
+
+LEVEL_BAR_WIDTH = 32
+
+
+class _Bars:
+    """A bar for each step, on standard error."""
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Show one bar for as long as the step takes."""
+        count = MofNCompleteColumn() if total is not None else TextColumn("")
+        bars = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            count,
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        with bars:
+            task = bars.add_task(f"{title:<23}", total=total)
+            yield lambda amount: bars.advance(task, amount)
+            if total is None:
+                bars.update(task, total=1, completed=1)
+
+
+class _Silence:
+    """No bars, for machines."""
+
+    @contextmanager
+    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        """Show nothing."""
+        del title, total
+        yield lambda amount: None
+
+
+def progress(*, silent: bool) -> Progress:
+    """Return what shows the progress of a command."""
+    return _Silence() if silent else _Bars()
+
+
+def console() -> Console:
+    """Return the terminal for results."""
+    return Console(highlight=False)
+
+
+def show_json(result: Result) -> None:
+    """Print a result as one JSON object."""
+    facts = {"ok": result.ok, **dataclasses.asdict(result)}
+    click.echo(json.dumps(facts, indent=2, default=str))
+
+
+def number(value: float) -> str:
+    """Write a count or a rate: 12,345."""
+    return f"{value:,.0f}"
+
+
+def size(value: float) -> str:
+    """Write bytes: 12.3 MB."""
+    if value < 1000:
+        return f"{value:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 1000:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Write a time: 3.2 s, 14 ms, 1.9 µs."""
+    for unit, length in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 1e-6:.2g} µs" if seconds < 1e-5 else f"{seconds / 1e-6:.0f} µs"
+
+
+def levels(stats: Sequence[LevelStats]) -> Table:
+    """Draw the levels of a tree: a bar of its size, and figures, for each in use."""
+    largest = max((level.byte_count for level in stats), default=0)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for depth, level in enumerate(stats):
+        if level.table_count == 0:
+            continue
+        tables = "table" if level.table_count == 1 else "tables"
+        table.add_row(
+            f"level {depth}",
+            Bar(largest, 0, level.byte_count, width=LEVEL_BAR_WIDTH, color="cyan"),
+            f"{level.table_count} {tables}",
+            size(level.byte_count),
+            f"{number(level.entry_count)} records",
+        )
+    return table
