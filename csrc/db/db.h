@@ -112,14 +112,14 @@ struct lsmkv_db {
     lsm_cond work;    /* there may be a job to start */
     lsm_cond idle;    /* the queue or `active_calls` became empty */
 
-    /* Written by the leader under mu; read by the leader without, by others under mu.
-     */
+    /* Written by the leader under mu; the leader reads them without. */
     lsm_memtable *mem;
-    lsm_live_log logs[LSM_LOGS_MAX]; /* oldest first; the last one is active */
-    size_t log_count;
     uint64_t last_sequence;
 
     /* Guarded by mu. */
+    /* Oldest first. The last one is active: its writer is the leader's. */
+    lsm_live_log logs[LSM_LOGS_MAX] LSM_GUARDED_BY(mu);
+    size_t log_count LSM_GUARDED_BY(mu);
     lsm_list writers LSM_GUARDED_BY(mu); /* lsm_writer.link; the head leads */
     lsm_immutable immutables[LSM_IMMUTABLE_MAX] LSM_GUARDED_BY(mu); /* oldest first */
     size_t immutable_count LSM_GUARDED_BY(mu);

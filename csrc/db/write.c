@@ -47,6 +47,7 @@ typedef struct lsm_group {
     lsm_writer *members[GROUP_COUNT_MAX];
     lsm_buf *records[GROUP_COUNT_MAX];
     size_t count;
+    lsm_wal_writer *log; /* the active one: an installation may move logs[] */
     uint64_t bytes;
     uint64_t first_sequence;
     uint64_t last_sequence;
@@ -140,6 +141,7 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
         group_add(group, writer);
     }
     uint64_t now_ms = lsm_env_now_ms(db->env);
+    group->log = db->logs[db->log_count - 1].writer;
     group->first_sequence = db->last_sequence + 1;
     group->last_sequence = db->last_sequence;
     for (size_t i = 0; i < group->count; i++) {
@@ -152,7 +154,7 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
 static lsmkv_status group_commit(lsmkv_db *db, const lsm_group *group,
                                  lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_wal_writer *log = db->logs[db->log_count - 1].writer;
+    lsm_wal_writer *log = group->log;
 
     if (group->sync) {
         LSM_TRY(lsm_logs_sync(db, false, err));
@@ -251,7 +253,8 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     if (db->fork_generation != lsm_fork_generation()) {
         return lsm_db_begin(db, err); /* fails, with the reason */
     }
-    lsm_batch_stamp(batch, 0, 0); /* the plan needs the count; the leader stamps again */
+    /* The plan needs the count in the payload; the leader stamps again. */
+    lsm_batch_stamp(batch, 0, 0);
     lsm_slice payload = lsm_slice_make(batch->record.data + LSM_RECORD_HEADER_SIZE,
                                        lsm_batch_payload_size(batch));
     lsm_writer writer = {.batch = batch, .plan = &plan, .sync = how.sync, .err = err};
@@ -290,7 +293,8 @@ static lsmkv_status serve_sync(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->
     if (db->state == LSM_STATE_POISONED) {
         return lsm_error_copy(err, &db->failure);
     }
-    if (db->state == LSM_STATE_DEGRADED) {
+    if (db->state == LSM_STATE_DEGRADED ||
+        lsm_wal_dead(db->logs[db->log_count - 1].writer)) {
         LSM_TRY(lsm_room_rotate_locked(db, 0, err));
     }
     lsm_mutex_unlock(&db->mu);
