@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #ifdef LSMKV_TESTING
 
 #include <stdatomic.h>
@@ -105,6 +109,22 @@ void *lsm_alloc_aligned(size_t size) {
     }
     size = (size + LSM_CACHE_LINE - 1) & ~(size_t)(LSM_CACHE_LINE - 1);
     return taken(aligned_alloc(LSM_CACHE_LINE, size));
+}
+
+void *lsm_alloc_huge(size_t size) {
+    void *memory = NULL;
+
+    if (size == 0 || size % LSM_HUGE_PAGE != 0 || refused()) {
+        return NULL;
+    }
+    memory = aligned_alloc(LSM_HUGE_PAGE, size);
+#ifdef MADV_HUGEPAGE
+    if (memory != NULL) {
+        /* Only a wish: without huge pages everything works, more slowly. */
+        (void)madvise(memory, size, MADV_HUGEPAGE);
+    }
+#endif
+    return taken(memory);
 }
 
 void lsm_free(void *memory) {

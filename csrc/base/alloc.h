@@ -12,6 +12,16 @@
 
 #include "base/macros.h"
 
+enum { LSM_HUGE_PAGE = 2 << 20 };
+
+/* Whether to take small pieces of one kind from large ones. Not where a tool watches
+ * every allocation for us. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { LSM_ALLOC_POOLED = 0 };
+#else
+enum { LSM_ALLOC_POOLED = 1 };
+#endif
+
 /* NULL when there is no memory, or for a size of 0. The caller owns the result and
  * gives it to lsm_free. */
 void *lsm_alloc(size_t size) LSM_MUST_CHECK;
@@ -20,6 +30,9 @@ void *lsm_calloc(size_t count,
 void *lsm_realloc(void *old, size_t size) LSM_MUST_CHECK; /* size > 0 */
 /* Aligned to LSM_CACHE_LINE; released with lsm_free_aligned. Not zeroed. */
 void *lsm_alloc_aligned(size_t size) LSM_MUST_CHECK;
+/* `size`, a multiple of LSM_HUGE_PAGE, bytes aligned to it, which the system is asked
+ * to back by huge pages. Released with lsm_free_aligned. */
+void *lsm_alloc_huge(size_t size) LSM_MUST_CHECK;
 void lsm_free(void *memory); /* NULL is fine */
 void lsm_free_aligned(void *memory);
 char *lsm_strdup(const char *text) LSM_MUST_CHECK;

@@ -14,18 +14,24 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "table/block_pool.h"
 
 enum {
     SMALL_PART = 10, /* the small queue's part of the capacity */
     STAMP_UNIT = 512,
     DROP_BATCH = 128, /* slots emptied per hold of the mutex */
     MALLOC_OVERHEAD = 16,
+    POOLED_CAPACITY_MIN = 16 << 20,
+    IDLE_PART = 16,     /* the part of the capacity that may lie idle in the pool */
+    IDLE_MIN = 4 << 20, /* and always this much */
+    IDLE_EVICTIONS = 2, /* per insert while more does */
 };
 
 enum { QUEUE_SMALL, QUEUE_MAIN };
 
 struct lsm_cache {
-    lsm_epoch *epoch; /* borrowed; constant */
+    lsm_epoch *epoch;     /* borrowed; constant */
+    lsm_block_pool *pool; /* owned; constant; NULL: small blocks are allocated singly */
     lsm_mutex mu;
     lsm_list queues[2] LSM_GUARDED_BY(mu); /* oldest first */
     uint64_t bytes[2] LSM_GUARDED_BY(mu);
@@ -43,6 +49,13 @@ lsm_cache *lsm_cache_create(uint64_t capacity, lsm_epoch *epoch) {
         return NULL;
     }
     cache->epoch = epoch;
+    if (LSM_ALLOC_POOLED && capacity >= POOLED_CAPACITY_MIN) {
+        cache->pool = lsm_block_pool_create();
+        if (cache->pool == NULL) {
+            lsm_free(cache);
+            return NULL;
+        }
+    }
     lsm_mutex_init(&cache->mu);
     lsm_list_init(&cache->queues[QUEUE_SMALL]);
     lsm_list_init(&cache->queues[QUEUE_MAIN]);
@@ -57,18 +70,30 @@ void lsm_cache_destroy(lsm_cache *cache) {
     LSM_ASSERT(lsm_list_empty(&cache->queues[QUEUE_SMALL]));
     LSM_ASSERT(lsm_list_empty(&cache->queues[QUEUE_MAIN]));
     lsm_mutex_deinit(&cache->mu);
+    lsm_block_pool_destroy(cache->pool);
     lsm_free(cache);
 }
 
-lsm_cached_block *lsm_cached_block_create(size_t size) {
-    lsm_cached_block *block = lsm_alloc_aligned(sizeof(*block) + size);
+lsm_cached_block *lsm_cached_block_create(lsm_cache *cache, size_t size) {
+    bool pooled = cache->pool != NULL && size <= LSM_POOL_SIZE_MAX - LSM_CACHE_LINE;
+    lsm_cached_block *block =
+        pooled ? lsm_block_pool_alloc(cache->pool, sizeof(*block) + size)
+               : lsm_alloc_aligned(sizeof(*block) + size);
 
     if (block == NULL) {
         return NULL;
     }
-    *block = (lsm_cached_block){0};
+    *block = (lsm_cached_block){.pooled = pooled};
     atomic_init(&block->refs, 1);
     return block;
+}
+
+static void free_block(lsm_cached_block *block) {
+    if (block->pooled) {
+        lsm_block_pool_free(block);
+    } else {
+        lsm_free_aligned(block);
+    }
 }
 
 void lsm_cached_block_ref(lsm_cached_block *block) {
@@ -80,12 +105,14 @@ void lsm_cached_block_unref(lsm_cached_block *block) {
     /* acq_rel: every holder's reads come before the free by the last one. */
     if (block != NULL &&
         atomic_fetch_sub_explicit(&block->refs, 1, memory_order_acq_rel) == 1) {
-        lsm_free_aligned(block);
+        free_block(block);
     }
 }
 
 static uint64_t charge_of(const lsm_cached_block *block) {
-    return sizeof(*block) + block->block.size + MALLOC_OVERHEAD;
+    size_t size = sizeof(*block) + block->block.size;
+
+    return block->pooled ? lsm_block_pool_cell_size(size) : size + MALLOC_OVERHEAD;
 }
 
 static lsm_cached_block *block_of(lsm_list *link) {
@@ -174,13 +201,25 @@ static void evict_main_locked(lsm_cache *cache, lsm_cached_block **victims)
     unpublish_locked(block, 0, victims);
 }
 
-/* Evicts down to the capacity. Every block goes round at most
- * LSM_CACHE_HITS_MAX times. */
+static uint64_t used_locked(const lsm_cache *cache) LSM_REQUIRES(cache->mu) {
+    return cache->bytes[QUEUE_SMALL] + cache->bytes[QUEUE_MAIN];
+}
+
+/* Whether memory is lost in the pool, and worth more than the blocks it would cost to
+ * get it back. */
+static bool is_pool_idle_locked(const lsm_cache *cache, uint64_t capacity)
+    LSM_REQUIRES(cache->mu) {
+    return cache->pool != NULL && used_locked(cache) > capacity / 2 &&
+           lsm_block_pool_idle(cache->pool) > capacity / IDLE_PART + IDLE_MIN;
+}
+
+/* Evicts down to the capacity, and a little more if the pool lies idle. Every block
+ * goes round at most LSM_CACHE_HITS_MAX times. */
 static lsm_cached_block *evict_locked(lsm_cache *cache) LSM_REQUIRES(cache->mu) {
     uint64_t capacity = atomic_load_explicit(&cache->capacity, memory_order_relaxed);
     lsm_cached_block *victims = NULL;
 
-    while (cache->bytes[QUEUE_SMALL] + cache->bytes[QUEUE_MAIN] > capacity) {
+    while (used_locked(cache) > capacity) {
         if (cache->bytes[QUEUE_SMALL] > capacity / SMALL_PART ||
             lsm_list_empty(&cache->queues[QUEUE_MAIN])) {
             evict_small_locked(cache, &victims);
@@ -188,9 +227,15 @@ static lsm_cached_block *evict_locked(lsm_cache *cache) LSM_REQUIRES(cache->mu) 
             evict_main_locked(cache, &victims);
         }
     }
-    atomic_store_explicit(&cache->used,
-                          cache->bytes[QUEUE_SMALL] + cache->bytes[QUEUE_MAIN],
-                          memory_order_relaxed);
+    for (int i = 0; i < IDLE_EVICTIONS && is_pool_idle_locked(cache, capacity); i++) {
+        /* Runs of sizes that are no longer wanted are kept by old blocks. */
+        if (lsm_list_empty(&cache->queues[QUEUE_MAIN])) {
+            evict_small_locked(cache, &victims);
+        } else {
+            evict_main_locked(cache, &victims);
+        }
+    }
+    atomic_store_explicit(&cache->used, used_locked(cache), memory_order_relaxed);
     return victims;
 }
 
@@ -233,9 +278,7 @@ static lsm_cached_block *empty_slots(lsm_cache *cache, lsm_cache_slot *slots,
             unpublish_locked(block, 0, &victims);
         }
     }
-    atomic_store_explicit(&cache->used,
-                          cache->bytes[QUEUE_SMALL] + cache->bytes[QUEUE_MAIN],
-                          memory_order_relaxed);
+    atomic_store_explicit(&cache->used, used_locked(cache), memory_order_relaxed);
     lsm_mutex_unlock(&cache->mu);
     return victims;
 }

@@ -13,6 +13,10 @@
  * A hit takes no lock and writes nothing once the block's hit count has reached its
  * cap of 3. Inserting and evicting take the cache's one mutex; file reads do not.
  *
+ * Blocks of a cache that is not small come from a pool over huge pages
+ * (table/block_pool.h). If too much of the pool lies idle, because blocks of other
+ * sizes are wanted than before, more is evicted than would have to be.
+ *
  * Lifetime: a loaded slot is valid inside the reader's epoch; evicted blocks are
  * retired to it. Whoever keeps a block beyond that takes a reference inside it
  * (iterators do). Blocks own their bytes. No call here may be made while holding a
@@ -42,6 +46,7 @@ typedef struct lsm_cached_block {
     _Atomic uint32_t refs; /* the cache's one and one per keeper */
     _Atomic uint8_t hits;  /* 0..LSM_CACHE_HITS_MAX; relaxed */
     uint8_t queue;         /* under the cache's mutex */
+    bool pooled;           /* constant: where its memory is from */
     union {
         lsm_list link;       /* while cached: in a FIFO; under the cache's mutex */
         lsm_retired retired; /* after that */
@@ -59,9 +64,9 @@ _Static_assert(sizeof(lsm_cached_block) <= LSM_CACHE_LINE, "one line of header")
 lsm_cache *lsm_cache_create(uint64_t capacity, lsm_epoch *epoch);
 void lsm_cache_destroy(lsm_cache *cache); /* all slots were dropped before */
 
-/* An unpublished block with one reference and `size` bytes of data, to be decoded into.
- * NULL: no memory. */
-lsm_cached_block *lsm_cached_block_create(size_t size);
+/* An unpublished block with one reference and `size` bytes of data, to be decoded into;
+ * it may outlive the cache. NULL: no memory. */
+lsm_cached_block *lsm_cached_block_create(lsm_cache *cache, size_t size);
 void lsm_cached_block_ref(lsm_cached_block *block);
 void lsm_cached_block_unref(lsm_cached_block *block); /* NULL is fine */
 

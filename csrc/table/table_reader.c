@@ -278,7 +278,7 @@ static lsmkv_status decode_raw(const lsm_table *table, uint32_t block, lsm_slice
                           err);
     }
     if (room->block == NULL || room->size < shape.size) {
-        lsm_cached_block *larger = lsm_cached_block_create(shape.size);
+        lsm_cached_block *larger = lsm_cached_block_create(table->cache, shape.size);
 
         if (larger == NULL) {
             return lsm_fail_memory(err, shape.size);
