@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a developer and the gate run. `make help` lists the targets; `make ci` is the
+# whole gate, and nothing else decides.
+#
+#   PYTHON   makes the virtual environment (python3)
+#   VENV     the environment to make and use (.venv); what is missing is installed
+#   CC       the C compiler
+#   JOBS     compilations at a time
+#
+# The C targets need make and a compiler, nothing more. Each variant of the flags has
+# its own folder under build/, and objects follow their headers and this file.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+MINUTES ?= 20
+SECONDS ?= 30
+SEED ?= 1
+
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-builtin-rules
+BUILD_C = $(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going
+
+ENGINE := $(sort $(wildcard csrc/*/*.c))
+UNIT := tests/c/runner.c $(sort $(wildcard tests/c/test_*.c))
+CRASH := $(sort $(wildcard tests/crash/*.c))
+C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH)
+C_HEADERS := $(sort $(wildcard csrc/*/*.h tests/c/*.h tests/crash/*.h tests/tidy/*.h))
+PYTHON_SOURCES := lsmkv tests bench setup.py
+
+# C
+
+CPPFLAGS = -D_GNU_SOURCE -DLSMKV_TESTING -Icsrc
+CFLAGS = -std=c11 -g -pthread -fvisibility=hidden
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+	-Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wcast-qual \
+	-Wwrite-strings -Wswitch-enum -Werror
+SANITIZER = -fno-omit-frame-pointer -fno-sanitize-recover=all
+
+VARIANTS := strict asan tsan coverage
+FLAGS_strict = -O2 $(WARNINGS)
+FLAGS_asan = -O1 -DLSMKV_DEBUG $(SANITIZER) -fsanitize=address,undefined
+FLAGS_tsan = -O2 $(SANITIZER) -fsanitize=thread
+FLAGS_coverage = -O0 -fprofile-update=atomic --coverage
+
+export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1
+export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS ?= halt_on_error=1:second_deadlock_stack=1
+
+define variant
+build/$(1)/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	@echo "$(1): $$<"
+	@$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+
+build/$(1)/unit: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) $(UNIT))
+build/$(1)/stress: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) tests/c/stress.c)
+build/$(1)/crash: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) $(CRASH))
+build/$(1)/unit build/$(1)/stress build/$(1)/crash:
+	@echo "$(1): $$@"
+	@$$(CC) $$(CFLAGS) $$(FLAGS_$(1)) $$^ -lm -o $$@
+endef
+$(foreach name,$(VARIANTS),$(eval $(call variant,$(name))))
+-include $(foreach name,$(VARIANTS),$(patsubst %.c,build/$(name)/%.d,$(C_SOURCES)))
+
+.PHONY: c-test asan tsan stress coverage
+c-test: ## the C unit tests, compiled with every warning as an error
+	@$(BUILD_C) build/strict/unit build/strict/stress build/strict/crash
+	build/strict/unit
+
+asan: ## the C unit tests under the address and undefined-behaviour sanitizers
+	@$(BUILD_C) build/asan/unit
+	build/asan/unit
+
+tsan: ## the C unit tests under the thread sanitizer
+	@$(BUILD_C) build/tsan/unit
+	build/tsan/unit
+
+stress: ## all calls from many threads under the thread sanitizer: SECONDS=, SEED=
+	@$(BUILD_C) build/tsan/stress
+	@rm -rf build/tsan/stress-db && mkdir -p build/tsan/stress-db
+	build/tsan/stress --dir build/tsan/stress-db --seconds $(SECONDS) --seed $(SEED)
+
+coverage: ## lines that the C unit tests and the crash program reach, file by file
+	@$(BUILD_C) build/coverage/unit build/coverage/crash
+	@find build/coverage -name '*.gcda' -delete
+	build/coverage/unit
+	build/coverage/crash steps --stride 7
+	build/coverage/crash sim --seeds 1..20
+	build/coverage/crash faults --seeds 1..20
+	@gcov --no-output $(patsubst %.c,build/coverage/%.o,$(ENGINE)) 2>/dev/null | awk \
+	'/^File/ { file = substr($$2, 2, length($$2) - 2) } \
+	/^Lines/ && file ~ /^csrc\/.*\.c$$/ { \
+	  split($$2, part, /[:%]/); lines = $$4; share = part[2]; \
+	  printf "%6.1f%%  %5d  %s\n", share, lines, file; \
+	  all += lines; hit += lines * share / 100; file = "" } \
+	END { printf "%6.1f%%  %5d  csrc\n", 100 * hit / all, all }'
+
+# Python
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Compiled again when the engine changed.
+$(VENV)/installed: $(ENGINE) $(C_HEADERS) $(wildcard lsmkv/*.pxd lsmkv/*.pyx) \
+		pyproject.toml setup.py | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+# The packages of an extra, without compiling the project for them once more.
+$(VENV)/extra-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", \
+	"rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $@.partial
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $@.partial
+	@mv $@.partial $@
+
+.PHONY: build test soak bench
+build: $(VENV)/installed ## compile the extension and install it, editable, into VENV
+
+test: $(VENV)/installed ## all tests; ARGS= goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/installed ## crash, model, kill and stress tests with new seeds: MINUTES=
+	$(BIN)/python tests/soak.py --minutes $(MINUTES) $(ARGS)
+
+bench: $(VENV)/installed $(VENV)/extra-bench ## side by side with the peers; ARGS=
+	$(BIN)/python bench/run.py $(ARGS)
+
+# Form
+
+.PHONY: lint lint-python lint-types lint-format lint-c lint-spelling docs format
+lint: ## everything that reads the sources: the targets lint-*
+	@$(MAKE) --no-print-directory --keep-going \
+	lint-python lint-types lint-format lint-spelling lint-c
+
+lint-python: $(VENV)/extra-lint ## ruff and cython-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint --max-line-length 88 $(wildcard lsmkv/*.pyx lsmkv/*.pxd)
+
+lint-types: $(VENV)/installed $(VENV)/extra-lint ## mypy and stubtest
+	$(BIN)/mypy
+	$(BIN)/stubtest lsmkv._core lsmkv._codec \
+	--mypy-config-file tests/typing/stubtest.ini \
+	--allowlist tests/typing/stubtest_allowlist.txt
+
+lint-format: $(VENV)/extra-lint ## clang-format
+	$(BIN)/clang-format --dry-run --Werror $(C_SOURCES) $(C_HEADERS)
+
+lint-spelling: $(VENV)/extra-lint ## codespell
+	$(BIN)/codespell
+
+lint-c: $(VENV)/extra-lint ## clang-tidy, and clang's analysis of the locks
+	@$(BUILD_C) $(patsubst %.c,build/tidy/%.ok,$(C_SOURCES))
+
+build/tidy/%.ok: %.c $(C_HEADERS) .clang-tidy $(wildcard $(BIN)/clang-tidy)
+	@mkdir -p $(@D)
+	@$(BIN)/clang-tidy --quiet $< -- -std=c11 $(CPPFLAGS) -I$(<D) \
+	$(if $(filter %/status.c,$<),,-include tests/tidy/analyzer.h) \
+	-Wall -Wextra -Wthread-safety 2>$@.log || { cat $@.log; exit 1; }
+	@touch $@
+
+docs: $(VENV)/installed ## the links and file names in the documents
+	$(BIN)/python -m pytest tests/tidy/test_docs.py
+
+format: $(VENV)/extra-lint ## rewrite the sources in the project's format
+	$(BIN)/clang-format -i $(C_SOURCES) $(C_HEADERS)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# All
+
+.PHONY: ci clean help
+ci: ## the gate, as it runs for every submission
+	bash .ci/run
+
+clean: ## remove what was built; VENV stays
+	rm -rf build dist *.egg-info lsmkv/*.so .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+.DEFAULT_GOAL := help
