@@ -4,8 +4,10 @@
  * the logs of memtables that still wait for their flush come first, oldest first. A
  * log's name counts as much as its bytes: before the first sync on it is acknowledged,
  * the directory is synced and the MANIFEST learns of the log, so that its absence is
- * noticed. All of that happens before the group's own append, because it may need
- * memory, and after an append nothing may fail but the sync itself.
+ * noticed. Names come before bytes, older logs before newer ones, because the first
+ * mark in a log is taken as proof that the logs before it are whole. All of that
+ * happens before the group's own append, because it may need memory, and after an
+ * append nothing may fail but the sync itself.
  *
  * A log that died (full disk) is never synced again; the flush of its memtable takes
  * its place. If its memtable was empty when it died, it holds nothing acknowledged.
@@ -44,6 +46,32 @@ static lsmkv_status sync_one_locked(lsmkv_db *db, lsm_wal_writer *writer,
     return status;
 }
 
+/* What a failed sync left on the disk is unknown: no later one may say otherwise. */
+static lsmkv_status poison_unless_ok(lsmkv_db *db, lsmkv_status status,
+                                     const lsmkv_error *failure, lsmkv_error *err) {
+    if (status != LSMKV_OK) {
+        (void)lsm_db_poison(db, failure);
+        (void)lsm_error_copy(err, failure);
+    }
+    return status;
+}
+
+/* Makes the names of logs that the MANIFEST does not know yet durable. */
+static lsmkv_status sync_names(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_error failure;
+    bool all_recorded = true;
+    lsm_mutex_lock(&db->mu);
+    for (size_t i = 0; i < db->log_count; i++) {
+        all_recorded = all_recorded && db->logs[i].recorded;
+    }
+    lsm_mutex_unlock(&db->mu);
+    if (all_recorded) {
+        return LSMKV_OK;
+    }
+    lsm_error_clear(&failure);
+    return poison_unless_ok(db, lsm_dir_sync(db->dir, &failure), &failure, err);
+}
+
 /* Tells the MANIFEST about logs that it does not know yet. */
 static lsmkv_status record_logs(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -61,10 +89,8 @@ static lsmkv_status record_logs(lsmkv_db *db, lsmkv_error *err) {
     }
     lsm_mutex_unlock(&db->mu);
     if (status == LSMKV_OK && edit.log_count > 0) {
-        LSM_TRY(lsm_dir_sync(db->dir, err));
-        LSM_TRY(lsm_db_install(db, &edit, 0, err));
+        status = lsm_db_install(db, &edit, 0, err);
     }
-out:
     lsm_edit_deinit(&edit);
     return status;
 }
@@ -72,18 +98,13 @@ out:
 lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer, lsmkv_error *err) {
     lsmkv_error failure;
     lsm_error_clear(&failure);
-    lsmkv_status status = lsm_wal_sync(writer, &failure);
     atomic_fetch_add_explicit(&db->counters.sync_count, 1, memory_order_relaxed);
-    if (status != LSMKV_OK) {
-        /* What the log holds is unknown now: no later sync may say otherwise. */
-        (void)lsm_db_poison(db, &failure);
-        (void)lsm_error_copy(err, &failure);
-    }
-    return status;
+    return poison_unless_ok(db, lsm_wal_sync(writer, &failure), &failure, err);
 }
 
 lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
+    /* First of all: a mark in a log says that the logs before it are there. */
+    lsmkv_status status = sync_names(db, err);
 
     lsm_mutex_lock(&db->mu);
     for (size_t i = 0; i < db->log_count && status == LSMKV_OK;) {
