@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = re.compile(
     r"\.git|build|dist|wheelhouse|__pycache__|\..+_cache|\.hypothesis|.+\.egg-info"
+    r"|v[0-9]+"  # golden databases
 )
 BINARY = {".so", ".gz", ".zip", ".png", ".bin", ".ldb", ".log"}
 

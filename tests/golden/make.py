@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the golden database of the current version of the file format.
+
+    python tests/golden/make.py
+
+It is written once per version, by the first release that writes that version, and never
+again: what later releases must read is what was written then. It holds a bit of
+everything: tables in several levels, with and without filter and codec, several index
+blocks, several versions of a key, deletions, and a log with marks that nobody replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lsmkv
+
+VERSION = 1
+HERE = Path(__file__).resolve().parent
+
+Operation = tuple[bytes, bytes | None]  # None deletes
+
+
+def text(seed: str, size: int) -> bytes:
+    """Return bytes that hardly compress, always the same."""
+    return hashlib.shake_128(seed.encode()).digest(size)
+
+
+def base() -> Iterator[Operation]:
+    """Rows for the deepest level."""
+    yield b"", b"the empty key"
+    yield b"\0", b""
+    yield b"\xff" * 40, b"the last key"
+    yield b"long/" + b"k" * 700, b"the long key"
+    yield b"large", text("large", 1500)
+    for i in range(90):
+        yield b"row/%04d" % i, b"base %d " % i + text(f"base {i}", i % 12)
+
+
+def changes() -> Iterator[Operation]:
+    """Overwrites and deletions of some of them; compressible."""
+    for i in range(0, 60, 2):
+        yield b"row/%04d" % i, b"changed %d " % i * 6
+    for i in range(1, 40, 4):
+        yield b"row/%04d" % i, None
+
+
+def changes_again() -> Iterator[Operation]:
+    """Another version of the same rows, written while a snapshot keeps the first."""
+    for i in range(0, 60, 4):
+        yield b"row/%04d" % i, b"changed %d again " % i * 4
+    yield b"large", None
+
+
+def unfiltered() -> Iterator[Operation]:
+    """Rows for a table without a filter."""
+    for i in range(20):
+        yield b"other/%d" % i, text(f"other {i}", 3 * i)
+
+
+def logged() -> Iterator[list[Operation]]:
+    """Batches that stay in the log."""
+    yield [(b"log/%d" % i, text(f"log {i}", 7 * i)) for i in range(5)]
+    yield [(b"row/0000", None), (b"row/0001", b"back"), (b"row/0001", b"and again")]
+    yield [(b"", b"still the empty key")]
+
+
+def expected() -> dict[bytes, bytes]:
+    """Return the rows that are in the golden database."""
+    rows: dict[bytes, bytes] = {}
+    batches = [base(), changes(), changes_again(), unfiltered(), *logged()]
+    for batch in batches:
+        for key, value in batch:
+            rows.pop(key, None)
+            if value is not None:
+                rows[key] = value
+    return dict(sorted(rows.items()))
+
+
+def write(db: lsmkv.DB, batch: Iterator[Operation] | list[Operation]) -> None:
+    """Write operations as one batch."""
+    with db.write_batch() as writing:
+        for key, value in batch:
+            if value is None:
+                writing.delete(key)
+            else:
+                writing.put(key, value)
+
+
+def make(directory: Path) -> None:
+    """Write the database, as of a process that was killed, into a new directory."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "db"
+        with lsmkv.open(path, block_bytes=128, table_bytes=4096) as db:
+            write(db, base())
+            db.compact()
+        with lsmkv.open(path, compression="zstd", block_bytes=512) as db:
+            write(db, changes())
+            with db.snapshot():
+                write(db, changes_again())
+                db.flush()
+        with lsmkv.open(
+            path, bloom_bits_per_key=0, compression="none", compression_level=-2
+        ) as db:
+            write(db, unfiltered())
+            db.flush()
+        with lsmkv.open(path) as db:
+            for batch in logged():
+                write(db, batch)
+                db.sync()
+            time.sleep(1)  # what is obsolete gets deleted in the background
+            shutil.copytree(path, directory, ignore=shutil.ignore_patterns("LOCK"))
+
+
+if __name__ == "__main__":
+    target = HERE / f"v{VERSION}"
+    if target.exists():
+        sys.exit(f"{target} exists, and is never written again")
+    make(target)

@@ -1,0 +1,560 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a database directory as docs/file-format.md says, without the engine.
+
+It is written from that page alone and believes nothing: a byte that is not what the
+page says raises WrongBytesError. Damage that recovery forgives, it does not: it reads
+what an engine has left that was stopped in peace, or copied while nothing was written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import xxhash
+import zstandard
+
+PUT, DELETE = 1, 2
+LOG, MANIFEST = 1, 2
+BATCH, MARK, EDIT = 1, 2, 3
+DATA, INDEX, TOP_INDEX, FILTER, PROPERTIES = 1, 2, 3, 4, 5
+SYSTEM, DEFAULT = 0, 1
+FRAME_SIZE = 16
+FOOTER_SIZE = 128
+SEQUENCE_MAX = (1 << 56) - 1
+
+
+class WrongBytesError(Exception):
+    """The directory is not what the page says."""
+
+
+def need(truth: object, what: str) -> None:
+    """Raise unless it holds."""
+    if not truth:
+        raise WrongBytesError(what)
+
+
+class Cursor:
+    """Takes integers and pieces from the front of bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, size: int) -> bytes:
+        need(size <= self.left, f"{size} bytes expected, {self.left} left")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def uint(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def varint(self) -> int:
+        value = 0
+        for place in range(10):
+            byte = self.uint(1)
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                need(byte or place == 0, "a varint that is too long")
+                need(value < 1 << 64, "a varint that is too large")
+                return value
+        raise WrongBytesError("a varint of more than 10 bytes")
+
+    def slice(self) -> bytes:
+        return self.take(self.varint())
+
+    def handle(self) -> tuple[int, int]:
+        return self.varint(), self.varint()
+
+
+def unzigzag(value: int) -> int:
+    """Return the signed number."""
+    return value >> 1 ^ -(value & 1)
+
+
+def checksum(file_id: int, offset: int, data: bytes) -> int:
+    """Return the checksum of a piece of a file."""
+    place = xxhash.xxh3_64_intdigest(struct.pack("<Q", offset), file_id)
+    return xxhash.xxh3_64_intdigest(data) ^ place
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Place:
+    """An internal key; its order is that of the format."""
+
+    stored_key: bytes
+    minus_trailer: int
+
+    @classmethod
+    def of(cls, internal_key: bytes) -> Place:
+        need(len(internal_key) >= 12, "an internal key of less than 12 bytes")
+        place = cls(internal_key[:-8], -int.from_bytes(internal_key[-8:], "little"))
+        need(place.tag in (PUT, DELETE), f"tag {place.tag}")
+        return place
+
+    @property
+    def sequence(self) -> int:
+        return -self.minus_trailer >> 8
+
+    @property
+    def tag(self) -> int:
+        return -self.minus_trailer & 0xFF
+
+    @property
+    def size(self) -> int:
+        return len(self.stored_key) + 8
+
+
+Version = tuple[Place, bytes]  # and its value field
+
+
+@dataclasses.dataclass
+class RecordFile:
+    """A log or a MANIFEST."""
+
+    uuid: bytes
+    file_id: int
+    previous_sequence: int
+    records: list[tuple[int, bytes]]  # type and payload, without marks
+    mark_count: int
+
+
+def read_record_file(path: Path, kind: int) -> RecordFile:
+    """Read a file to its last byte."""
+    data = path.read_bytes()
+    head = Cursor(data[:64])
+    need(head.take(8) == b"LSMKVREC", "magic")
+    need(head.uint(4) == 1, "version")
+    need(head.uint(4) == kind, "file type")
+    uuid, number, file_id = head.take(16), head.uint(8), head.uint(8)
+    need(number == number_of(path.name), "number")
+    previous = head.uint(8)
+    need(kind == LOG or previous == 0, "previous sequence of a MANIFEST")
+    need(head.uint(8) == xxhash.xxh3_64_intdigest(data[:56]), "header checksum")
+    file = RecordFile(uuid, file_id, previous, [], 0)
+    at = synced = 64
+    while at < len(data):
+        record = Cursor(data[at:])
+        expected, size, tag = record.uint(8), record.uint(4), record.uint(1)
+        need(record.take(3) == bytes(3), "zeros of a record")
+        synced_to, payload = record.uint(8), record.take(size)
+        padding = record.take(-size % 8)
+        need(not any(padding), "padding")
+        end = at + record.at
+        need(expected == checksum(file_id, at, data[at + 8 : end]), "record checksum")
+        need(synced_to <= at, "synced to")
+        if tag == MARK:
+            need(not payload and synced_to == at, "mark")
+            synced = max(synced, synced_to)
+            file.mark_count += 1
+        else:
+            need(tag == (BATCH if kind == LOG else EDIT), f"record type {tag}")
+            file.records.append((tag, payload))
+        at = end
+    return file
+
+
+def number_of(name: str) -> int:
+    """Return the number in a file name, which must be canonical."""
+    match = re.fullmatch(r"(?:MANIFEST-)?(\d{6,})(?:\.log|\.tbl)?", name)
+    need(match is not None, f"name {name}")
+    assert match is not None
+    number = int(match[1])
+    need(number and match[1] == f"{number:06}", f"name {name}")
+    return number
+
+
+def read_batch(payload: bytes) -> Iterator[Version]:
+    """Yield the records of a batch."""
+    batch = Cursor(payload)
+    sequence, _, count = batch.uint(8), batch.uint(8), batch.uint(4)
+    need(count >= 1, "an empty batch")
+    for number in range(sequence, sequence + count):
+        tag, stored_key, field = batch.uint(1), batch.slice(), batch.slice()
+        trailer = number << 8 | tag
+        place = Place.of(stored_key + trailer.to_bytes(8, "little"))
+        need(tag == PUT or not field, "a value of a DELETE")
+        yield place, field
+    need(batch.left == 0, "bytes behind a batch")
+
+
+@dataclasses.dataclass
+class TableInfo:
+    """What the MANIFEST says of a table."""
+
+    level: int
+    number: int
+    file_id: int
+    file_size: int
+    tail_size: int
+    smallest: Place
+    largest: Place
+    sequence_min: int
+    sequence_max: int
+    entries: int
+    tombstones: int
+    raw_bytes: int
+
+
+@dataclasses.dataclass
+class Files:
+    """What is live."""
+
+    uuid: bytes
+    next_file: int = 0
+    last_sequence: int = 0
+    first_log: int = 0
+    logs: dict[int, int] = dataclasses.field(default_factory=dict)
+    tables: dict[int, TableInfo] = dataclasses.field(default_factory=dict)
+
+
+def read_manifest(path: Path) -> Files:
+    """Apply all edits."""
+    file = read_record_file(path, MANIFEST)
+    files = Files(file.uuid)
+    for index, (_, payload) in enumerate(file.records):
+        apply_edit(files, Cursor(payload), is_first=index == 0)
+    need(file.records, "no edit")
+    return files
+
+
+def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
+    """Apply one edit."""
+    once: dict[int, int] = {}
+    added: list[TableInfo] = []
+    while edit.left:
+        tag = edit.varint()
+        if tag in (1, 2, 3):
+            need(tag not in once, f"field {tag} twice")
+            once[tag] = edit.varint()
+        elif tag == 4:
+            number = edit.varint()
+            files.logs[number] = edit.uint(8)
+        elif tag == 5:
+            added.append(read_table_info(edit))
+        else:
+            need(tag == 6, f"field {tag}")
+            level, number = edit.varint(), edit.varint()
+            need(files.tables.pop(number).level == level, "deleted from its level")
+    need(len(once) == 3 or not is_first, "the first edit")
+    files.next_file = max(files.next_file, once.get(1, 0))
+    files.last_sequence = max(files.last_sequence, once.get(2, 0))
+    files.first_log = max(files.first_log, once.get(3, 0))
+    for table in added:
+        need(table.number not in files.tables, "a table twice")
+        files.tables[table.number] = table
+
+
+def read_table_info(edit: Cursor) -> TableInfo:
+    """Read the fields of an added table."""
+    level, number, file_id = edit.varint(), edit.varint(), edit.uint(8)
+    sizes = edit.varint(), edit.varint()
+    keys = Place.of(edit.slice()), Place.of(edit.slice())
+    numbers = [edit.varint() for _ in range(5)]
+    need(level <= 6 and keys[0] <= keys[1], "level or key range")
+    return TableInfo(level, number, file_id, *sizes, *keys, *numbers)
+
+
+@dataclasses.dataclass
+class Table:
+    """A table that was read to the last byte, and what is worth knowing of it."""
+
+    versions: list[Version]
+    codecs: set[int]
+    data_blocks: int
+    index_blocks: int
+    has_filter: bool
+
+
+class TableFile:
+    """A table, while it is being read."""
+
+    def __init__(self, path: Path, info: TableInfo, uuid: bytes) -> None:
+        self.data = path.read_bytes()
+        self.info = info
+        need(len(self.data) == info.file_size, "file size")
+        footer = Cursor(self.data[-FOOTER_SIZE:])
+        digest = xxhash.xxh3_64_intdigest(footer.data[:120])
+        need(footer.take(8) == b"LSMKVTBL", "magic")
+        need((footer.uint(4), footer.uint(4)) == (1, 0), "version or features")
+        need(footer.take(16) == uuid, "UUID")
+        need(footer.uint(8) == info.number == number_of(path.name), "number")
+        need(footer.uint(8) == info.file_id, "file id")
+        self.tail = footer.uint(8)
+        need(self.tail == info.file_size - info.tail_size, "tail offset")
+        self.index, self.filter, self.properties, reserved = (
+            (footer.uint(8), footer.uint(8)) for _ in range(4)
+        )
+        need(reserved == (0, 0), "reserved")
+        need(footer.uint(8) == digest, "footer checksum")
+        self.codecs: set[int] = set()
+
+    def block(self, handle: tuple[int, int], kind: int) -> bytes:
+        """Return the payload of a block, without its codec."""
+        offset, size = handle
+        end = offset + size + FRAME_SIZE
+        need(size and end <= len(self.data) - FOOTER_SIZE, "a block outside")
+        stored = self.data[offset : offset + size]
+        frame = Cursor(self.data[end - FRAME_SIZE : end])
+        raw_size, codec, found = frame.uint(4), frame.uint(1), frame.uint(1)
+        need(frame.uint(2) == 0 and found == kind, f"block of type {found}")
+        expected = checksum(self.info.file_id, offset, self.data[offset : end - 8])
+        need(frame.uint(8) == expected, "block checksum")
+        need(codec == 0 or kind == DATA, "a compressed block in the tail")
+        if kind == DATA:
+            self.codecs.add(codec)
+        if codec != 0:
+            need(codec == 1, "codec")
+            need(zstandard.frame_content_size(stored) == raw_size, "zstd size")
+            stored = zstandard.ZstdDecompressor().decompress(stored)
+        need(len(stored) == raw_size, "raw size")
+        return stored
+
+    def walk(self, handle: tuple[int, int], kind: int) -> Iterator[Version]:
+        """Yield the entries of a data or index block."""
+        block = Cursor(self.block(handle, kind))
+        key, sequence, first = b"", 0, True
+        while block.left:
+            shared, unshared, size = block.varint(), block.varint(), block.varint()
+            tag, step = block.uint(1), block.varint()
+            need(shared <= len(key) and (shared == 0 or not first), "shared")
+            suffix = block.take(unshared)
+            if not first and shared < len(key):
+                need(suffix[:1] != key[shared : shared + 1], "shared too short")
+            key = key[:shared] + suffix
+            sequence = (sequence + unzigzag(step)) % (1 << 64)
+            need(sequence <= SEQUENCE_MAX, "sequence")
+            trailer = sequence << 8 | tag
+            field = block.take(size)
+            need(kind != DATA or tag == PUT or not field, "a value of a DELETE")
+            yield Place.of(key + trailer.to_bytes(8, "little")), field
+            first = False
+
+
+def read_table(path: Path, info: TableInfo, uuid: bytes) -> Table:
+    """Read a table to its last byte."""
+    file = TableFile(path, info, uuid)
+    at = file.tail
+    if file.filter != (0, 0):
+        need(file.filter[0] == at, "the filter begins the tail")
+        at += file.filter[1] + FRAME_SIZE
+    properties = read_properties(file.block(file.properties, PROPERTIES))
+    index_blocks = properties.get(8, 0)
+    separators, at = read_index(file, index_blocks, at)
+    need(file.properties[0] == at, "the properties follow the index")
+    at += file.properties[1] + FRAME_SIZE
+    need(at == len(file.data) - FOOTER_SIZE, "the footer follows the properties")
+    need(len(separators) == properties.get(1, 0), "data blocks")
+    versions = read_data(file, separators)
+    check_totals(versions, info, properties)
+    if file.filter != (0, 0):
+        check_filter(file.block(file.filter, FILTER), versions)
+    has_filter = file.filter != (0, 0)
+    return Table(versions, file.codecs, len(separators), index_blocks, has_filter)
+
+
+Separators = list[tuple[Place, tuple[int, int]]]
+
+
+def read_index(file: TableFile, count: int, at: int) -> tuple[Separators, int]:
+    """Return separators and handles of data blocks, and where the index ends."""
+    blocks: Separators = []
+    if count == 1:
+        blocks = [(file.info.largest, file.index)]
+    else:
+        blocks = read_handles(file, file.index, TOP_INDEX)
+    need(len(blocks) == count, "index blocks")
+    separators: Separators = []
+    for last, handle in blocks:
+        need(handle[0] == at, "index blocks end to end")
+        at += handle[1] + FRAME_SIZE
+        separators += read_handles(file, handle, INDEX)
+        need(separators[-1][0] == last, "the last separator of an index block")
+    if count > 1:
+        need(file.index[0] == at, "the top index follows")
+        at += file.index[1] + FRAME_SIZE
+    return separators, at
+
+
+def read_handles(file: TableFile, handle: tuple[int, int], kind: int) -> Separators:
+    """Read the entries of an index block."""
+    found = []
+    for place, field in file.walk(handle, kind):
+        inner = Cursor(field)
+        found.append((place, inner.handle()))
+        need(inner.left == 0, "bytes behind a handle")
+    return found
+
+
+def read_data(file: TableFile, separators: Separators) -> list[Version]:
+    """Read all data blocks and hold them against their separators."""
+    versions: list[Version] = []
+    at = 0
+    for number, (separator, handle) in enumerate(separators):
+        need(handle[0] == at, "data blocks end to end")
+        at += handle[1] + FRAME_SIZE
+        block = list(file.walk(handle, DATA))
+        if number:
+            need(separators[number - 1][0] < block[0][0], "separator too large")
+        need(block[-1][0] <= separator, "separator too small")
+        versions += block
+    need(at == file.tail, "the tail follows the data")
+    places = [place for place, _ in versions]
+    need(all(a < b for a, b in itertools.pairwise(places)), "order")
+    need(places[0] == file.info.smallest, "smallest key")
+    need(places[-1] == file.info.largest == separators[-1][0], "largest key")
+    return versions
+
+
+def read_properties(payload: bytes) -> dict[int, int]:
+    """Read all properties, of which version 1 writes only numbers."""
+    cursor = Cursor(payload)
+    found: dict[int, int] = {}
+    while cursor.left:
+        tag, content = cursor.varint(), Cursor(cursor.slice())
+        need(tag > max(found, default=0), "order of properties")
+        found[tag] = content.varint()
+        need(content.left == 0, "bytes behind a property")
+    return found
+
+
+def check_totals(
+    versions: list[Version], info: TableInfo, properties: dict[int, int]
+) -> None:
+    """Count again what MANIFEST and properties say."""
+    sequences = [place.sequence for place, _ in versions]
+    found = {
+        2: len(versions),
+        3: sum(place.tag == DELETE for place, _ in versions),
+        4: sum(place.size for place, _ in versions),
+        5: sum(len(field) for _, field in versions),
+        6: min(sequences),
+        7: max(sequences),
+    }
+    for tag, value in found.items():
+        need(properties.get(tag, 0) == value, f"property {tag}")
+    need(not properties.keys() & {9, 10}, "times of expiry")
+    said = info.entries, info.tombstones, info.raw_bytes
+    need(said == (found[2], found[3], found[4] + found[5]), "totals in the MANIFEST")
+    said_sequences = info.sequence_min, info.sequence_max
+    need(said_sequences == (found[6], found[7]), "sequences in the MANIFEST")
+
+
+def check_filter(payload: bytes, versions: list[Version]) -> None:
+    """Find every key in the filter."""
+    tail = Cursor(payload[-8:])
+    line_count, probes = tail.uint(4), tail.uint(1)
+    need(tail.take(3) == bytes(3) and 1 <= probes <= 16, "end of the filter")
+    need(len(payload) == 64 * line_count + 8, "size of the filter")
+    for place, _ in versions:
+        h = xxhash.xxh3_64_intdigest(place.stored_key)
+        start = ((h >> 32) * line_count >> 32) * 64
+        x = h & 0xFFFFFFFF
+        for _ in range(probes):
+            bit = x >> 23
+            need(payload[start + bit // 8] >> bit % 8 & 1, "a key not in the filter")
+            x = x * 0x9E3779B9 & 0xFFFFFFFF
+
+
+@dataclasses.dataclass
+class Database:
+    """Everything that a directory holds."""
+
+    files: Files
+    tables: dict[int, Table]
+    logs: dict[int, RecordFile]
+    rows: dict[bytes, bytes]
+    options: dict[int, int]
+
+
+def read_database(directory: Path) -> Database:
+    """Read a directory; every file in it but LOCK must be live."""
+    current = (directory / "CURRENT").read_text("ascii")
+    match = re.fullmatch(r"(MANIFEST-\d+) ([0-9a-f]{16})\n", current)
+    need(match is not None, "CURRENT")
+    assert match is not None
+    need(
+        int(match[2], 16) == xxhash.xxh3_64_intdigest(match[1].encode()),
+        "CURRENT's checksum",
+    )
+    files = read_manifest(directory / match[1])
+    tables = {
+        number: read_table(directory / f"{number:06}.tbl", info, files.uuid)
+        for number, info in files.tables.items()
+    }
+    logs = {
+        number_of(path.name): read_record_file(path, LOG)
+        for path in sorted(directory.glob("*.log"))
+    }
+    expected = {"CURRENT", match[1]} | {f"{number:06}.tbl" for number in tables}
+    expected |= {f"{number:06}.log" for number in logs}
+    need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
+    versions = [item for table in tables.values() for item in table.versions]
+    versions += replay(files, logs)
+    newest: dict[bytes, bytes | None] = {}
+    for place, field in sorted(versions, reverse=True):  # oldest first
+        newest[place.stored_key] = field if place.tag == PUT else None
+    check_levels(files)
+    rows: dict[int, dict[bytes, bytes]] = {SYSTEM: {}, DEFAULT: {}}
+    for stored_key, value in sorted(newest.items()):
+        if value is not None:
+            rows[int.from_bytes(stored_key[:4], "big")][stored_key[4:]] = value
+    options = read_options(rows[SYSTEM].pop(b"options"))
+    need(not rows[SYSTEM], "unknown keys of the engine's")
+    return Database(files, tables, logs, rows[DEFAULT], options)
+
+
+def replay(files: Files, logs: dict[int, RecordFile]) -> Iterator[Version]:
+    """Yield what the logs hold, in the order of commits."""
+    need(files.logs.keys() - set(range(files.first_log)) <= logs.keys(), "logs")
+    reached = files.last_sequence
+    for number, log in sorted(logs.items()):
+        need(files.first_log <= number < files.next_file, "number of a log")
+        need(log.uuid == files.uuid, "UUID of a log")
+        need(files.logs.get(number, log.file_id) == log.file_id, "file id of a log")
+        need(log.previous_sequence == reached, "previous sequence of a log")
+        for _, payload in log.records:
+            for place, field in read_batch(payload):
+                need(place.sequence == reached + 1, "sequence in a log")
+                reached += 1
+                yield place, field
+
+
+def check_levels(files: Files) -> None:
+    """Check how the tables of a level lie to each other."""
+    for level in range(7):
+        tables = [info for info in files.tables.values() if info.level == level]
+        if level == 0:
+            ranges = sorted((info.sequence_min, info.sequence_max) for info in tables)
+            apart = (a[1] < b[0] for a, b in itertools.pairwise(ranges))
+        else:
+            tables.sort(key=lambda info: info.smallest)
+            apart = (
+                a.largest.stored_key < b.smallest.stored_key
+                for a, b in itertools.pairwise(tables)
+            )
+        need(all(apart), f"tables of level {level} overlap")
+        for info in tables:
+            need(info.number < files.next_file, "number of a table")
+            need(info.sequence_max <= files.last_sequence, "sequence of a table")
+
+
+def read_options(value: bytes) -> dict[int, int]:
+    """Read the remembered options."""
+    cursor = Cursor(value)
+    need(cursor.uint(1) == 1, "version of the options")
+    options: dict[int, int] = {}
+    while cursor.left:
+        tag = cursor.varint()
+        need(max(options, default=0) < tag <= 8, "tag of an option")
+        options[tag] = cursor.varint()
+    options[4] = unzigzag(options[4])
+    return options
