@@ -60,11 +60,9 @@ static inline uint64_t lsm_skey_window(lsm_slice skey) {
     if (LSM_LIKELY(skey.size >= 8)) {
         return lsm_get_u64_be(skey.data);
     }
-    size_t more = skey.size - 4;
-    uint64_t tail = lsm_get_u32_be(skey.data + more);
-
-    tail &= (UINT64_C(1) << 8 * more) - 1;
-    return (uint64_t)lsm_get_u32_be(skey.data) << 32 | tail << (32 - 8 * more);
+    /* Two words that overlap; shifted, they have the same bytes in the same places. */
+    return (uint64_t)lsm_get_u32_be(skey.data) << 32 |
+           (uint64_t)lsm_get_u32_be(skey.data + skey.size - 4) << 8 * (8 - skey.size);
 }
 
 #endif
