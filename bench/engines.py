@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engines, behind one face: each through the fastest way its Python package has.
+
+All of them keep what they acknowledge when the process dies, have 1 GiB of cache,
+filters where they know filters, and no compression. Packages that are not installed are
+left out of the comparison.
+"""
+# The methods are documented once, in Engine.
+# ruff: noqa: D102, D107
+
+from __future__ import annotations
+
+import abc
+import importlib
+import itertools
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+Item = tuple[bytes, bytes]
+Get = Callable[[bytes], Any]
+
+BLOOM_BITS = 10
+MAP_BYTES = 64 << 30
+POLL_SECONDS = 0.01
+QUIET_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all engines get.
+
+    Attributes:
+        path: Directory of the database.
+        memtable_bytes: Memory for writes, where there is such a thing.
+        memory_bytes: Cache.
+        sync: Every single put is on the device before it returns.
+    """
+
+    path: Path
+    memtable_bytes: int
+    memory_bytes: int = 1 << 30
+    sync: bool = False
+
+
+def count_rows(rows: Iterable[object]) -> int:
+    """Exhaust an iterator as fast as Python can."""
+    last = deque(enumerate(rows, 1), maxlen=1)
+    return last[0][0] if last else 0
+
+
+class Engine(abc.ABC):
+    """An open database."""
+
+    package: str
+    many_gives_pairs = False  # get_many: (key, value) instead of value
+
+    @classmethod
+    def version(cls) -> str:
+        """Return the version of the package; PackageNotFoundError without it."""
+        return metadata.version(cls.package)
+
+    @classmethod
+    def module(cls) -> Any:
+        """Import the package."""
+        return importlib.import_module(cls.package)
+
+    @abc.abstractmethod
+    def __init__(self, settings: Settings) -> None:
+        """Open it, or create it."""
+
+    @abc.abstractmethod
+    def write(self, batch: Sequence[Item]) -> None:
+        """Write a batch, atomically."""
+
+    def append(self, batch: Sequence[Item]) -> None:
+        """Write a batch whose keys are behind all others."""
+        self.write(batch)
+
+    @abc.abstractmethod
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write one row; called from several threads."""
+
+    @abc.abstractmethod
+    def getter(self) -> Get:
+        """Return what reads a row; it need not see later writes."""
+
+    def fresh_getter(self) -> Get:
+        """Return what reads a row and sees every write."""
+        return self.getter()
+
+    @abc.abstractmethod
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        """Read rows at once."""
+
+    @abc.abstractmethod
+    def scan(self) -> int:
+        """Read all rows in order; return how many."""
+
+    @abc.abstractmethod
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        """Read rows from a key on."""
+
+    @abc.abstractmethod
+    def settle(self) -> float:
+        """Finish the work that writing has left; return seconds of waiting in vain."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close it."""
+
+
+class Lsmkv(Engine):
+    """This project."""
+
+    package = "lsmkv"
+
+    def __init__(self, settings: Settings) -> None:
+        self.db = self.module().open(
+            settings.path,
+            memory_bytes=settings.memory_bytes,
+            memtable_bytes=settings.memtable_bytes,
+            durability="sync" if settings.sync else "os",
+            bloom_bits_per_key=BLOOM_BITS,
+            compression="none",
+        )
+
+    def write(self, batch: Sequence[Item]) -> None:
+        self.db.put_many(batch)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.db.put(key, value)
+
+    def getter(self) -> Get:
+        get: Get = self.db.get
+        return get
+
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        rows: Sequence[Any] = self.db.get_many(keys)
+        return rows
+
+    def scan(self) -> int:
+        return count_rows(self.db.items())
+
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        return list(itertools.islice(self.db.items(start=key), count))
+
+    def settle(self) -> float:
+        self.db.flush()
+        self.db.settle()
+        return 0.0
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class Rocksdict(Engine):
+    """RocksDB, through rocksdict."""
+
+    package = "rocksdict"
+
+    def __init__(self, settings: Settings) -> None:
+        rocksdict = self.module()
+        table = rocksdict.BlockBasedOptions()
+        table.set_block_cache(rocksdict.Cache(settings.memory_bytes))
+        table.set_bloom_filter(BLOOM_BITS, False)
+        table.set_format_version(5)
+        table.set_data_block_index_type(rocksdict.DataBlockIndexType.binary_and_hash())
+        options = rocksdict.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_block_based_table_factory(table)
+        options.set_write_buffer_size(settings.memtable_bytes)
+        options.set_max_write_buffer_number(4)
+        options.set_max_background_jobs(2)
+        options.set_level_compaction_dynamic_level_bytes(True)
+        options.set_compression_type(rocksdict.DBCompressionType.none())
+        self.batch = rocksdict.WriteBatch
+        self.db = rocksdict.Rdict(str(settings.path), options)
+        self.how = rocksdict.WriteOptions()
+        self.how.sync = settings.sync
+
+    def write(self, batch: Sequence[Item]) -> None:
+        writes = self.batch(raw_mode=True)
+        for key, value in batch:
+            writes.put(key, value)
+        self.db.write(writes)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.db.put(key, value, write_opt=self.how)
+
+    def getter(self) -> Get:
+        get: Get = self.db.get
+        return get
+
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        rows: Sequence[Any] = self.db.get(keys)
+        return rows
+
+    def scan(self) -> int:
+        return count_rows(self.db.items())
+
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        return list(itertools.islice(self.db.items(from_key=key), count))
+
+    def settle(self) -> float:
+        self.db.flush(True)
+        busy = ("compaction-pending", "num-running-compactions", "num-running-flushes")
+        while any(self.db.property_int_value(f"rocksdb.{name}") for name in busy):
+            time.sleep(POLL_SECONDS)
+        return 0.0
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class Plyvel(Engine):
+    """LevelDB, through plyvel."""
+
+    package = "plyvel"
+
+    def __init__(self, settings: Settings) -> None:
+        self.db = self.module().DB(
+            str(settings.path),
+            create_if_missing=True,
+            write_buffer_size=settings.memtable_bytes,
+            lru_cache_size=settings.memory_bytes,
+            bloom_filter_bits=BLOOM_BITS,
+            max_open_files=1000,
+            compression=None,
+        )
+        self.sync = settings.sync
+
+    def write(self, batch: Sequence[Item]) -> None:
+        with self.db.write_batch() as writes:
+            put = writes.put
+            for key, value in batch:
+                put(key, value)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.db.put(key, value, sync=self.sync)
+
+    def getter(self) -> Get:
+        get: Get = self.db.get
+        return get
+
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        return [self.db.get(key) for key in keys]
+
+    def scan(self) -> int:
+        return count_rows(self.db.iterator())
+
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        with self.db.iterator(start=key) as rows:
+            return list(itertools.islice(rows, count))
+
+    def settle(self) -> float:
+        # A range without rows: writes the memtable out, compacts nothing. LevelDB does
+        # not say whether it is compacting, so it is watched until it is quiet.
+        self.db.compact_range(start=b"\xff" * 20, stop=b"\xff" * 21)
+        since = time.perf_counter()
+        state = self.db.get_property(b"leveldb.sstables")
+        while time.perf_counter() - since < QUIET_SECONDS:
+            time.sleep(POLL_SECONDS)
+            now = self.db.get_property(b"leveldb.sstables")
+            if now != state:
+                state, since = now, time.perf_counter()
+        return time.perf_counter() - since
+
+    def close(self) -> None:
+        self.db.close()
+
+
+class Lmdb(Engine):
+    """LMDB: without a log, it is synced where others are settled."""
+
+    package = "lmdb"
+    many_gives_pairs = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.environment = self.module().open(
+            str(settings.path),
+            map_size=MAP_BYTES,
+            sync=settings.sync,
+            metasync=settings.sync,
+            readahead=True,
+            max_readers=64,
+        )
+        self.transaction: Any = None
+
+    @property
+    def reader(self) -> Any:
+        """A transaction for reading, kept until the next write."""
+        if self.transaction is None:
+            self.transaction = self.environment.begin(buffers=False)
+        return self.transaction
+
+    def _release(self) -> None:
+        """Let writes use the pages again that the reader kept."""
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+
+    def write(self, batch: Sequence[Item]) -> None:
+        self._release()
+        with self.environment.begin(write=True) as transaction:
+            transaction.cursor().putmulti(batch)
+
+    def append(self, batch: Sequence[Item]) -> None:
+        self._release()
+        with self.environment.begin(write=True) as transaction:
+            transaction.cursor().putmulti(batch, append=True)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        with self.environment.begin(write=True) as transaction:
+            transaction.put(key, value)
+
+    def getter(self) -> Get:
+        get: Get = self.reader.get
+        return get
+
+    def fresh_getter(self) -> Get:
+        self._release()
+        begin = self.environment.begin
+
+        def get(key: bytes) -> object:
+            with begin() as transaction:
+                return transaction.get(key)
+
+        return get
+
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        rows: Sequence[Any] = self.reader.cursor().getmulti(keys)
+        return rows
+
+    def scan(self) -> int:
+        return count_rows(self.reader.cursor())
+
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        cursor = self.reader.cursor()
+        cursor.set_range(key)
+        return list(itertools.islice(cursor, count))
+
+    def settle(self) -> float:
+        self.environment.sync(True)
+        return 0.0
+
+    def close(self) -> None:
+        self._release()
+        self.environment.close()
+
+
+class Sqlite(Engine):
+    """SQLite of the standard library: one table, write-ahead log."""
+
+    package = "sqlite3"
+
+    @classmethod
+    def version(cls) -> str:
+        return sqlite3.sqlite_version
+
+    def __init__(self, settings: Settings) -> None:
+        settings.path.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.local = threading.local()
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS rows (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID"
+        )
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of this thread."""
+        if not hasattr(self.local, "connection"):
+            connection = sqlite3.connect(
+                self.settings.path / "rows.db",
+                isolation_level=None,
+                timeout=60,
+                cached_statements=512,
+            )
+            durable = "FULL" if self.settings.sync else "NORMAL"
+            for pragma in (
+                "journal_mode=WAL",
+                f"synchronous={durable}",
+                f"cache_size=-{self.settings.memory_bytes >> 10}",
+                f"mmap_size={self.settings.memory_bytes}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            self.local.connection = connection
+        open_one: sqlite3.Connection = self.local.connection
+        return open_one
+
+    def write(self, batch: Sequence[Item]) -> None:
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", batch)
+        connection.execute("COMMIT")
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.connection.execute(
+            "INSERT OR REPLACE INTO rows VALUES (?, ?)", (key, value)
+        )
+
+    def getter(self) -> Get:
+        execute = self.connection.execute
+
+        def get(key: bytes) -> object:
+            row = execute("SELECT v FROM rows WHERE k = ?", (key,)).fetchone()
+            return None if row is None else row[0]
+
+        return get
+
+    def get_many(self, keys: list[bytes]) -> Sequence[Any]:
+        marks = ",".join("?" * len(keys))
+        found = dict(
+            self.connection.execute(f"SELECT k, v FROM rows WHERE k IN ({marks})", keys)
+        )
+        return [found.get(key) for key in keys]
+
+    def scan(self) -> int:
+        return count_rows(self.connection.execute("SELECT k, v FROM rows ORDER BY k"))
+
+    def seek(self, key: bytes, count: int) -> list[Any]:
+        return self.connection.execute(
+            "SELECT k, v FROM rows WHERE k >= ? ORDER BY k LIMIT ?", (key, count)
+        ).fetchall()
+
+    def settle(self) -> float:
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return 0.0
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "lsmkv": Lsmkv,
+    "rocksdict": Rocksdict,
+    "plyvel": Plyvel,
+    "lmdb": Lmdb,
+    "sqlite": Sqlite,
+}

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: the comparison with other engines runs, and its tables can be drawn.
+
+Method: a tiny run with the two engines that are always there; no figure of it matters.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+ROWS = {
+    *("fill_sequential", "fill_random", "put_sync", "put_sync_threads"),
+    *("get", "get_missing", "get_many", "scan", "seek", "get_writing"),
+    *("overwrite", "disk", "cold"),
+}
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a script of the benchmark; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_tiny_comparison_has_every_row_and_can_be_drawn(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "bench.json"
+    engines = ["--engines", "lsmkv", "sqlite"]
+    size = ["--quick", "--keys", "2000", "--repeat", "2"]
+    table = run("run.py", *size, *engines, "--dir", str(tmp_path), "--out", str(out))
+    report = json.loads(out.read_text())
+    measured = {(f["row"], f["engine"], f["repetition"]) for f in report["figures"]}
+    assert measured == {
+        (row, engine, repetition)
+        for row in ROWS
+        for engine in ("lsmkv", "sqlite")
+        for repetition in range(2)
+    }
+    assert len(report["figures"]) == len(measured)
+    assert all(figures["value"] > 0 for figures in report["figures"])
+    assert report["machine"]["cores"] > 0
+    assert set(report["versions"]) == {"lsmkv", "sqlite"}
+    assert len(re.findall(r"±\d+%", table)) == 2 * len(ROWS)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    change = run("compare.py", str(out), str(out))
+    assert change.count("1.00") >= 2 * len(ROWS)
