@@ -5,9 +5,11 @@ Method: real directories; other processes are this interpreter running a short s
 so that a crash of theirs is seen as their exit status.
 """
 
+import copy
 import errno
 import gc
 import os
+import pickle
 import random
 import signal
 import stat
@@ -172,6 +174,16 @@ def test_every_call_on_a_closed_database_says_so(
     db.close()
     with pytest.raises(lsmkv.ClosedError, match="closed"):
         call(db)
+
+
+@pytest.mark.parametrize("save", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_handles_cannot_be_copied(
+    db: lsmkv.DB, save: Callable[[object], object]
+) -> None:
+    with db.snapshot() as snapshot:
+        for handle in (db, snapshot, db.items(), lsmkv.WriteBatch()):
+            with pytest.raises(TypeError):
+                save(handle)
 
 
 def test_dropping_an_open_database_warns_and_closes_it(path: Path) -> None:
