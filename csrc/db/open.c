@@ -50,7 +50,6 @@ void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
                           lsm_table_write_options *how) {
     *how = (lsm_table_write_options){
         .block_bytes = db->options.block_bytes,
-        .restart_interval = 16,
         .index_block_bytes = db->options.block_bytes,
         .bloom_bits_per_key = db->options.bloom_bits_per_key,
         .codec = db->options.codec,

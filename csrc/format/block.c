@@ -18,7 +18,6 @@ enum {
     ENTRY_ALIGN = 8,
     NUMBERS_SIZE_MAX = 4 * LSM_VARINT_SIZE_MAX + 1,
     OLDER_FOLLOWS = 1,
-    PREFIX_SIZE = 2,
 };
 
 /* The numbers of a stored entry. */
@@ -168,6 +167,10 @@ typedef struct decoder {
     uint64_t before_trailer;
 } decoder;
 
+static inline void put_number(uint8_t *table, size_t index, uint32_t value) {
+    lsm_put_u16(table + 2 * index, (uint16_t)value);
+}
+
 /* The part of a hash that a slot keeps, in place. */
 static inline uint16_t slot_fingerprint(uint64_t hash, uint8_t unit_bits) {
     return (uint16_t)((hash >> 40) << unit_bits);
@@ -178,11 +181,10 @@ static void fill_slot(decoder *to, lsm_slice skey, uint32_t unit) {
     uint32_t mask = to->slot_count - 1;
     uint32_t slot = (uint32_t)hash & mask;
 
-    while (lsm_get_u16(to->data + 2 * slot) != 0) {
+    while (lsm_block_number(to->data, slot) != 0) {
         slot = (slot + 1) & mask;
     }
-    lsm_put_u16(to->data + 2 * slot,
-                (uint16_t)(slot_fingerprint(hash, to->unit_bits) | unit));
+    put_number(to->data, slot, slot_fingerprint(hash, to->unit_bits) | unit);
 }
 
 /* Whether the entry, decoded at `key`, may follow the one before; marks that one when
@@ -255,8 +257,7 @@ static void fill_prefixes(lsm_block *block, uint8_t *prefixes) {
 
     block->common = (uint32_t)lsm_slice_common(block_skey(block, 0), last);
     for (uint32_t i = 0; i < block->entry_count; i++) {
-        lsm_put_u16(prefixes + PREFIX_SIZE * i,
-                    key_prefix(block_skey(block, i), block->common));
+        put_number(prefixes, i, key_prefix(block_skey(block, i), block->common));
     }
 }
 
@@ -265,7 +266,7 @@ bool lsm_block_decode(lsm_slice raw, const lsm_block_shape *shape, uint8_t *data
     const uint8_t *end = raw.data + raw.size;
     const uint8_t *at = raw.data;
     uint8_t *prefixes = data + 2 * (size_t)shape->slot_count;
-    uint8_t *units = prefixes + PREFIX_SIZE * (size_t)shape->entry_count;
+    uint8_t *units = prefixes + 2 * (size_t)shape->entry_count;
     uint8_t *header = data + tables_size(shape->slot_count, shape->entry_count);
     decoder to = {.end = end, .data = data, .slot_count = shape->slot_count};
 
@@ -281,7 +282,7 @@ bool lsm_block_decode(lsm_slice raw, const lsm_block_shape *shape, uint8_t *data
         if (!parse_entry(at, end, &entry) || !decode_entry(&to, &entry, header)) {
             return false;
         }
-        lsm_put_u16(units + 2 * i, (uint16_t)unit);
+        put_number(units, i, unit);
         if (shape->slot_count != 0 && entry.unshared != 0) {
             fill_slot(&to,
                       lsm_slice_make(header + LSM_BLOCK_ENTRY_HEADER_SIZE,
@@ -387,8 +388,8 @@ lsmkv_status lsm_block_get(const lsm_block *block, const lsm_lookup *lookup,
 
     LSM_ASSERT(block->slot_count != 0);
     for (;; slot = (slot + 1) & mask) {
-        uint32_t value = lsm_get_u16(block->data + 2 * slot);
-        const uint8_t *header = block->data + ENTRY_ALIGN * (value & unit_mask);
+        uint32_t value = lsm_block_number(block->data, slot);
+        const uint8_t *header = block->data + ENTRY_ALIGN * (size_t)(value & unit_mask);
         lsm_block_entry entry;
 
         if (value == 0) {
@@ -414,9 +415,9 @@ lsmkv_status lsm_block_get(const lsm_block *block, const lsm_lookup *lookup,
 
 void lsm_block_prefetch(const lsm_block *block, uint64_t hash) {
     uint32_t slot = (uint32_t)hash & (block->slot_count - 1);
-    uint32_t value = lsm_get_u16(block->data + 2 * slot);
+    uint32_t value = lsm_block_number(block->data, slot);
     uint32_t unit_mask = ((uint32_t)1 << block->unit_bits) - 1;
-    const uint8_t *header = block->data + ENTRY_ALIGN * (value & unit_mask);
+    const uint8_t *header = block->data + ENTRY_ALIGN * (size_t)(value & unit_mask);
 
     LSM_PREFETCH(header);
     LSM_PREFETCH(header + LSM_CACHE_LINE);
@@ -430,12 +431,12 @@ static inline uint32_t seek_prefix(const lsm_block *block, uint32_t x) {
 
     while (count > 1) {
         uint32_t half = count / 2;
-        uint32_t below = lsm_get_u16(prefixes + PREFIX_SIZE * (base + half - 1)) < x;
+        uint32_t below = lsm_block_number(prefixes, base + half - 1) < x;
 
         base += below * half;
         count -= half;
     }
-    return base + (lsm_get_u16(prefixes + PREFIX_SIZE * base) < x);
+    return base + (lsm_block_number(prefixes, base) < x);
 }
 
 /* < 0: the entry lies before (skey, trailer). */

@@ -144,13 +144,18 @@ static inline lsm_block_entry lsm_block_entry_at(const uint8_t *header) {
                              lsm_slice_make(ikey + size, lsm_get_u32(header))};
 }
 
+/* A number out of one of the tables in front of the entries. */
+static inline uint32_t lsm_block_number(const uint8_t *table, size_t index) {
+    return lsm_get_u16(table + 2 * index);
+}
+
 /* The entry at an index below entry_count. */
 static inline lsm_block_entry lsm_block_entry_get(const lsm_block *block,
                                                   uint32_t index) {
     const uint8_t *units =
         block->data + 2 * ((size_t)block->slot_count + block->entry_count);
 
-    return lsm_block_entry_at(block->data + 8 * (size_t)lsm_get_u16(units + 2 * index));
+    return lsm_block_entry_at(block->data + 8 * (size_t)lsm_block_number(units, index));
 }
 
 /* Walks over the stored form from its start; for index blocks, which may have any size

@@ -181,7 +181,7 @@ static void *take_cell_locked(lsm_block_pool *pool, run *r) LSM_REQUIRES(pool->m
     uint8_t *cell = r->next_free;
 
     if (cell != NULL) {
-        memcpy(&r->next_free, cell, sizeof(cell));
+        memcpy(&r->next_free, cell, sizeof(r->next_free));
     } else {
         cell = run_begin(chunk_of(r), r) + (size_t)r->touched * r->cell_size;
         r->touched++;

@@ -88,7 +88,7 @@ static lsmkv_status visit_entry(index_visitor *visitor, uint64_t at, lsmkv_error
 static lsmkv_status visit_block(index_visitor *visitor, lsm_block_handle handle,
                                 lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_slice payload;
+    lsm_slice payload = {0};
 
     LSM_TRY(open_block(visitor->source, handle, LSM_BLOCK_INDEX, &payload, err));
     visitor->index_block_count++;
@@ -114,7 +114,7 @@ static lsmkv_status visit_top(index_visitor *visitor, lsm_block_handle top,
     lsm_block_cursor cursor = {0};
     lsmkv_status status = LSMKV_OK;
     lsm_block_handle handle;
-    lsm_slice payload;
+    lsm_slice payload = {0};
 
     LSM_TRY(open_block(source, top, LSM_BLOCK_TOP_INDEX, &payload, err));
     lsm_block_cursor_open(&cursor, payload);
@@ -276,6 +276,7 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
     if (!lay_out(index, &counter)) {
         LSM_TRY(lsm_fail_memory(err, index->charge));
     }
+    LSM_ASSERT(index->key_ends != NULL);
     LSM_TRY(visit_index(&filler, err));
     index->common = (uint32_t)lsm_slice_common(lsm_ikey_skey(index->smallest),
                                                lsm_ikey_skey(index->largest));

@@ -207,6 +207,7 @@ lsmkv_status lsm_table_open(const lsm_table_context *context,
     memcpy(table->uuid, context->uuid, LSM_UUID_SIZE);
     lsm_filename_make(table->name, LSM_NAME_TABLE, info->number);
     LSM_TRY(read_tail(table, &tail, err));
+    LSM_ASSERT(tail != NULL);
     LSM_TRY(take_tail(table, lsm_slice_make(tail, (size_t)info->tail_size), err));
     *tablep = table;
     table = NULL;

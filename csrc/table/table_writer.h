@@ -28,7 +28,6 @@ typedef struct lsm_table_writer lsm_table_writer;
 
 typedef struct lsm_table_write_options {
     uint32_t block_bytes;
-    uint32_t restart_interval;   /* 16 */
     uint32_t index_block_bytes;  /* 4096 */
     uint32_t bloom_bits_per_key; /* 0: no filter */
     uint32_t codec;

@@ -446,6 +446,11 @@ LSM_TEST(block_frame_rejects_sizes_and_types_that_no_writer_uses) {
             lsm_block_frame_open(lsm_slice_make(stored, sizeof(stored)), 1, 0, &frame),
             frames[i].good);
     }
+    lsm_block_frame frame = {20, 0, LSM_BLOCK_DATA};
+    lsm_block_frame_seal(stored, 20, frame, 1, 0);
+    stored[26] = 1; /* reserved, with a checksum that is right */
+    lsm_put_u64(stored + 28, lsm_checksum(1, 0, stored, 28));
+    CHECK(!lsm_block_frame_open(lsm_slice_make(stored, sizeof(stored)), 1, 0, &frame));
 }
 
 LSM_TEST(block_handle_decodes_exactly_what_was_encoded) {

@@ -37,7 +37,6 @@ static void make_word(char word[16], size_t index) {
 
 static void write_table(place *at, size_t index, const uint8_t *uuid) {
     lsm_table_write_options options = {.block_bytes = 256,
-                                       .restart_interval = 16,
                                        .index_block_bytes = 256,
                                        .bloom_bits_per_key = 10,
                                        .file_id = 77 + index};

@@ -220,6 +220,16 @@ LSM_TEST(table_with_two_blocks_exchanged_is_noticed) {
     memcpy(copy + half, data, half);
     CHECK(lsm_sim_file_write(f.env, SIM_PATH, TABLE_NAME, copy, size));
     check_damaged(&f, table);
+    /* Even if their checksums are made to fit. */
+    for (size_t i = 0; i < 2; i++) {
+        size_t payload = half - LSM_BLOCK_FRAME_SIZE;
+
+        lsm_block_frame_seal(copy + i * half, payload,
+                             (lsm_block_frame){(uint32_t)payload, 0, LSM_BLOCK_DATA},
+                             TABLE_FILE_ID, i * half);
+    }
+    CHECK(lsm_sim_file_write(f.env, SIM_PATH, TABLE_NAME, copy, size));
+    check_damaged(&f, table);
     lsm_free(copy);
     lsm_table_unref(table);
     fixture_end(&f);
