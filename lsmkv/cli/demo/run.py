@@ -198,7 +198,8 @@ class _Demo:
             self._read_all(db)
             self._read_module(db)
             self._describe(db)
-        self._kill(kills)
+            head = crash.head_of(db)
+        self._kill(kills, head)
         with _open(self._directory) as db:
             self._read_again(db)
             self._verify(db)
@@ -358,11 +359,12 @@ class _Demo:
             path.stat().st_size for path in self._directory.iterdir()
         )
 
-    def _kill(self, kills: int) -> None:
+    def _kill(self, kills: int, head: int) -> None:
         moments = random.SystemRandom()
         with self._progress.step("kill a writing process", kills) as advance:
             for _ in range(kills):
-                kill = crash.kill_writer(self._directory, moments)
+                kill = crash.kill_writer(self._directory, head, moments)
+                head += kill.found
                 self._result.kills.append(kill)
                 advance(1)
         lost = sum(max(0, k.acknowledged - k.found) for k in self._result.kills)
