@@ -61,8 +61,9 @@ static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status =
         db->state == LSM_STATE_POISONED ? lsm_error_copy(err, &db->failure) : LSMKV_OK;
     lsm_mutex_unlock(&db->mu);
-    if (status == LSMKV_OK && flush_last(db, &flush_failure) != LSMKV_OK) {
-        status = lsm_logs_sync(db, true, err);
+    if (status == LSMKV_OK && flush_last(db, &flush_failure) != LSMKV_OK &&
+        lsm_logs_sync(db, true, NULL) != LSMKV_OK) {
+        status = lsm_error_copy(err, &flush_failure);
     }
     return status;
 }

@@ -114,7 +114,9 @@ lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {
             uint64_t number = lsm_wal_number(log->writer);
             bool matters = dead_log_matters_locked(db, number);
             if (active) {
-                status = lsm_error_copy(err, &db->failure);
+                status = lsm_fail(err, LSMKV_IO_ERROR,
+                                  "log %llu takes no more writes and cannot be synced",
+                                  (unsigned long long)number);
             } else if (matters) {
                 status = await_flush_locked(db, number, err);
             }
