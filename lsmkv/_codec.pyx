@@ -27,7 +27,7 @@ from lsmkv._capi cimport (
     lsmkv_status,
     lsmkv_zstd_functions,
 )
-from lsmkv._core cimport raise_status, register_codec, register_zstd
+from lsmkv._core cimport raise_status, register_codec
 
 
 cdef extern from *:
@@ -142,7 +142,7 @@ def register_python(factory):
     codec.compress = compress
     codec.decompress = decompress
     with nogil:
-        status = register_codec(&codec, &err)
+        status = register_codec(&codec, NULL, &err)
     if status != LSMKV_OK:
         raise_status(status, &err, "")
 
@@ -163,7 +163,7 @@ def register_native(dict addresses not None):
     functions.is_error = <void *><uintptr_t>addresses["ZSTD_isError"]
     functions.version = <void *><uintptr_t>addresses["ZSTD_versionNumber"]
     with nogil:
-        status = register_zstd(&functions, &err)
+        status = register_codec(NULL, &functions, &err)
     if status != LSMKV_OK:
         raise_status(status, &err, "")
 

@@ -6,8 +6,7 @@ from lsmkv._capi cimport lsmkv_codec, lsmkv_error, lsmkv_status, lsmkv_zstd_func
 
 
 cdef lsmkv_status register_codec(const lsmkv_codec *codec,
+                                 const lsmkv_zstd_functions *native,
                                  lsmkv_error *err) noexcept nogil
-cdef lsmkv_status register_zstd(const lsmkv_zstd_functions *functions,
-                                lsmkv_error *err) noexcept nogil
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
                       str directory) except -1

@@ -49,22 +49,20 @@ cdef extern from "Python.h":
 
 cdef enum:
     # A short scan must not pay for rows that it will not take, a long one must not pay
-    # for crossings: chunks grow by four from the first to the last of these.
+    # for crossings: chunks grow by four from the first sizes to the last one.
+    FIRST_CHUNK_ROWS = 16
     FIRST_CHUNK_BYTES = 4 << 10
     LAST_CHUNK_BYTES = 256 << 10
-    # The engine counts every problem; only so many are kept as objects.
-    PROBLEMS_KEPT_MAX = 1000
+    PROBLEMS_KEPT_MAX = 1000  # as objects; the engine counts them all
 
 
-# For _codec.pyx, which is linked without the engine.
+# For _codec.pyx, which is linked without the engine: one of the two is not NULL.
 cdef lsmkv_status register_codec(const lsmkv_codec *codec,
+                                 const lsmkv_zstd_functions *native,
                                  lsmkv_error *err) noexcept nogil:
+    if native != NULL:
+        return lsmkv_register_zstd(native, err)
     return lsmkv_register_codec(codec, err)
-
-
-cdef lsmkv_status register_zstd(const lsmkv_zstd_functions *functions,
-                                lsmkv_error *err) noexcept nogil:
-    return lsmkv_register_zstd(functions, err)
 
 
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
@@ -660,6 +658,7 @@ cdef class Scan:
         cdef lsmkv_status status
         self._db = db
         self._fill.reverse = reverse
+        self._fill.row_max = FIRST_CHUNK_ROWS
         self._fill.byte_max = FIRST_CHUNK_BYTES
         take_range(start, stop, &range_, hold)
         try:
@@ -727,6 +726,7 @@ cdef class Scan:
         check(status, &err, self._db.path)
         if self._fill.byte_max < LAST_CHUNK_BYTES:
             self._fill.byte_max *= 4
+            self._fill.row_max *= 4
         if chunk.row_count == 0:
             self._done = True
             self.release()
