@@ -268,7 +268,12 @@ lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
 lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
                                lsmkv_error *err) {
     if (batch->inner.count == 0) {
-        /* Nothing to commit, but the call still answers for the handle's state. */
+        /* Nothing to commit, but the call still answers for the handle's state, and a
+         * sync for all that came before. */
+        lsm_write_how resolved = resolve_how(db, how);
+        if (resolved.sync) {
+            return resolved.nonblocking ? LSMKV_WOULD_BLOCK : lsmkv_sync(db, err);
+        }
         lsmkv_status status = lsm_db_begin(db, err);
         if (status == LSMKV_OK) {
             lsm_db_end(db);

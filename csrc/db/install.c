@@ -82,15 +82,16 @@ static lsmkv_status rewrite(lsmkv_db *db, const lsm_edit *everything, bool *rena
 }
 
 /* The I/O of an installation, without mu; `installing` keeps others out. A rewrite that
- * fails before CURRENT was touched falls back to appending. *unknown after a failure:
- * nobody knows which file set a reopen would find. */
+ * fails before CURRENT was touched falls back to appending, unless the MANIFEST died
+ * when it took the mark behind its last edit: that edit is synced, so the file set is
+ * known. *unknown after a failure: nobody knows which one a reopen would find. */
 static lsmkv_status persist(lsmkv_db *db, const lsm_edit *edit,
                             const lsm_edit *everything, bool *unknown,
                             lsmkv_error *err) {
     *unknown = false;
     if (everything != NULL) {
         lsmkv_status status = rewrite(db, everything, unknown, err);
-        if (status == LSMKV_OK || *unknown) {
+        if (status == LSMKV_OK || *unknown || lsm_wal_dead(db->manifest)) {
             return status;
         }
     }
@@ -170,7 +171,8 @@ static lsmkv_status prepare_locked(lsmkv_db *db, lsm_edit *edit, lsm_version **v
     lsmkv_status status = LSMKV_OK;
     edit->has_next_file = true;
     edit->next_file = db->next_file;
-    *rewrites = lsm_wal_size(db->manifest) > db->manifest_limit;
+    *rewrites = lsm_wal_size(db->manifest) > db->manifest_limit ||
+                lsm_wal_dead(db->manifest);
     LSM_TRY(lsm_version_apply(db->version, edit, &db->sink, versionp, err));
     if (*rewrites) {
         db->next_file += 1; /* the last one is the number of the fresh MANIFEST */

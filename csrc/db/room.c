@@ -42,6 +42,12 @@ static void slow_down_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     lsm_scheduler_delay_locked(db, SLOWDOWN_US);
 }
 
+/* Also without an error so far: the mark behind a sync is nobody's write, but a log
+ * that did not take it takes nothing else. */
+static bool active_log_dead_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    return lsm_wal_dead(db->logs[db->log_count - 1].writer);
+}
+
 lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -53,7 +59,8 @@ lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking
         }
         bool fits = bytes <= lsm_memtable_left(db->mem);
         bool slow = !slowed && level0_count_locked(db) >= db->options.l0_slowdown;
-        if (db->state == LSM_STATE_OPEN && fits && !slow) {
+        if (db->state == LSM_STATE_OPEN && fits && !slow &&
+            !active_log_dead_locked(db)) {
             return LSMKV_OK;
         }
         if (nonblocking) {
