@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stress of the C interface on a real directory, meant for ThreadSanitizer.
+ *
+ *   stress --dir DIR [--seconds N] [--seed S]
+ *
+ * Rounds until the time is up. In each, threads write, read, scan, hold snapshots,
+ * flush, compact, sync, verify and ask for statistics, until some of them close the
+ * database under the others; then it is opened again and checked.
+ *
+ * The data are pairs of keys. Version v of pair p is one batch: p/a = v, p/b = ~v, or,
+ * for every seventh version, both deleted. Each pair has one writer, which notes the
+ * version before the call (begun) and after it (acknowledged). So what a read may find
+ * is known without a lock:
+ *
+ *   acknowledged before the read began <= v <= begun before it ended,
+ *   never less than the same thread has seen before,
+ *   and in one state both keys of a pair agree.
+ *
+ * The first thing that is wrong is printed and ends the program with status 1.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/rng.h"
+#include "env/sync.h"
+#include "include/lsmkv.h"
+
+enum {
+    PAIRS = 96,
+    WRITERS = 2,
+    READERS = 2,
+    SCANNERS = 1,
+    HOLDERS = 1,
+    KEEPERS = 1,
+    CLOSERS = 2,
+    THREADS = WRITERS + READERS + SCANNERS + HOLDERS + KEEPERS + CLOSERS,
+    KEY_SIZE = 16,
+    VALUE_MAX = 2048,
+    DELETE_EVERY = 7,
+};
+
+typedef struct pair_progress {
+    _Atomic uint64_t begun;
+    _Atomic uint64_t acknowledged;
+} pair_progress;
+
+typedef struct totals {
+    _Atomic uint64_t writes, reads, rows, snapshots, maintenance, rounds;
+} totals;
+
+static pair_progress pairs[PAIRS];
+static totals total;
+static uint64_t seed = 1;
+
+/* One thread of one round. */
+typedef struct actor {
+    lsmkv_db *db;
+    lsm_rng rng;
+    uint32_t index;   /* among its kind */
+    uint64_t open_us; /* a closer waits so long */
+    uint64_t seen[PAIRS];
+    lsm_thread thread;
+} actor;
+
+static void fail(const char *format, ...) LSM_PRINTF(1, 2) LSM_NORETURN;
+
+static void fail(const char *format, ...) {
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)printf("FAILED: ");
+    (void)vprintf(format, arguments);
+    (void)printf("\nreplay: stress --dir DIR --seed %" PRIu64 "\n", seed);
+    va_end(arguments);
+    (void)fflush(stdout);
+    _Exit(1);
+}
+
+/* true: OK; false: the database is closed. */
+static bool go_on(lsmkv_status status, const lsmkv_error *err, const char *what) {
+    if (status == LSMKV_CLOSED) {
+        return false;
+    }
+    if (status != LSMKV_OK) {
+        fail("%s: %s: %s", what, lsmkv_status_name(status), err->message);
+    }
+    return true;
+}
+
+static void sleep_us(uint64_t us) {
+    struct timespec time = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+
+    (void)nanosleep(&time, NULL);
+}
+
+static lsmkv_bytes make_key(char to[KEY_SIZE], size_t pair, char half) {
+    int size = snprintf(to, KEY_SIZE, "p/%04zu/%c", pair, half);
+    return (lsmkv_bytes){to, (size_t)size};
+}
+
+static size_t value_size(uint64_t version) {
+    lsm_rng rng = {version};
+    uint64_t draw = lsm_rng_next(&rng);
+    return sizeof(version) +
+           (size_t)(draw % 16 == 0 ? draw / 16 % 2000 : draw / 16 % 90);
+}
+
+static lsmkv_bytes make_value(uint8_t to[VALUE_MAX], uint64_t version, char half) {
+    uint64_t head = half == 'a' ? version : ~version;
+    size_t size = value_size(version);
+
+    memcpy(to, &head, sizeof(head));
+    memset(to + sizeof(head), (int)(version % 251), size - sizeof(head));
+    return (lsmkv_bytes){to, size};
+}
+
+/* The version that a value holds; the whole value is checked. */
+static uint64_t read_version(lsmkv_bytes value, char half) {
+    uint8_t expected[VALUE_MAX];
+    uint64_t version = 0;
+    lsmkv_bytes whole;
+
+    if (value.size < sizeof(version)) {
+        fail("a value of %zu bytes", value.size);
+    }
+    memcpy(&version, value.data, sizeof(version));
+    version = half == 'a' ? version : ~version;
+    whole = make_value(expected, version, half);
+    if (whole.size != value.size || memcmp(whole.data, value.data, whole.size) != 0) {
+        fail("wrong bytes of version %" PRIu64, version);
+    }
+    return version;
+}
+
+static bool holds_deletion(uint64_t low, uint64_t high) {
+    return low == 0 || high / DELETE_EVERY * DELETE_EVERY >= low;
+}
+
+/* What a read found of a pair: a version, or 0 for nothing. */
+static void check_version(actor *a, size_t pair, uint64_t low, uint64_t found) {
+    uint64_t high = atomic_load(&pairs[pair].begun);
+
+    low = low > a->seen[pair] ? low : a->seen[pair];
+    if (found == 0) {
+        if (!holds_deletion(low, high)) {
+            fail("pair %zu is missing, versions %" PRIu64 " to %" PRIu64, pair, low,
+                 high);
+        }
+        return;
+    }
+    if (found < low || found > high || found % DELETE_EVERY == 0) {
+        fail("pair %zu: version %" PRIu64 ", expected %" PRIu64 " to %" PRIu64, pair,
+             found, low, high);
+    }
+    a->seen[pair] = found;
+}
+
+static void check_agree(size_t pair, uint64_t a, uint64_t b) {
+    if (a != b) {
+        fail("pair %zu: half a batch, versions %" PRIu64 " and %" PRIu64, pair, a, b);
+    }
+}
+
+static void write_pairs(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_batch *batch = NULL;
+    lsmkv_error err = {0};
+    bool open = go_on(lsmkv_batch_create(&batch, &err), &err, "batch_create");
+
+    while (open) {
+        size_t pair = lsm_rng_below(&a->rng, PAIRS / WRITERS) * WRITERS + a->index;
+        uint64_t version = atomic_load(&pairs[pair].begun) + 1;
+        lsmkv_write how = {.sync = lsm_rng_below(&a->rng, 64) == 0,
+                           .nonblocking = lsm_rng_below(&a->rng, 4) == 0};
+        lsmkv_status status = LSMKV_OK;
+
+        lsmkv_batch_clear(batch);
+        for (int i = 0; i < 2; i++) {
+            char half = i == 0 ? 'a' : 'b';
+            char key[KEY_SIZE];
+            uint8_t value[VALUE_MAX];
+            status = version % DELETE_EVERY == 0
+                         ? lsmkv_batch_delete(batch, make_key(key, pair, half), &err)
+                         : lsmkv_batch_put(batch, make_key(key, pair, half),
+                                           make_value(value, version, half), &err);
+            (void)go_on(status, &err, "batch");
+        }
+        atomic_store(&pairs[pair].begun, version);
+        status = lsmkv_write_batch(a->db, &how, batch, &err);
+        if (status == LSMKV_WOULD_BLOCK && how.nonblocking) {
+            how.nonblocking = false;
+            status = lsmkv_write_batch(a->db, &how, batch, &err);
+        }
+        open = go_on(status, &err, "write");
+        if (open) {
+            atomic_store(&pairs[pair].acknowledged, version);
+            atomic_fetch_add(&total.writes, 1);
+        }
+    }
+    lsmkv_batch_free(batch);
+}
+
+static bool read_one(actor *a, size_t pair) {
+    char key[KEY_SIZE];
+    char half = lsm_rng_below(&a->rng, 2) == 0 ? 'a' : 'b';
+    lsmkv_read read = {NULL, lsm_rng_below(&a->rng, 2) == 0};
+    lsmkv_error err = {0};
+    lsmkv_pin pin = {0};
+    uint64_t low = atomic_load(&pairs[pair].acknowledged);
+    lsmkv_status status =
+        lsmkv_get(a->db, &read, make_key(key, pair, half), &pin, &err);
+
+    if (status == LSMKV_WOULD_BLOCK && read.nonblocking) {
+        return true;
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        check_version(a, pair, low, 0);
+        return true;
+    }
+    if (!go_on(status, &err, "get")) {
+        return false;
+    }
+    check_version(a, pair, low, read_version(pin.value, half));
+    lsmkv_pin_release(&pin);
+    return true;
+}
+
+static bool read_both(actor *a, size_t pair) {
+    char keys[2][KEY_SIZE];
+    lsmkv_lookup lookups[2] = {{.key = make_key(keys[0], pair, 'a')},
+                               {.key = make_key(keys[1], pair, 'b')}};
+    lsmkv_error err = {0};
+    lsmkv_pin pin = {0};
+    uint64_t found[2] = {0, 0};
+    uint64_t low = atomic_load(&pairs[pair].acknowledged);
+
+    if (!go_on(lsmkv_get_many(a->db, NULL, lookups, 2, &pin, &err), &err, "get_many")) {
+        return false;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (lookups[i].found) {
+            found[i] = read_version(lookups[i].value, i == 0 ? 'a' : 'b');
+        }
+    }
+    lsmkv_pin_release(&pin);
+    check_agree(pair, found[0], found[1]);
+    check_version(a, pair, low, found[0]);
+    return true;
+}
+
+static void read_pairs(void *context) {
+    actor *a = (actor *)context;
+    bool open = true;
+
+    while (open) {
+        size_t pair = lsm_rng_below(&a->rng, PAIRS);
+        open = lsm_rng_below(&a->rng, 3) == 0 ? read_both(a, pair) : read_one(a, pair);
+        atomic_fetch_add(&total.reads, 1);
+    }
+}
+
+/* All pairs of a state, by one scan; 0 for what is not there. */
+static lsmkv_status scan(actor *a, const lsmkv_snapshot *snapshot, bool reverse,
+                         uint64_t found[PAIRS], lsmkv_error *err) {
+    lsmkv_read read = {snapshot, false};
+    lsmkv_iter *iter = NULL;
+    uint64_t halves[PAIRS][2] = {{0}};
+    lsmkv_status status = lsmkv_iter_create(a->db, &read, NULL, &iter, err);
+
+    if (status == LSMKV_OK) {
+        status = reverse ? lsmkv_iter_seek_last(iter, err)
+                         : lsmkv_iter_seek_first(iter, err);
+    }
+    while (status == LSMKV_OK && lsmkv_iter_valid(iter)) {
+        const char *key = (const char *)lsmkv_iter_key(iter).data;
+        size_t pair = (size_t)strtoull(key + 2, NULL, 10);
+        char half = key[lsmkv_iter_key(iter).size - 1];
+
+        halves[pair][half - 'a'] = read_version(lsmkv_iter_value(iter), half);
+        atomic_fetch_add(&total.rows, 1);
+        status = reverse ? lsmkv_iter_prev(iter, err) : lsmkv_iter_next(iter, err);
+    }
+    lsmkv_iter_free(iter);
+    for (size_t pair = 0; pair < PAIRS && status == LSMKV_OK; pair++) {
+        check_agree(pair, halves[pair][0], halves[pair][1]);
+        found[pair] = halves[pair][0];
+    }
+    return status;
+}
+
+static void scan_pairs(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        uint64_t low[PAIRS];
+        uint64_t found[PAIRS] = {0};
+        for (size_t i = 0; i < PAIRS; i++) {
+            low[i] = atomic_load(&pairs[i].acknowledged);
+        }
+        open = go_on(scan(a, NULL, lsm_rng_below(&a->rng, 2) == 0, found, &err), &err,
+                     "scan");
+        for (size_t i = 0; i < PAIRS && open; i++) {
+            check_version(a, i, low[i], found[i]);
+        }
+    }
+}
+
+static void hold_snapshots(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        lsmkv_snapshot *snapshot = NULL;
+        uint64_t first[PAIRS];
+        uint64_t again[PAIRS];
+
+        open = go_on(lsmkv_snapshot_create(a->db, &snapshot, &err), &err, "snapshot") &&
+               go_on(scan(a, snapshot, false, first, &err), &err, "snapshot scan");
+        sleep_us(lsm_rng_below(&a->rng, 20000));
+        open =
+            open && go_on(scan(a, snapshot, true, again, &err), &err, "snapshot scan");
+        if (open && memcmp(first, again, sizeof(first)) != 0) {
+            fail("a snapshot changed");
+        }
+        lsmkv_snapshot_free(snapshot);
+        atomic_fetch_add(&total.snapshots, 1);
+    }
+}
+
+static void on_problem(void *context, const lsmkv_error *problem) {
+    (void)context;
+    fail("verify: %s at %lld: %s", problem->file, (long long)problem->offset,
+         problem->message);
+}
+
+static void maintain(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        lsmkv_stats stats = {0};
+        lsmkv_report report = {0};
+        lsmkv_status status = LSMKV_OK;
+
+        switch (lsm_rng_below(&a->rng, 12)) {
+            case 0:
+                status = lsmkv_compact(a->db, NULL, &err);
+                break;
+            case 1:
+                status = lsmkv_verify(a->db, on_problem, NULL, &report, &err);
+                break;
+            case 2:
+            case 3:
+                status = lsmkv_flush(a->db, &err);
+                break;
+            case 4:
+                status = lsmkv_settle(a->db, &err);
+                break;
+            case 5:
+            case 6:
+                status = lsmkv_sync(a->db, &err);
+                break;
+            default:
+                status = lsmkv_get_stats(a->db, &stats, &err);
+                sleep_us(lsm_rng_below(&a->rng, 2000));
+                break;
+        }
+        open = go_on(status, &err, "maintenance");
+        atomic_fetch_add(&total.maintenance, 1);
+    }
+}
+
+static void close_under_all(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+
+    sleep_us(a->open_us);
+    if (!go_on(lsmkv_close(a->db, &err), &err, "close") || !lsmkv_is_closed(a->db)) {
+        fail("close left the database open");
+    }
+}
+
+static lsmkv_db *open_directory(const char *path, lsm_rng *rng) {
+    lsmkv_options options;
+    lsmkv_error err = {0};
+    lsmkv_db *db = NULL;
+
+    lsmkv_options_init(&options);
+    options.memory_bytes = 1 << 20;
+    options.memtable_bytes = (uint64_t)1 << (12 + lsm_rng_below(rng, 4));
+    options.block_cache_bytes = (int64_t)lsm_rng_below(rng, 3) << 14;
+    options.max_open_files = 16;
+    options.block_bytes = 512;
+    options.table_bytes = (uint64_t)1 << (12 + lsm_rng_below(rng, 3));
+    options.level_base_bytes = 1 << 14;
+    options.level_multiplier = 2;
+    options.l0_compact_trigger = 2;
+    options.background_threads = 1 + (uint32_t)lsm_rng_below(rng, 2);
+    (void)go_on(lsmkv_open(path, &options, &db, &err), &err, "open");
+    return db;
+}
+
+/* Everything acknowledged is there after a reopen, and nothing that never began. */
+static void check_reopened(const char *path, lsm_rng *rng) {
+    static actor checker;
+    lsmkv_error err = {0};
+    uint64_t found[PAIRS] = {0};
+
+    memset(&checker, 0, sizeof(checker));
+    checker.db = open_directory(path, rng);
+    (void)go_on(scan(&checker, NULL, false, found, &err), &err, "scan");
+    for (size_t i = 0; i < PAIRS; i++) {
+        check_version(&checker, i, atomic_load(&pairs[i].acknowledged), found[i]);
+        if (found[i] != 0) {
+            /* Maybe of a write that answered CLOSED: it is there to stay. */
+            atomic_store(&pairs[i].acknowledged, found[i]);
+        }
+    }
+    (void)go_on(lsmkv_close(checker.db, &err), &err, "close");
+    lsmkv_free(checker.db);
+}
+
+static void run_round(const char *path, lsm_rng *rng) {
+    static actor actors[THREADS];
+    static const struct {
+        void (*run)(void *context);
+        uint32_t count;
+    } kinds[] = {
+        {write_pairs, WRITERS},    {read_pairs, READERS}, {scan_pairs, SCANNERS},
+        {hold_snapshots, HOLDERS}, {maintain, KEEPERS},   {close_under_all, CLOSERS},
+    };
+    lsmkv_db *db = open_directory(path, rng);
+    uint64_t open_us = lsm_rng_below(rng, 400000);
+    size_t count = 0;
+
+    memset(actors, 0, sizeof(actors));
+    for (size_t kind = 0; kind < LSM_ARRAY_COUNT(kinds); kind++) {
+        for (uint32_t i = 0; i < kinds[kind].count; i++) {
+            actor *a = &actors[count++];
+            a->db = db;
+            a->rng.state = lsm_rng_next(rng);
+            a->index = i;
+            a->open_us = open_us;
+            if (!lsm_thread_start(&a->thread, kinds[kind].run, a, "stress")) {
+                fail("no thread");
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        lsm_thread_join(&actors[i].thread);
+    }
+    lsmkv_free(db);
+    check_reopened(path, rng);
+    atomic_fetch_add(&total.rounds, 1);
+}
+
+int main(int argument_count, char **arguments) {
+    const char *path = NULL;
+    time_t start = time(NULL);
+    long seconds = 10;
+    lsm_rng rng;
+
+    for (int i = 1; i + 1 < argument_count; i += 2) {
+        if (strcmp(arguments[i], "--dir") == 0) {
+            path = arguments[i + 1];
+        } else if (strcmp(arguments[i], "--seconds") == 0) {
+            seconds = strtol(arguments[i + 1], NULL, 10);
+        } else if (strcmp(arguments[i], "--seed") == 0) {
+            seed = strtoull(arguments[i + 1], NULL, 10);
+        }
+    }
+    if (path == NULL) {
+        (void)fprintf(stderr, "usage: stress --dir DIR [--seconds N] [--seed S]\n");
+        return 2;
+    }
+    rng.state = seed;
+    do {
+        run_round(path, &rng);
+    } while (time(NULL) - start < seconds);
+    (void)printf("passed: seed=%" PRIu64 " rounds=%" PRIu64 " writes=%" PRIu64
+                 " reads=%" PRIu64 " rows=%" PRIu64 " snapshots=%" PRIu64
+                 " maintenance=%" PRIu64 "\n",
+                 seed, atomic_load(&total.rounds), atomic_load(&total.writes),
+                 atomic_load(&total.reads), atomic_load(&total.rows),
+                 atomic_load(&total.snapshots), atomic_load(&total.maintenance));
+    return 0;
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Operations that change something, and the plain reads that check them. A write is
+ * staged in the model, launched, sent to the database, and landed by its answer; what
+ * it touched is read back at once, so a failed write that shows, or a successful one
+ * that does not, is found where it happens.
+ */
+#include "world.h"
+
+#include <string.h>
+
+#include "report.h"
+
+static unsigned long long number(uint64_t value) {
+    return (unsigned long long)value;
+}
+
+size_t world_any_key(world *w) {
+    return (size_t)world_below(w, w->model.key_count);
+}
+
+size_t world_any_size(world *w) {
+    switch (world_below(w, 8)) {
+        case 0:
+            return 0;
+        case 1:
+            return (size_t)world_below(w, 2 * (uint64_t)w->options.block_bytes + 2);
+        default:
+            return (size_t)world_below(w, w->profile->value_max + 1);
+    }
+}
+
+static lsmkv_read any_read(world *w) {
+    return (lsmkv_read){NULL, world_odds(w, 100)};
+}
+
+/* The point read of one key, compared with what the model says. */
+void world_check_key(world *w, size_t key) {
+    lsmkv_error err = {0};
+    lsmkv_pin pin = {0};
+    lsmkv_read read = any_read(w);
+    int32_t expected = w->model.now.values[key];
+    lsmkv_status status = lsmkv_get(w->db, &read, w->model.keys[key], &pin, &err);
+
+    crash_count.reads++;
+    if (status == LSMKV_WOULD_BLOCK && read.nonblocking) {
+        return;
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        if (expected != MODEL_ABSENT) {
+            crash_fail("get of key %zu: not found, expected value %d", key, expected);
+        }
+        return;
+    }
+    if (!world_ok(w, status, &err, "get")) {
+        if (!w->reads_may_fail) {
+            crash_fail("get of key %zu failed without a read error", key);
+        }
+        return;
+    }
+    if (expected == MODEL_ABSENT || model_entry_hash(&w->model, key, pin.value) !=
+                                        w->model.values[expected].entry_hash) {
+        crash_fail("get of key %zu: %zu wrong bytes, expected value %d", key,
+                   pin.value.size, expected);
+    }
+    lsmkv_pin_release(&pin);
+}
+
+static void check_changes(world *w, size_t first) {
+    size_t end = w->model.launched.first_change + w->model.launched.change_count;
+
+    for (size_t i = first; i < end && i < first + 16; i++) {
+        world_check_key(w, w->model.changes[i].key);
+    }
+}
+
+/* Lands the launched commit; a synced one raises the floor. */
+static bool land(world *w, lsmkv_status status, const lsmkv_error *err, bool sync) {
+    bool done = world_ok(w, status, err, "write");
+
+    crash_count.ops++;
+    model_land(&w->model, done);
+    if (done && sync) {
+        model_raise_floor(&w->model);
+    }
+    check_changes(w, w->model.launched.first_change);
+    return done;
+}
+
+/* How to write: explicitly synced, explicitly not, or the database's way. */
+static lsmkv_write write_how(const world *w, bool sync, bool *durable) {
+    bool always = w->options.durability == LSMKV_DURABILITY_SYNC;
+
+    *durable = sync;
+    if (sync) {
+        return (lsmkv_write){.sync = true};
+    }
+    if (always && w->model.commit_count % 2 == 0) {
+        *durable = true;
+        return (lsmkv_write){0};
+    }
+    return (lsmkv_write){.nosync = true};
+}
+
+bool world_put(world *w, size_t key, size_t size, bool sync) {
+    lsmkv_error err = {0};
+    bool durable = false;
+    lsmkv_write how = write_how(w, sync, &durable);
+    lsmkv_bytes value;
+
+    crash_trace("put key=%zu size=%zu sync=%d", key, size, durable);
+    model_begin(&w->model);
+    value = model_stage_put(&w->model, key, size);
+    model_launch(&w->model);
+    return land(w, lsmkv_put(w->db, &how, w->model.keys[key], value, &err), &err,
+                durable);
+}
+
+bool world_delete(world *w, size_t key, bool sync) {
+    lsmkv_error err = {0};
+    bool durable = false;
+    lsmkv_write how = write_how(w, sync, &durable);
+
+    crash_trace("delete key=%zu sync=%d", key, durable);
+    model_begin(&w->model);
+    model_stage_delete(&w->model, key);
+    model_launch(&w->model);
+    return land(w, lsmkv_delete(w->db, &how, w->model.keys[key], &err), &err, durable);
+}
+
+/* Records hit few keys, so that duplicates and put-delete conflicts are common. */
+bool world_batch(world *w, size_t records, bool sync) {
+    lsmkv_error err = {0};
+    bool durable = false;
+    lsmkv_write how = write_how(w, sync, &durable);
+    size_t spread = 1 + (size_t)world_below(w, w->model.key_count);
+    size_t first = world_any_key(w);
+    lsmkv_status status = LSMKV_OK;
+
+    crash_trace("batch records=%zu sync=%d", records, durable);
+    lsmkv_batch_clear(w->batch);
+    model_begin(&w->model);
+    for (size_t i = 0; i < records && status == LSMKV_OK; i++) {
+        size_t key = (first + world_below(w, spread)) % w->model.key_count;
+        if (world_odds(w, 300)) {
+            model_stage_delete(&w->model, key);
+            status = lsmkv_batch_delete(w->batch, w->model.keys[key], &err);
+        } else {
+            lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w));
+            status = lsmkv_batch_put(w->batch, w->model.keys[key], value, &err);
+        }
+    }
+    crash_need(status, &err, "building a batch");
+    if (lsmkv_batch_count(w->batch) != records) {
+        crash_fail("a batch of %zu records counts %zu", records,
+                   lsmkv_batch_count(w->batch));
+    }
+    model_launch(&w->model);
+    return land(w, lsmkv_write_batch(w->db, &how, w->batch, &err), &err, durable);
+}
+
+static void fill(world *w) {
+    size_t key = world_any_key(w);
+    size_t count = 4 + (size_t)world_below(w, 12);
+
+    for (size_t i = 0; i < count; i++) {
+        (void)world_put(w, (key + i) % w->model.key_count, world_any_size(w), false);
+    }
+}
+
+bool world_sync(world *w) {
+    lsmkv_error err = {0};
+    bool done;
+
+    crash_count.ops++;
+    crash_trace("sync");
+    done = world_ok(w, lsmkv_sync(w->db, &err), &err, "sync");
+    if (done) {
+        model_raise_floor(&w->model);
+    }
+    return done;
+}
+
+bool world_flush(world *w) {
+    lsmkv_error err = {0};
+    bool done;
+
+    crash_count.ops++;
+    crash_trace("flush");
+    done = world_ok(w, lsmkv_flush(w->db, &err), &err, "flush");
+    if (done) {
+        model_raise_floor(&w->model);
+    }
+    return done;
+}
+
+bool world_compact(world *w, bool everything) {
+    lsmkv_error err = {0};
+    lsmkv_range range = {0};
+
+    crash_count.ops++;
+    range.has_start = world_odds(w, 700);
+    range.has_stop = world_odds(w, 700);
+    range.start = w->model.keys[world_any_key(w)];
+    range.stop = w->model.keys[world_any_key(w)];
+    crash_trace("compact%s", everything ? " everything" : " a range");
+    return world_ok(w, lsmkv_compact(w->db, everything ? NULL : &range, &err), &err,
+                    "compact");
+}
+
+bool world_settle(world *w) {
+    lsmkv_error err = {0};
+
+    crash_count.ops++;
+    crash_trace("settle");
+    return world_ok(w, lsmkv_settle(w->db, &err), &err, "settle");
+}
+
+void world_step(world *w, uint64_t count) {
+    crash_count.ops++;
+    crash_trace("step %llu", number(count));
+    (void)lsm_test_step(w->db, count);
+}
+
+/* The row the iterator is on, compared with key `at` of the model. */
+static void check_row(const world *w, const lsmkv_iter *iter, size_t at) {
+    lsmkv_bytes key = lsmkv_iter_key(iter);
+    int32_t expected = w->model.now.values[at];
+
+    crash_count.reads++;
+    if (model_find_key(&w->model, key, 0) != at) {
+        crash_fail("scan: a key of %zu bytes where key %zu belongs", key.size, at);
+    }
+    if (model_entry_hash(&w->model, at, lsmkv_iter_value(iter)) !=
+        w->model.values[expected].entry_hash) {
+        crash_fail("scan: wrong value at key %zu", at);
+    }
+}
+
+void world_check_scan(world *w, bool reverse) {
+    lsmkv_error err = {0};
+    lsmkv_iter *iter = NULL;
+    size_t count = w->model.key_count;
+    lsmkv_status status = lsmkv_iter_create(w->db, NULL, NULL, &iter, &err);
+
+    crash_trace("scan%s", reverse ? " in reverse" : "");
+    if (!world_ok(w, status, &err, "iter_create")) {
+        return;
+    }
+    status =
+        reverse ? lsmkv_iter_seek_last(iter, &err) : lsmkv_iter_seek_first(iter, &err);
+    for (size_t i = 0; i < count && status == LSMKV_OK; i++) {
+        size_t at = reverse ? count - 1 - i : i;
+        if (w->model.now.values[at] == MODEL_ABSENT) {
+            continue;
+        }
+        if (!lsmkv_iter_valid(iter)) {
+            crash_fail("scan: ended before key %zu", at);
+        }
+        check_row(w, iter, at);
+        status = reverse ? lsmkv_iter_prev(iter, &err) : lsmkv_iter_next(iter, &err);
+    }
+    if (world_ok(w, status, &err, "scan") && lsmkv_iter_valid(iter)) {
+        crash_fail("scan: a row too many, key of %zu bytes", lsmkv_iter_key(iter).size);
+    }
+    if (status != LSMKV_OK && !w->reads_may_fail) {
+        crash_fail("a scan failed without a read error");
+    }
+    lsmkv_iter_free(iter);
+}
+
+static void on_problem(void *context, const lsmkv_error *problem) {
+    (void)context;
+    crash_trace("verify: %s %s at %lld: %s", lsmkv_status_name(problem->status),
+                problem->file, (long long)problem->offset, problem->message);
+}
+
+void world_verify(world *w) {
+    lsmkv_error err = {0};
+    lsmkv_report report = {0};
+    lsmkv_status status = lsmkv_verify(w->db, on_problem, NULL, &report, &err);
+
+    crash_trace("verify");
+    if (world_ok(w, status, &err, "verify") && report.problem_count != 0 &&
+        !w->reads_may_fail) {
+        crash_fail("verify found %llu problems", number(report.problem_count));
+    }
+}
+
+bool world_reopen(world *w) {
+    world_close(w);
+    if (world_odds(w, 700)) {
+        lsmkv_durability durability = w->options.durability;
+        profile_vary_options(&w->options, &w->rng);
+        w->options.durability = durability;
+    } else {
+        w->options.seed = lsm_rng_next(&w->rng) | 1;
+    }
+    return world_open(w);
+}
+
+static world_op pick_op(world *w) {
+    uint64_t total = 0;
+    uint64_t at = 0;
+
+    for (size_t i = 0; i < OP_COUNT; i++) {
+        total += w->profile->weights[i];
+    }
+    at = world_below(w, total);
+    for (size_t i = 0; i < OP_COUNT; i++) {
+        if (at < w->profile->weights[i]) {
+            return (world_op)i;
+        }
+        at -= w->profile->weights[i];
+    }
+    return OP_PUT;
+}
+
+static void run_write(world *w, world_op op) {
+    bool sync = world_odds(w, w->profile->sync_permille);
+
+    if (op == OP_PUT) {
+        (void)world_put(w, world_any_key(w), world_any_size(w), sync);
+    } else if (op == OP_DELETE) {
+        (void)world_delete(w, world_any_key(w), sync);
+    } else if (op == OP_BATCH) {
+        (void)world_batch(w, 1 + (size_t)world_below(w, w->profile->batch_max), sync);
+    } else {
+        fill(w);
+    }
+}
+
+static void run_maintenance(world *w, world_op op) {
+    if (op == OP_SYNC) {
+        (void)world_sync(w);
+    } else if (op == OP_FLUSH) {
+        (void)world_flush(w);
+    } else if (op == OP_COMPACT) {
+        (void)world_compact(w, world_odds(w, 300));
+    } else if (op == OP_SETTLE) {
+        (void)world_settle(w);
+    } else if (op == OP_REOPEN) {
+        (void)world_reopen(w);
+    } else {
+        world_step(w, 1 + world_below(w, 4));
+    }
+}
+
+static void run_read(world *w, world_op op) {
+    crash_count.ops++;
+    if (op == OP_GET) {
+        world_check_key(w, world_any_key(w));
+    } else if (op == OP_GET_MANY) {
+        world_get_many(w);
+    } else if (op == OP_SCAN) {
+        world_check_scan(w, world_odds(w, 500));
+    } else if (op == OP_SNAPSHOT) {
+        world_use_snapshot(w);
+    } else if (op == OP_CURSOR) {
+        world_use_cursor(w);
+    } else {
+        world_verify(w);
+    }
+}
+
+void world_run(world *w) {
+    world_op op = pick_op(w);
+
+    switch (op) {
+        case OP_PUT:
+        case OP_DELETE:
+        case OP_BATCH:
+        case OP_FILL:
+            run_write(w, op);
+            break;
+        case OP_SYNC:
+        case OP_FLUSH:
+        case OP_COMPACT:
+        case OP_SETTLE:
+        case OP_STEP:
+        case OP_REOPEN:
+            run_maintenance(w, op);
+            break;
+        case OP_GET:
+        case OP_GET_MANY:
+        case OP_SCAN:
+        case OP_SNAPSHOT:
+        case OP_CURSOR:
+        case OP_VERIFY:
+        case OP_COUNT:
+        default:
+            run_read(w, op);
+            break;
+    }
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An epoch runs operations until its crash point, a step drawn before; the disk that
+ * the crash leaves is checked (aftermath.h) and is where the next epoch goes on. On the
+ * way, some further steps are crashed and checked without disturbing the epoch.
+ *
+ * Some seeds run twice and must leave the same history of steps: the engine has no
+ * source of randomness but its seed.
+ *
+ * With faults, an epoch has one kind of failure that begins at a drawn moment. While
+ * it lasts, operations may fail; they must not show. Once it is over, the database
+ * must write again unless it says that it is poisoned, and then it must not.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "report.h"
+#include "aftermath.h"
+#include "world.h"
+
+enum {
+    STATE_POISONED = 2,
+    OPS_PER_EPOCH_MAX = 500,
+    TWICE_EVERY = 16,
+    QUOTA_SPREAD = 24 << 10,
+};
+
+typedef struct epoch {
+    world *w;
+    uint64_t seed;
+    uint64_t crash_at;   /* step */
+    uint64_t sample;     /* one of so many steps is crashed and checked on the way */
+    aftermath_plan plan; /* of the crash that ends it */
+    model_bounds bounds; /* at that moment */
+    lsm_env *crashed;    /* what it left; NULL: not yet */
+} epoch;
+
+static void take_crash(epoch *e) {
+    e->w->over = true;
+    e->bounds = model_bounds_now(&e->w->model);
+    e->crashed = lsm_sim_crash(e->w->env, e->plan.seed, e->plan.mode, e->plan.sector);
+    if (e->crashed == NULL) {
+        crash_fail("no memory for a crashed disk");
+    }
+    crash_trace("  crash at step %llu, mode %d, %zu to %zu",
+                (unsigned long long)lsm_sim_steps(e->w->env), (int)e->plan.mode,
+                e->bounds.floor, e->bounds.last);
+}
+
+static void on_step(void *context, uint64_t step) {
+    epoch *e = (epoch *)context;
+    uint64_t draw = crash_mix(e->seed, step);
+
+    if (e->crashed != NULL) {
+        return;
+    }
+    if (step >= e->crash_at) {
+        take_crash(e);
+        return;
+    }
+    if (draw % e->sample == 0) {
+        aftermath_plan plan = e->plan;
+        model_bounds bounds = model_bounds_now(&e->w->model);
+        plan.seed = draw;
+        plan.mode = (lsm_crash_mode)(draw / 64 % LSM_CRASH_MODE_COUNT);
+        plan.depth = draw / 1024 % 64 == 0;
+        plan.write_more = draw / 65536 % 16 == 0;
+        crash_trace("  sampled crash at step %llu, mode %d", (unsigned long long)step,
+                    (int)plan.mode);
+        aftermath_crash(e->w->env, &e->w->model, &bounds, &plan);
+    }
+}
+
+/* One way for the disk to fail, from some call on. */
+static void start_fault(world *w) {
+    static const int errnos[] = {EIO, EIO, ENOSPC, EDQUOT};
+    static const lsm_sim_call calls[] = {
+        LSM_SIM_APPEND, LSM_SIM_APPEND, LSM_SIM_SYNC,     LSM_SIM_SYNC,
+        LSM_SIM_SYNC,   LSM_SIM_READ,   LSM_SIM_OPEN,     LSM_SIM_DIR_SYNC,
+        LSM_SIM_RENAME, LSM_SIM_UNLINK, LSM_SIM_TRUNCATE, LSM_SIM_CLOSE,
+    };
+    lsm_sim_call call = calls[world_below(w, LSM_ARRAY_COUNT(calls))];
+    int code = errnos[world_below(w, LSM_ARRAY_COUNT(errnos))];
+    uint64_t skip = world_below(w, 30);
+    bool sticky = world_odds(w, 300);
+
+    w->faulty = true;
+    if (world_odds(w, 250)) {
+        uint64_t quota = 1024 + world_below(w, QUOTA_SPREAD);
+        crash_trace("quota %llu bytes", (unsigned long long)quota);
+        lsm_sim_set_quota(w->env, quota);
+        return;
+    }
+    if (call == LSM_SIM_READ || call == LSM_SIM_OPEN) {
+        w->reads_may_fail = true;
+    }
+    lsm_sim_set_fsyncgate(w->env, world_odds(w, 500));
+    lsm_sim_fail(w->env, call, skip, code, sticky);
+    crash_trace("call class %d fails after %llu more with errno %d%s", (int)call,
+                (unsigned long long)skip, code, sticky ? ", always" : "");
+}
+
+static void end_fault(world *w) {
+    lsmkv_stats stats = {0};
+    lsmkv_error err = {0};
+    bool poisoned;
+    bool written;
+
+    crash_trace("the fault is over");
+    for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
+        lsm_sim_fail(w->env, (lsm_sim_call)call, 0, 0, false);
+    }
+    lsm_sim_set_quota(w->env, 0);
+    w->reads_may_fail = false;
+    lsm_sim_advance_ms(w->env, 120000);
+    if (w->db == NULL) {
+        return;
+    }
+    world_free_views(w);
+    crash_need(lsmkv_get_stats(w->db, &stats, &err), &err, "get_stats");
+    poisoned = stats.state == STATE_POISONED;
+    written = world_put(w, world_any_key(w), 10, false);
+    if (written == poisoned) {
+        crash_fail("the fault is over, state %u, but a write %s", stats.state,
+                   written ? "succeeded" : "failed");
+    }
+    world_check_scan(w, world_odds(w, 500));
+    for (size_t key = 0; key < w->model.key_count; key++) {
+        world_check_key(w, key);
+    }
+    w->faulty = poisoned;
+}
+
+/* Runs one epoch on w->env and ends it with a crash. */
+static void run_epoch(world *w, epoch *e, bool faults) {
+    uint64_t fault_at = faults ? world_below(w, 100) : UINT64_MAX;
+    uint64_t fault_end = fault_at + 1 + world_below(w, 60);
+    uint64_t op = 0;
+    bool opened;
+
+    lsm_sim_set_hook(w->env, on_step, e);
+    if (fault_at < 10) {
+        start_fault(w); /* the open meets it */
+        fault_at = UINT64_MAX;
+    }
+    opened = world_open(w);
+    if (!opened && e->crashed == NULL && world_odds(w, 500)) {
+        end_fault(w);
+        opened = world_open(w);
+    }
+    for (; opened && w->db != NULL && e->crashed == NULL && op < OPS_PER_EPOCH_MAX;
+         op++) {
+        if (op == fault_at) {
+            start_fault(w);
+        }
+        if (op == fault_end && w->faulty) {
+            end_fault(w);
+        }
+        world_run(w);
+    }
+    if (e->crashed == NULL) {
+        take_crash(e);
+    }
+    lsm_sim_set_hook(w->env, NULL, NULL);
+    world_abandon(w);
+}
+
+static void begin_epoch(epoch *e, world *w, uint64_t seed) {
+    static const uint64_t spans[] = {15, 60, 200, 500};
+
+    *e = (epoch){.w = w, .seed = seed};
+    e->crash_at = lsm_sim_steps(w->env) + world_below(w, spans[world_below(w, 4)]);
+    e->sample = 12;
+    e->plan.options = w->options;
+    e->plan.seed = crash_mix(seed, 5);
+    e->plan.sector = w->profile->sector;
+    e->plan.mode = (lsm_crash_mode)world_below(w, LSM_CRASH_MODE_COUNT);
+    e->plan.depth = world_odds(w, 60);
+    e->plan.write_more = world_odds(w, 100);
+}
+
+/* Returns a hash of everything that happened on the disks. */
+static uint64_t run_seed(const sim_request *r, uint64_t seed) {
+    uint64_t live = lsm_test_live_allocations();
+    uint64_t history = 0;
+    uint64_t epochs = 0;
+    profile p;
+    world w;
+    epoch e;
+
+    profile_init(&p, r->faults ? crash_mix(seed, 77) : seed);
+    crash_set_replay("%s --seeds %llu..%llu", r->faults ? "faults" : "sim",
+                     (unsigned long long)seed, (unsigned long long)seed);
+    world_init(&w, &p);
+    epochs = 3 + world_below(&w, 3);
+    for (uint64_t i = 0; i < epochs; i++) {
+        model_prefix found;
+        begin_epoch(&e, &w, crash_mix(p.seed, 100 + i));
+        run_epoch(&w, &e, r->faults);
+        history = crash_mix(history, lsm_sim_history_hash(w.env));
+        lsm_sim_destroy(w.env);
+        w.env = e.crashed;
+        w.over = false;
+        w.faulty = false;
+        w.reads_may_fail = false;
+        aftermath_check(w.env, &w.model, &e.bounds, &e.plan, &found);
+        model_rewind(&w.model, found);
+        lsm_sim_set_short_odds(w.env, p.short_permille);
+        profile_vary_options(&w.options, &w.rng);
+        w.options.durability = p.options.durability;
+    }
+    world_deinit(&w);
+    if (lsm_test_live_allocations() != live) {
+        crash_fail("%lld allocations were not given back",
+                   (long long)(lsm_test_live_allocations() - live));
+    }
+    crash_count.seeds++;
+    return history;
+}
+
+void sim_run(const sim_request *r) {
+    time_t start = time(NULL);
+    uint64_t seed = r->first_seed;
+
+    for (; seed <= r->last_seed; seed++) {
+        crash_counts before = crash_count;
+        uint64_t hash = run_seed(r, seed);
+
+        if (seed % TWICE_EVERY == 0 && run_seed(r, seed) != hash) {
+            crash_fail("two runs of one seed differ");
+        }
+        if (r->verbose) {
+            (void)printf("seed=%llu hash=%016llx states=%llu ops=%llu\n",
+                         (unsigned long long)seed, (unsigned long long)hash,
+                         (unsigned long long)(crash_count.states - before.states),
+                         (unsigned long long)(crash_count.ops - before.ops));
+        }
+        if (r->seconds != 0 && (uint64_t)(time(NULL) - start) >= r->seconds) {
+            seed++;
+            break;
+        }
+    }
+    (void)printf("%s: seeds %llu..%llu\n", r->faults ? "faults" : "sim",
+                 (unsigned long long)r->first_seed, (unsigned long long)(seed - 1));
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A world: one simulated disk, the database on it, the model of what it should hold,
+ * and the snapshots and cursors that are open. Every operation goes to both and the
+ * answers are compared.
+ *
+ * A profile is everything that a seed decides before the first operation: options,
+ * tearing, the mix of operations. All sizes are tiny, so that every structure of the
+ * engine (full memtables, several levels, multi-level indexes, cut tables, rolled
+ * MANIFESTs) comes to be within tens of operations.
+ *
+ * `faulty` worlds have I/O errors injected: there an operation may answer IO_ERROR or
+ * DISK_FULL, and must then have had no visible effect.
+ */
+#ifndef LSM_TESTS_CRASH_WORLD_H
+#define LSM_TESTS_CRASH_WORLD_H
+
+#include "api/testing.h"
+#include "base/rng.h"
+#include "model.h"
+
+#define WORLD_PATH "db"
+
+enum { WORLD_SNAPSHOTS = 3, WORLD_CURSORS = 3 };
+
+typedef enum world_op {
+    OP_PUT,
+    OP_DELETE,
+    OP_BATCH,
+    OP_FILL, /* a run of puts */
+    OP_SYNC,
+    OP_FLUSH,
+    OP_COMPACT,
+    OP_SETTLE,
+    OP_STEP, /* background work */
+    OP_GET,
+    OP_GET_MANY,
+    OP_SCAN,
+    OP_SNAPSHOT, /* opens, checks or frees one */
+    OP_CURSOR,   /* opens, moves or frees one */
+    OP_VERIFY,
+    OP_REOPEN,
+    OP_COUNT
+} world_op;
+
+typedef struct profile {
+    uint64_t seed;
+    lsmkv_options options;
+    uint32_t sector;
+    uint32_t key_count;
+    uint32_t value_max;
+    uint32_t batch_max;
+    uint32_t sync_permille; /* of writes */
+    uint32_t short_permille;
+    uint32_t weights[OP_COUNT];
+} profile;
+
+typedef struct snapshot_slot {
+    lsmkv_snapshot *handle; /* NULL: free */
+    model_state state;
+} snapshot_slot;
+
+typedef struct cursor_slot {
+    lsmkv_iter *handle; /* NULL: free */
+    model_state state;
+    size_t start; /* keys in [start, stop) of the universe */
+    size_t stop;
+    size_t at; /* key_count: not positioned on a row */
+    bool fresh;
+} cursor_slot;
+
+typedef struct world {
+    const profile *profile;
+    lsm_env *env; /* owned */
+    lsmkv_db *db; /* owned; NULL: closed */
+    lsmkv_options options;
+    model model;
+    lsm_rng rng;
+    snapshot_slot snapshots[WORLD_SNAPSHOTS];
+    cursor_slot cursors[WORLD_CURSORS];
+    lsmkv_batch *batch; /* owned, reused */
+    bool faulty;
+    bool reads_may_fail;
+    bool over; /* its crash was taken: the model's history must stay as it is */
+} world;
+
+/* world.c */
+void profile_init(profile *p, uint64_t seed);
+/* New tiny options from the stream: what a reopen may change. */
+void profile_vary_options(lsmkv_options *options, lsm_rng *rng);
+void world_init(world *w, const profile *p);
+void world_deinit(world *w);
+/* Opens the database; with injected errors it may not open: false. */
+bool world_open(world *w);
+/* Closes and frees the handle, and half of the time before that what depends on it. */
+void world_close(world *w);
+/* As a crash: frees everything and leaves the disk as it is. */
+void world_abandon(world *w);
+void world_free_views(world *w);
+/* true: OK. false: an error that the world allows. Else the check fails. */
+bool world_ok(const world *w, lsmkv_status status, const lsmkv_error *err,
+              const char *what);
+uint64_t world_below(world *w, uint64_t bound);
+bool world_odds(world *w, uint32_t permille);
+
+/* ops.c; each returns false when it answered an allowed error. */
+bool world_put(world *w, size_t key, size_t size, bool sync);
+bool world_delete(world *w, size_t key, bool sync);
+bool world_batch(world *w, size_t records, bool sync);
+bool world_sync(world *w);
+bool world_flush(world *w);
+bool world_compact(world *w, bool everything);
+bool world_settle(world *w);
+void world_step(world *w, uint64_t count);
+void world_check_key(world *w, size_t key);
+void world_check_scan(world *w, bool reverse);
+void world_verify(world *w);
+bool world_reopen(world *w);
+size_t world_any_key(world *w);
+size_t world_any_size(world *w);
+/* One operation by the weights of the profile. */
+void world_run(world *w);
+
+/* views.c */
+void world_get_many(world *w);
+void world_use_snapshot(world *w);
+void world_use_cursor(world *w);
+
+#endif
