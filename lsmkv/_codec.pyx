@@ -112,6 +112,7 @@ cdef size_t decompress(void *context, void *dst, size_t capacity, const void *sr
 cdef size_t transform(void *context, bint forward, void *dst, size_t capacity,
                       const void *src, size_t size) noexcept:
     """The bytes written, or 0 for every kind of failure."""
+    cdef size_t written
     try:
         codec = <object>context
         source = PyMemoryView_FromMemory(<char *>src, <Py_ssize_t>size, PyBUF_READ)
@@ -119,10 +120,13 @@ cdef size_t transform(void *context, bint forward, void *dst, size_t capacity,
             result = codec.compress(source)
         else:
             result = codec.decompress(source, capacity)
-        if not PyBytes_CheckExact(result) or len(result) > capacity:
+        if not PyBytes_CheckExact(result):
             return 0
-        memcpy(dst, PyBytes_AS_STRING(result), PyBytes_GET_SIZE(result))
-        return PyBytes_GET_SIZE(result)
+        written = <size_t>PyBytes_GET_SIZE(result)
+        if written > capacity:
+            return 0
+        memcpy(dst, PyBytes_AS_STRING(result), written)
+        return written
     except BaseException:
         return 0
 
