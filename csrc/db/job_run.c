@@ -144,16 +144,9 @@ out:
     return status;
 }
 
-static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsmkv_db *db = job->db;
-    lsm_counters *counters = &db->counters;
-
-    if (job->edit.added_count > 0 && !job->pick.move) {
-        LSM_TRY(lsm_dir_sync(db->dir, err));
-    }
-    job->installing = true;
-    LSM_TRY(lsm_db_install(db, &job->edit, job->flush_count, err));
+/* Before the installation, which wakes those who wait for it and may look at once. */
+static void count_job(const lsm_job *job) {
+    lsm_counters *counters = &job->db->counters;
     atomic_fetch_add(job->flush       ? &counters->flush_count
                      : job->pick.move ? &counters->trivial_move_count
                                       : &counters->compact_count,
@@ -167,6 +160,17 @@ static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
                              job->pick.inputs[side][i]->info.file_size);
         }
     }
+}
+
+static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    if (job->edit.added_count > 0 && !job->pick.move) {
+        LSM_TRY(lsm_dir_sync(job->db->dir, err));
+    }
+    count_job(job);
+    job->installing = true;
+    LSM_TRY(lsm_db_install(job->db, &job->edit, job->flush_count, err));
 out:
     return status;
 }
