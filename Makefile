@@ -19,6 +19,7 @@ SECONDS ?= 30
 SEED ?= 1
 
 BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
 MAKEFLAGS += --no-builtin-rules
 BUILD_C = $(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going
 
@@ -135,8 +136,8 @@ lint: ## everything that reads the sources: the targets lint-*
 	lint-python lint-types lint-format lint-spelling lint-c
 
 lint-python: $(VENV)/extra-lint ## ruff and cython-lint
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
 	$(BIN)/cython-lint --max-line-length 88 $(wildcard lsmkv/*.pyx lsmkv/*.pxd)
 
 lint-types: $(VENV)/installed $(VENV)/extra-lint ## mypy and stubtest
@@ -166,8 +167,8 @@ docs: $(VENV)/installed ## the links and file names in the documents
 
 format: $(VENV)/extra-lint ## rewrite the sources in the project's format
 	$(BIN)/clang-format -i $(C_SOURCES) $(C_HEADERS)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
+	$(BIN)/ruff format $(PYTHON_SOURCES)
 
 # All
 

@@ -69,7 +69,7 @@ static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
 }
 
 /* Closes the log and MANIFEST writers; their files hold what they should. */
-static void close_files(lsmkv_db *db) {
+static void close_files(lsmkv_db *db) LSM_UNSHARED {
     for (size_t i = 0; i < db->log_count; i++) {
         lsm_ignore(lsm_wal_close(db->logs[i].writer, NULL));
     }

@@ -72,7 +72,8 @@ static bool version_names(const lsm_version *version, uint64_t number) {
     return false;
 }
 
-static bool log_is_live_locked(const lsmkv_db *db, uint64_t number) {
+static bool log_is_live_locked(const lsmkv_db *db, uint64_t number)
+    LSM_REQUIRES(db->mu) {
     for (size_t i = 0; i < db->log_count; i++) {
         if (lsm_wal_number(db->logs[i].writer) == number) {
             return true;

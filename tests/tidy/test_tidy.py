@@ -132,6 +132,7 @@ def test_every_header_is_included() -> None:
         for source in c_files().values()
         for _, name in source.includes
     }
+    included.add("analyzer.h")  # by the command line of lint
     headers = {path for path in c_files() if path.endswith(".h")}
     assert not {path for path in headers if PurePosixPath(path).name not in included}
 
