@@ -54,15 +54,36 @@ static inline bool lsm_skey_same(const uint8_t *a, const uint8_t *b, size_t size
     return different == 0;
 }
 
-/* The first eight bytes of a stored key as a number, zero-filled: keys with different
- * windows compare as their windows do. */
-static inline uint64_t lsm_skey_window(lsm_slice skey) {
-    if (LSM_LIKELY(skey.size >= 8)) {
-        return lsm_get_u64_be(skey.data);
+/* How many leading bytes a and b share, at most `limit`, which neither size is below.
+ */
+static inline size_t lsm_common_size(const uint8_t *a, const uint8_t *b, size_t limit) {
+    size_t at = 0;
+
+    while (at + 8 <= limit && lsm_get_u64(a + at) == lsm_get_u64(b + at)) {
+        at += 8;
     }
-    /* Two words that overlap; shifted, they have the same bytes in the same places. */
-    return (uint64_t)lsm_get_u32_be(skey.data) << 32 |
-           (uint64_t)lsm_get_u32_be(skey.data + skey.size - 4) << 8 * (8 - skey.size);
+    while (at < limit && a[at] == b[at]) {
+        at++;
+    }
+    return at;
+}
+
+/* The eight bytes of a stored key from `from` on as a number, zero-filled. Keys that
+ * share the first `from` bytes compare as their windows do, unless these are equal. */
+static inline uint64_t lsm_skey_window(lsm_slice skey, size_t from) {
+    size_t left = skey.size - from;
+    uint64_t window = 0;
+
+    if (LSM_LIKELY(left >= 8)) {
+        return lsm_get_u64_be(skey.data + from);
+    }
+    if (LSM_LIKELY(skey.size >= 8 && left > 0)) {
+        return lsm_get_u64_be(skey.data + skey.size - 8) << (64 - 8 * left);
+    }
+    for (size_t i = 0; i < left; i++) {
+        window |= (uint64_t)skey.data[from + i] << (56 - 8 * i);
+    }
+    return window;
 }
 
 #endif

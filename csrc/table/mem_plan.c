@@ -74,38 +74,6 @@ static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending)
     return lsm_batch_reader_ok(reader);
 }
 
-/* How many leading bytes a and b share, at most `limit`, which is at most either
- * size. */
-static inline size_t common_size(const uint8_t *a, const uint8_t *b, size_t limit) {
-    size_t at = 0;
-
-    while (at + 8 <= limit && lsm_get_u64(a + at) == lsm_get_u64(b + at)) {
-        at += 8;
-    }
-    while (at < limit && a[at] == b[at]) {
-        at++;
-    }
-    return at;
-}
-
-/* The eight bytes of a stored key from `from` on as a number, zero-filled. */
-static inline uint64_t window_at(const lsm_mem_record *record, size_t from) {
-    size_t size = record->skey_size;
-    size_t left = size - from;
-    uint64_t window = 0;
-
-    if (LSM_LIKELY(left >= 8)) {
-        return lsm_get_u64_be(record->skey + from);
-    }
-    if (size >= 8 && left > 0) {
-        return lsm_get_u64_be(record->skey + size - 8) << (64 - 8 * left);
-    }
-    for (size_t i = 0; i < left; i++) {
-        window |= (uint64_t)record->skey[from + i] << (56 - 8 * i);
-    }
-    return window;
-}
-
 static void take_windows(const lsm_mem_plan *plan, const item_sorter *sorter) {
     const lsm_mem_record *records = plan->records;
     size_t shared = records[0].skey_size;
@@ -113,10 +81,12 @@ static void take_windows(const lsm_mem_plan *plan, const item_sorter *sorter) {
     for (uint32_t i = 1; i < plan->count; i++) {
         size_t limit = records[i].skey_size < shared ? records[i].skey_size : shared;
 
-        shared = common_size(records[0].skey, records[i].skey, limit);
+        shared = lsm_common_size(records[0].skey, records[i].skey, limit);
     }
     for (uint32_t i = 0; i < plan->count; i++) {
-        sorter->items[i] = (window_at(&records[i], shared) & ~sorter->place_mask) | i;
+        sorter->items[i] =
+            (lsm_skey_window(record_skey(&records[i]), shared) & ~sorter->place_mask) |
+            i;
     }
 }
 

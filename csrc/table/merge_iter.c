@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The merge is a binary heap of the children that have an entry, the one to show on
- * top. In a heap sits, beside the child, the window of its key: the key's first eight
- * bytes as a number, inverted when the merge runs backward, so that in both directions
- * the smaller window comes first and only equal windows need a look at keys.
+ * The merge is a loser tree (Knuth, The Art of Computer Programming 3, 5.4.1). Its
+ * leaves are the children; an inner node holds the child that lost there; the winner
+ * of all, which is shown, stands outside. When the winner has moved, it plays again
+ * against the losers on its way up, one comparison a level. Which way a comparison goes
+ * nobody can predict where keys alternate between children, so it is arithmetic. A
+ * child that keeps winning has a long run of keys before the next child's: then the
+ * least loser on its way is remembered, and one comparison with that takes the place of
+ * the others while the child stays ahead of it.
  *
- * Most often the child on top stays there, because runs of neighbouring keys come from
- * one table. So the merge remembers the challenger, the better of the two entries
- * below the top: after a step of the top, one comparison with it tells whether the
- * heap is in order still.
+ * Children are compared by windows: eight bytes of the key as a number, taken from
+ * where the keys shown by all children begin to differ, and inverted when the merge
+ * runs backward. Keys in one place of a database share a long prefix, and only equal
+ * windows need a look at whole keys. The bytes shared are kept; when a key comes that
+ * has not got them, or when windows were equal often, all windows are taken anew.
  *
  * Going forward, every child stands at its first entry behind what was shown last;
  * going backward, at its last entry before that. Entries are ordered by key, then by
@@ -17,7 +22,7 @@
  * a memtable may have got entries in between meanwhile.
  *
  * The first child found invalid for another reason than its end ends the merge with
- * its error; every way a child moves goes through `usable`, which sees to that.
+ * its error; whoever moves a child asks `usable` afterwards, which sees to that.
  */
 #include "table/merge_iter.h"
 
@@ -27,19 +32,34 @@
 #include "base/assert.h"
 #include "table/key_order.h"
 
-typedef struct merge_entry {
+enum {
+    SHARED_MAX = 64, /* bytes kept of what all keys share */
+    STREAK = 7,      /* bits: the winner has won again so often in a row, three times */
+    TIES_MAX = 64,   /* equal windows before these are taken anew */
+};
+
+/* Set in the rank of a child that has no entry, and of the leaves without a child; the
+ * window is then the greatest. */
+#define GONE (UINT64_C(1) << 32)
+
+typedef struct contender {
     uint64_t window;
-    lsm_iter *child;
-    size_t rank; /* the child's place among the children */
-} merge_entry;
+    uint64_t rank; /* the child's place among the children */
+} contender;
 
 typedef struct merge_iter {
     lsm_iter base;
     bool reverse;
-    size_t challenger; /* in heap; 0: there is none */
-    size_t live;       /* entries in heap */
-    merge_entry *heap; /* room for count; in the same piece of memory */
+    unsigned ties;
     size_t count;
+    size_t width; /* leaves: a power of two */
+    contender winner;
+    uint64_t wins;      /* bit 0: the winner has won again; above: those before */
+    uint64_t bound;     /* with a window below it the winner wins again */
+    contender *losers;  /* inner nodes 1 .. width - 1; in the same piece of memory */
+    contender *players; /* 2 * width, for building the tree; likewise */
+    size_t shared_size; /* of all keys that children show, in `shared` */
+    uint8_t shared[SHARED_MAX];
     lsm_iter *children[]; /* owned */
 } merge_iter;
 
@@ -47,7 +67,6 @@ static merge_iter *as_merge_iter(lsm_iter *iter) {
     return LSM_CONTAINER_OF(iter, merge_iter, base);
 }
 
-/* Comparing in line pays here, too: see lsm_skey_order. */
 static inline int ikey_order(lsm_slice a, lsm_slice b) {
     int order = lsm_skey_order(lsm_ikey_skey(a), lsm_ikey_skey(b));
 
@@ -60,29 +79,37 @@ static inline int ikey_order(lsm_slice a, lsm_slice b) {
     return (a_trailer < b_trailer) - (a_trailer > b_trailer);
 }
 
-static LSM_NOINLINE bool tied_before(const merge_iter *iter, const merge_entry *a,
-                                     const merge_entry *b) {
-    int order = ikey_order(a->child->key, b->child->key);
+static LSM_NOINLINE bool tied_before(merge_iter *iter, contender a, contender b) {
+    if (((a.rank | b.rank) & GONE) != 0) {
+        return (a.rank & GONE) == 0;
+    }
+    int order = ikey_order(iter->children[a.rank]->key, iter->children[b.rank]->key);
 
+    iter->ties++;
     if (order == 0) {
-        order = a->rank < b->rank ? -1 : 1;
+        order = a.rank < b.rank ? -1 : 1;
     }
     return iter->reverse ? order > 0 : order < 0;
 }
 
-static inline bool entry_before(const merge_iter *iter, const merge_entry *a,
-                                const merge_entry *b) {
-    return a->window != b->window ? a->window < b->window : tied_before(iter, a, b);
+/* 1 or 0. */
+static inline uint64_t contender_before(merge_iter *iter, contender a, contender b) {
+    if (LSM_UNLIKELY(a.window == b.window)) {
+        return tied_before(iter, a, b);
+    }
+    return a.window < b.window;
 }
 
-static inline void take_window(const merge_iter *iter, merge_entry *entry) {
-    uint64_t window = lsm_skey_window(lsm_ikey_skey(entry->child->key));
+/* The contender that a child is, which shows a key that begins with the shared bytes.
+ */
+static inline contender enter(const merge_iter *iter, uint64_t rank) {
+    lsm_slice skey = lsm_ikey_skey(iter->children[rank]->key);
+    uint64_t window = lsm_skey_window(skey, iter->shared_size);
 
-    entry->window = iter->reverse ? ~window : window;
+    return (contender){iter->reverse ? ~window : window, rank};
 }
 
 static void fail(merge_iter *iter, const lsm_iter *child) {
-    iter->live = 0;
     iter->base.valid = false;
     iter->base.status = child->status;
     (void)lsm_error_copy(&iter->base.error, &child->error);
@@ -97,86 +124,136 @@ static inline bool usable(merge_iter *iter, const lsm_iter *child) {
     return true;
 }
 
-static inline void show_top(merge_iter *iter) {
-    const lsm_iter *child = iter->heap[0].child;
+static inline void show_winner(merge_iter *iter) {
+    iter->base.valid = (iter->winner.rank & GONE) == 0;
+    if (iter->base.valid) {
+        const lsm_iter *child = iter->children[iter->winner.rank];
 
-    iter->base.key = child->key;
-    iter->base.value = child->value;
-}
-
-/* Lets the entry at `at` sink to where it belongs. */
-static void sink(merge_iter *iter, size_t at) {
-    merge_entry *heap = iter->heap;
-    merge_entry entry = heap[at];
-
-    for (size_t below = 2 * at + 1; below < iter->live; below = 2 * at + 1) {
-        if (below + 1 < iter->live &&
-            entry_before(iter, &heap[below + 1], &heap[below])) {
-            below++;
-        }
-        if (!entry_before(iter, &heap[below], &entry)) {
-            break;
-        }
-        heap[at] = heap[below];
-        at = below;
-    }
-    heap[at] = entry;
-}
-
-/* After a change of the heap: picks the challenger and shows the top. */
-static void settle(merge_iter *iter) {
-    iter->base.valid = iter->live > 0;
-    iter->challenger = iter->live > 1 ? 1 : 0;
-    if (iter->live > 2 && entry_before(iter, &iter->heap[2], &iter->heap[1])) {
-        iter->challenger = 2;
-    }
-    if (iter->live > 0) {
-        show_top(iter);
+        iter->base.key = child->key;
+        iter->base.value = child->value;
     }
 }
 
-/* Builds the heap of all children that have an entry; all have been moved. */
-static void build(merge_iter *iter) {
-    iter->live = 0;
+/* Lets the winner of before play again, as `player`. */
+static inline void play(merge_iter *iter, contender player) {
+    uint64_t rank = player.rank;
+    uint64_t least = UINT64_MAX;
+
+    for (size_t at = (iter->width + (uint32_t)rank) / 2; at > 0; at /= 2) {
+        contender *other = &iter->losers[at];
+        uint64_t swap = 0 - contender_before(iter, *other, player);
+        uint64_t windows = (other->window ^ player.window) & swap;
+        uint64_t ranks = (other->rank ^ player.rank) & swap;
+
+        least = other->window < least ? other->window : least;
+        other->window ^= windows;
+        player.window ^= windows;
+        other->rank ^= ranks;
+        player.rank ^= ranks;
+    }
+    iter->winner = player;
+    iter->wins = iter->wins << 1 | (player.rank == rank);
+    iter->bound = least & (0 - (uint64_t)((iter->wins & STREAK) == STREAK));
+}
+
+/* Finds out what the keys that children show have in common. */
+static void share(merge_iter *iter) {
+    bool any = false;
+
+    iter->shared_size = 0;
+    iter->ties = 0;
     for (size_t rank = 0; rank < iter->count; rank++) {
-        lsm_iter *child = iter->children[rank];
+        const lsm_iter *child = iter->children[rank];
 
-        if (!usable(iter, child)) {
-            return;
-        }
         if (child->valid) {
-            merge_entry *entry = &iter->heap[iter->live++];
+            lsm_slice skey = lsm_ikey_skey(child->key);
+            size_t limit = any ? iter->shared_size : SHARED_MAX;
 
-            *entry = (merge_entry){.child = child, .rank = rank};
-            take_window(iter, entry);
+            limit = skey.size < limit ? skey.size : limit;
+            if (any) {
+                limit = lsm_common_size(iter->shared, skey.data, limit);
+            } else {
+                memcpy(iter->shared, skey.data, limit);
+            }
+            iter->shared_size = limit;
+            any = true;
         }
     }
-    for (size_t at = iter->live / 2; at-- > 0;) {
-        sink(iter, at);
-    }
-    settle(iter);
 }
 
-/* After a move of the child on top. */
-static inline void resettle(merge_iter *iter) {
-    merge_entry *top = &iter->heap[0];
+/* Plays the whole tournament, with windows taken anew. */
+static void build(merge_iter *iter) {
+    contender *players = iter->players;
 
-    if (LSM_LIKELY(top->child->valid)) {
-        take_window(iter, top);
-        if (iter->challenger == 0 ||
-            entry_before(iter, top, &iter->heap[iter->challenger])) {
-            show_top(iter);
+    share(iter);
+    for (size_t rank = 0; rank < iter->width; rank++) {
+        bool there = rank < iter->count && iter->children[rank]->valid;
+
+        players[iter->width + rank] =
+            there ? enter(iter, rank) : (contender){UINT64_MAX, rank | GONE};
+    }
+    for (size_t at = iter->width - 1; at > 0; at--) {
+        contender left = players[2 * at];
+        contender right = players[2 * at + 1];
+        bool right_wins = contender_before(iter, right, left) != 0;
+
+        players[at] = right_wins ? right : left;
+        iter->losers[at] = right_wins ? left : right;
+    }
+    iter->winner = players[1];
+    iter->bound = 0;
+    iter->wins = 0;
+    show_winner(iter);
+}
+
+/* After all children were moved. */
+static void settle(merge_iter *iter) {
+    for (size_t rank = 0; rank < iter->count; rank++) {
+        if (!usable(iter, iter->children[rank])) {
             return;
         }
-    } else if (usable(iter, top->child)) {
-        *top = iter->heap[--iter->live];
+    }
+    build(iter);
+}
+
+static inline bool has_shared(const merge_iter *iter, lsm_slice ikey) {
+    size_t size = iter->shared_size;
+
+    if (LSM_UNLIKELY(ikey.size < size + LSM_TRAILER_SIZE)) {
+        return false;
+    }
+    if (size >= 8) {
+        return lsm_skey_same(ikey.data, iter->shared, size);
+    }
+    /* Internal keys have more than eight bytes. */
+    uint64_t different = lsm_get_u64(ikey.data) ^ lsm_get_u64(iter->shared);
+
+    return size == 0 || different << (64 - 8 * size) == 0;
+}
+
+/* After the winner was moved. */
+static inline void resettle(merge_iter *iter) {
+    uint64_t rank = iter->winner.rank;
+    const lsm_iter *child = iter->children[rank];
+
+    if (LSM_LIKELY(child->valid)) {
+        if (LSM_UNLIKELY(iter->ties >= TIES_MAX || !has_shared(iter, child->key))) {
+            build(iter);
+            return;
+        }
+        contender player = enter(iter, rank);
+
+        if (player.window < iter->bound) {
+            show_winner(iter);
+            return;
+        }
+        play(iter, player);
+    } else if (usable(iter, child)) {
+        play(iter, (contender){UINT64_MAX, rank | GONE});
     } else {
         return;
     }
-    if (iter->live > 0) {
-        sink(iter, 0);
-    }
-    settle(iter);
+    show_winner(iter);
 }
 
 /* Positions a child at its first entry behind (key, rank), or at its last one before
@@ -206,23 +283,24 @@ static bool turn_child(merge_iter *iter, size_t child_rank, lsm_slice key,
     return usable(iter, child);
 }
 
-/* Turns round: all children but the one on top are moved to its other side, then it
- * makes its own step. */
+/* Turns round: all children but the one shown are moved to its other side, then that
+ * one makes its own step. */
 static void turn(merge_iter *iter) {
-    merge_entry top = iter->heap[0];
+    size_t top = (size_t)iter->winner.rank;
+    lsm_iter *shown = iter->children[top];
 
     iter->reverse = !iter->reverse;
     for (size_t rank = 0; rank < iter->count; rank++) {
-        if (rank != top.rank && !turn_child(iter, rank, top.child->key, top.rank)) {
+        if (rank != top && !turn_child(iter, rank, shown->key, top)) {
             return;
         }
     }
     if (iter->reverse) {
-        lsm_iter_prev(top.child);
+        lsm_iter_prev(shown);
     } else {
-        lsm_iter_next(top.child);
+        lsm_iter_next(shown);
     }
-    build(iter);
+    settle(iter);
 }
 
 static void merge_destroy(lsm_iter *base) {
@@ -247,7 +325,7 @@ static void merge_seek_first(lsm_iter *base) {
     for (size_t i = 0; i < iter->count; i++) {
         lsm_iter_seek_first(iter->children[i]);
     }
-    build(iter);
+    settle(iter);
 }
 
 static void merge_seek_last(lsm_iter *base) {
@@ -257,7 +335,7 @@ static void merge_seek_last(lsm_iter *base) {
     for (size_t i = 0; i < iter->count; i++) {
         lsm_iter_seek_last(iter->children[i]);
     }
-    build(iter);
+    settle(iter);
 }
 
 static void merge_seek(lsm_iter *base, lsm_slice ikey) {
@@ -267,7 +345,7 @@ static void merge_seek(lsm_iter *base, lsm_slice ikey) {
     for (size_t i = 0; i < iter->count; i++) {
         lsm_iter_seek(iter->children[i], ikey);
     }
-    build(iter);
+    settle(iter);
 }
 
 static void merge_next(lsm_iter *base) {
@@ -278,7 +356,7 @@ static void merge_next(lsm_iter *base) {
         turn(iter);
         return;
     }
-    lsm_iter_next(iter->heap[0].child);
+    lsm_iter_next(iter->children[iter->winner.rank]);
     resettle(iter);
 }
 
@@ -290,7 +368,7 @@ static void merge_prev(lsm_iter *base) {
         turn(iter);
         return;
     }
-    lsm_iter_prev(iter->heap[0].child);
+    lsm_iter_prev(iter->children[iter->winner.rank]);
     resettle(iter);
 }
 
@@ -305,12 +383,16 @@ static const lsm_iter_ops merge_iter_ops = {
 
 lsm_iter *lsm_merge_iter(lsm_iter *const *children, size_t count) {
     size_t own_size = sizeof(merge_iter) + count * sizeof(lsm_iter *);
+    size_t width = 1;
     merge_iter *iter = NULL;
 
     if (count == 1) {
         return children[0];
     }
-    iter = lsm_alloc(own_size + count * sizeof(merge_entry));
+    while (width < count) {
+        width *= 2;
+    }
+    iter = lsm_alloc(own_size + 3 * width * sizeof(contender));
     if (iter == NULL) {
         for (size_t i = 0; i < count; i++) {
             lsm_iter_destroy(children[i]);
@@ -320,8 +402,10 @@ lsm_iter *lsm_merge_iter(lsm_iter *const *children, size_t count) {
     memset(iter, 0, own_size);
     iter->base.ops = &merge_iter_ops;
     lsm_error_clear(&iter->base.error);
-    iter->heap = (merge_entry *)(void *)((char *)iter + own_size);
     iter->count = count;
+    iter->width = width;
+    iter->losers = (contender *)(void *)((char *)iter + own_size);
+    iter->players = iter->losers + width;
     if (count != 0) {
         memcpy(iter->children, children, count * sizeof(*children));
     }

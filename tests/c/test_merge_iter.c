@@ -380,6 +380,39 @@ LSM_TEST(merge_turn_ends_with_an_error_that_happens_once) {
     fixture_deinit(&fix);
 }
 
+static void put_entry(fixture *fix, size_t rank, const char *key, uint64_t trailer) {
+    entry *e = &fix->entries[rank][fix->counts[rank]++];
+    size_t size = strlen(key);
+
+    lsm_put_u32_be(e->ikey, 1);
+    memcpy(e->ikey + LSM_NAMESPACE_SIZE, key, size);
+    lsm_put_u64(e->ikey + LSM_NAMESPACE_SIZE + size, trailer);
+    e->ikey_size = LSM_IKEY_SIZE_MIN + size;
+    e->rank = (uint8_t)rank;
+    fix->all[fix->all_count++] = *e;
+}
+
+/* Going backward, a short key comes after long ones that share more bytes than it has,
+ * and its trailer continues it as they do. */
+LSM_TEST(merge_is_not_misled_by_a_trailer_that_reads_like_a_key) {
+    static fixture fix;
+
+    memset(&fix, 0, sizeof(fix));
+    fix.child_count = 2;
+    put_entry(&fix, 0, "pp", 0x7070707070707070u);
+    put_entry(&fix, 1, "ppa", 3);
+    put_entry(&fix, 1, "ppppppppb", 1);
+    put_entry(&fix, 0, "ppppppppc", 2);
+    fix.children[0] = make_child(&fix, 0);
+    fix.children[1] = make_child(&fix, 1);
+    fix.merge = lsm_merge_iter(fix.children, 2);
+    CHECK(fix.merge != NULL);
+    lsm_iter_seek_last(fix.merge);
+    CHECK_EQ(walk_to_end(&fix, 3, -1), -1);
+    check_merge_shows(&fix, -1);
+    fixture_deinit(&fix);
+}
+
 LSM_TEST(merge_of_one_child_is_that_child) {
     static fixture fix;
     lsm_rng rng = {3};
