@@ -398,6 +398,8 @@ lsmkv_status lsm_block_get(const lsm_block *block, const lsm_lookup *lookup,
         if ((value & ~unit_mask) != fingerprint) {
             continue;
         }
+        /* The value follows; whoever finds it copies it. */
+        LSM_PREFETCH(header + LSM_CACHE_LINE);
         entry = lsm_block_entry_at(header);
         if (!lsm_slice_equal(lsm_ikey_skey(entry.ikey), lookup->skey)) {
             continue;

@@ -193,6 +193,27 @@ LSM_TEST(cache_main_queue_gives_up_what_is_no_longer_read) {
     end(&f);
 }
 
+LSM_TEST(cache_main_queue_keeps_what_is_read_again) {
+    enum { HOT = 20 };
+    cache_fixture f;
+    size_t kept = 0;
+
+    begin(&f, 100);
+    /* Blocks read twice flow through the main queue; the hot ones among them are read
+     * once for every ten others. */
+    for (size_t i = HOT; i < 4000; i++) {
+        (void)use(&f, i);
+        (void)use(&f, i);
+        if (i % 10 == 0) {
+            for (size_t j = 0; j < HOT; j++) {
+                kept += use(&f, j);
+            }
+        }
+    }
+    CHECK(kept >= 398 * HOT - 3 * HOT);
+    end(&f);
+}
+
 LSM_TEST(cache_of_no_capacity_lends_a_block_until_the_epoch_ends) {
     cache_fixture f;
     lsm_epoch_token token;

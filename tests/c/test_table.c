@@ -370,6 +370,58 @@ LSM_TEST(table_get_many_reads_neighbouring_blocks_together) {
     fixture_end(&f);
 }
 
+LSM_TEST(table_get_many_does_not_read_what_lies_between_distant_blocks) {
+    static const row_shape many = {3000, 16, 0, 256, 200, 1u << 20};
+    table_fixture f;
+    lsm_table_request requests[2];
+    lsm_table_request *pointers[] = {&requests[0], &requests[1]};
+    lsm_table *table;
+    lsmkv_error err;
+
+    fixture_begin(&f, 1 << 20);
+    fixture_fill(&f, 4, &many);
+    table = fixture_open(&f);
+    for (size_t i = 0; i < 2; i++) {
+        requests[i] = (lsm_table_request){
+            .lookup = lsm_lookup_make(row_skey(&f.set.rows[i * (f.set.count - 1)]),
+                                      LSM_SEQUENCE_MAX)};
+    }
+    uint64_t reads = lsm_sim_call_count(f.env, LSM_SIM_READ);
+    lsm_epoch_token token = lsm_epoch_enter(&f.epoch);
+    CHECK_OK(lsm_table_get_many(table, pointers, 2, &err));
+    CHECK(requests[0].done && requests[1].done);
+    CHECK_EQ(lsm_sim_call_count(f.env, LSM_SIM_READ), reads + 2);
+    lsm_epoch_leave(token);
+    lsm_table_unref(table);
+    fixture_end(&f);
+}
+
+LSM_TEST(table_filter_spares_the_reads_of_absent_keys) {
+    table_fixture f;
+    lsm_rng rng = {99};
+    lsm_table *table;
+
+    for (uint32_t bits = 0; bits <= 10; bits += 10) {
+        uint64_t reads;
+
+        fixture_begin(&f, 0);
+        f.options.bloom_bits_per_key = bits;
+        fixture_fill(&f, 4, &shapes[1]);
+        table = fixture_open(&f);
+        reads = lsm_sim_call_count(f.env, LSM_SIM_READ);
+        for (int i = 0; i < 1000; i++) {
+            row other = row_make(&rng, &shapes[1]);
+
+            check_get(&f, table, row_skey(&other), LSM_SEQUENCE_MAX);
+            row_free(&other);
+        }
+        reads = lsm_sim_call_count(f.env, LSM_SIM_READ) - reads;
+        CHECK(bits == 0 ? reads > 800 : reads < 150);
+        lsm_table_unref(table);
+        fixture_end(&f);
+    }
+}
+
 LSM_TEST(table_iterator_reads_ahead_without_filling_the_cache) {
     static const row_shape many = {3000, 16, 0, 256, 200, 1u << 20};
     table_fixture f;
@@ -425,6 +477,34 @@ LSM_TEST(table_scan_never_touches_the_cache_and_needs_no_epoch) {
     }
     CHECK_EQ(count, f.set.count);
     CHECK_EQ(lsm_cache_misses(f.cache), 0);
+    lsm_iter_destroy(iter);
+    lsm_table_unref(table);
+    fixture_end(&f);
+}
+
+LSM_TEST(table_scan_that_went_back_on_its_way_still_ends_well) {
+    table_fixture f;
+    lsm_table *table;
+    lsm_iter *iter;
+    size_t at = 0;
+
+    fixture_begin(&f, 0);
+    fixture_fill(&f, 4, &shapes[1]);
+    table = fixture_open(&f);
+    iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
+    CHECK(iter != NULL);
+    for (lsm_iter_seek_first(iter); at < 150; at++) {
+        lsm_iter_next(iter);
+    }
+    for (; at > 100; at--) {
+        lsm_iter_prev(iter);
+    }
+    for (; iter->valid; at++) {
+        check_at(&f, iter, at);
+        lsm_iter_next(iter);
+    }
+    CHECK_EQ(at, f.set.count);
+    CHECK_EQ(iter->status, LSMKV_OK);
     lsm_iter_destroy(iter);
     lsm_table_unref(table);
     fixture_end(&f);

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: a table whose checksums are right but whose parts contradict each other, as a
+ * bug or a forger could write it, is found out when it is opened, read or verified.
+ * Method: the tail of a small table is taken apart, one thing is changed, and it is put
+ * together again with good checksums.
+ */
+#include "table_fixture.h"
+
+#include "base/buf.h"
+#include "format/bloom.h"
+#include "format/footer.h"
+
+static const row_shape small = {40, 5, 2, 8, 24, 30};
+
+enum { BLOCKS_MAX = 64 };
+
+/* The parts of a tail with one index block. */
+typedef struct tail_parts {
+    lsm_footer footer;
+    lsm_properties properties;
+    lsm_buf filter;
+    lsm_buf separators[BLOCKS_MAX];
+    lsm_block_handle handles[BLOCKS_MAX];
+    size_t block_count;
+} tail_parts;
+
+static void take_apart(table_fixture *f, tail_parts *parts) {
+    const uint8_t *data = NULL;
+    lsm_block_cursor cursor = {0};
+    const lsm_footer *footer = &parts->footer;
+    lsmkv_error err;
+    size_t size = 0;
+
+    memset(parts, 0, sizeof(*parts));
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
+    CHECK_OK(lsm_footer_decode(data + size - LSM_FOOTER_SIZE, size, TABLE_NAME,
+                               &parts->footer, &err));
+    CHECK(lsm_buf_append(&parts->filter, data + footer->filter.offset,
+                         footer->filter.size));
+    CHECK(lsm_properties_decode(
+        lsm_slice_make(data + footer->properties.offset, footer->properties.size),
+        &parts->properties));
+    lsm_block_cursor_open(
+        &cursor, lsm_slice_make(data + footer->index.offset, footer->index.size));
+    while (lsm_block_cursor_next(&cursor)) {
+        size_t i = parts->block_count++;
+
+        CHECK(i < BLOCKS_MAX);
+        CHECK(lsm_buf_append(&parts->separators[i], cursor.key.data, cursor.key.size));
+        CHECK(lsm_block_handle_decode(cursor.field, &parts->handles[i]));
+    }
+    CHECK(!cursor.corrupt);
+    CHECK_EQ(parts->block_count, parts->properties.data_block_count);
+    lsm_block_cursor_deinit(&cursor);
+}
+
+static void put_block(lsm_buf *file, lsm_slice payload, lsm_block_type type,
+                      lsm_block_handle *handle) {
+    lsm_block_frame frame = {(uint32_t)payload.size, 0, type};
+
+    *handle = (lsm_block_handle){file->size, payload.size};
+    CHECK(lsm_buf_append(file, payload.data, payload.size));
+    CHECK(lsm_buf_append_zeros(file, LSM_BLOCK_FRAME_SIZE));
+    lsm_block_frame_seal(file->data + handle->offset, payload.size, frame,
+                         TABLE_FILE_ID, handle->offset);
+}
+
+/* Writes the file again with these parts, and tells the MANIFEST its sizes. */
+static void put_together(table_fixture *f, tail_parts *parts) {
+    const uint8_t *data = NULL;
+    lsm_block_builder index;
+    lsm_buf properties = {0};
+    lsm_buf file = {0};
+    size_t size = 0;
+
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
+    CHECK(lsm_buf_append(&file, data, parts->footer.tail_offset));
+    put_block(&file, lsm_buf_slice(&parts->filter), LSM_BLOCK_FILTER,
+              &parts->footer.filter);
+    lsm_block_builder_init(&index);
+    for (size_t i = 0; i < parts->block_count; i++) {
+        uint8_t encoded[LSM_BLOCK_HANDLE_SIZE_MAX];
+        size_t bytes = lsm_block_handle_encode(parts->handles[i], encoded);
+
+        CHECK(lsm_block_builder_add(&index, lsm_buf_slice(&parts->separators[i]),
+                                    lsm_slice_make(encoded, bytes)) == LSMKV_OK);
+    }
+    put_block(&file, lsm_block_builder_finish(&index), LSM_BLOCK_INDEX,
+              &parts->footer.index);
+    CHECK(lsm_properties_encode(&parts->properties, &properties));
+    put_block(&file, lsm_buf_slice(&properties), LSM_BLOCK_PROPERTIES,
+              &parts->footer.properties);
+    CHECK(lsm_buf_append_zeros(&file, LSM_FOOTER_SIZE));
+    lsm_footer_encode(&parts->footer, file.data + file.size - LSM_FOOTER_SIZE);
+    CHECK(lsm_sim_file_write(f->env, SIM_PATH, TABLE_NAME, file.data, file.size));
+    f->info.file_size = file.size;
+    f->info.tail_size = file.size - parts->footer.tail_offset;
+    for (size_t i = 0; i < BLOCKS_MAX; i++) {
+        lsm_buf_deinit(&parts->separators[i]);
+    }
+    lsm_buf_deinit(&parts->filter);
+    lsm_buf_deinit(&properties);
+    lsm_buf_deinit(&file);
+    lsm_block_builder_deinit(&index);
+}
+
+static void begin_small(table_fixture *f, tail_parts *parts) {
+    fixture_begin(f, 0);
+    f->options.block_bytes = 80;
+    fixture_fill(f, 21, &small);
+    take_apart(f, parts);
+    CHECK(parts->block_count > 5);
+}
+
+static void count_problem(void *context, const lsmkv_error *problem) {
+    CHECK_EQ(problem->status, LSMKV_CORRUPTION);
+    ++*(size_t *)context;
+}
+
+static size_t verify(table_fixture *f) {
+    lsm_table *table = fixture_open(f);
+    lsmkv_report report = {0};
+    size_t problems = 0;
+
+    lsm_table_verify(table, count_problem, &problems, &report);
+    lsm_table_unref(table);
+    return problems;
+}
+
+/* Reads everything through an iterator. */
+static lsmkv_status scan(table_fixture *f, size_t *count) {
+    lsm_table *table = fixture_open(f);
+    lsm_iter *iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
+    lsmkv_status status;
+
+    CHECK(iter != NULL);
+    *count = 0;
+    for (lsm_iter_seek_first(iter); iter->valid; lsm_iter_next(iter)) {
+        ++*count;
+    }
+    status = iter->status;
+    lsm_iter_destroy(iter);
+    lsm_table_unref(table);
+    return status;
+}
+
+LSM_TEST(forged_table_put_together_unchanged_is_sound) {
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+
+    begin_small(&f, &parts);
+    put_together(&f, &parts);
+    CHECK_EQ(scan(&f, &count), LSMKV_OK);
+    CHECK_EQ(count, f.set.count);
+    CHECK_EQ(verify(&f), 0);
+    fixture_end(&f);
+}
+
+LSM_TEST(forged_index_that_does_not_tile_the_data_does_not_open) {
+    for (int what = 0; what < 7; what++) {
+        table_fixture f;
+        tail_parts parts;
+        lsm_table *table;
+        lsmkv_error err;
+        size_t last;
+
+        begin_small(&f, &parts);
+        last = parts.block_count - 1;
+        if (what == 0) { /* a gap, an overlap, a block too short, too long */
+            parts.handles[2].offset++;
+        } else if (what == 1) {
+            parts.handles[2].offset--;
+        } else if (what == 2) {
+            parts.handles[last].size--;
+        } else if (what == 3) {
+            parts.handles[last].size = UINT64_MAX - 5;
+        } else if (what == 4) { /* a block left out at the end */
+            parts.block_count--;
+            parts.properties.data_block_count--;
+        } else if (what == 5) { /* the same, and the last separator moved there */
+            lsm_buf_deinit(&parts.separators[last - 1]);
+            parts.separators[last - 1] = parts.separators[last];
+            parts.separators[last] = (lsm_buf){0};
+            parts.block_count--;
+            parts.properties.data_block_count--;
+        } else { /* a wrong number of blocks */
+            parts.properties.data_block_count++;
+        }
+        put_together(&f, &parts);
+        CHECK_STATUS(lsm_table_open(&f.context, &f.info, &table, &err),
+                     LSMKV_CORRUPTION);
+        fixture_end(&f);
+    }
+}
+
+/* The least internal key above `key` that is easily made. */
+static void make_next(lsm_buf *to, const lsm_buf *key) {
+    uint64_t trailer = lsm_ikey_trailer(lsm_buf_slice(key));
+
+    lsm_buf_clear(to);
+    CHECK(lsm_buf_append(to, key->data, key->size - LSM_TRAILER_SIZE));
+    if (lsm_trailer_sequence(trailer) == 0) {
+        CHECK(lsm_buf_append_u8(to, 0));
+        CHECK(lsm_buf_append_u64(to, trailer));
+    } else {
+        CHECK(lsm_buf_append_u64(to, trailer - (1 << 8)));
+    }
+}
+
+LSM_TEST(forged_separator_below_its_block_is_found_out_when_that_is_scanned) {
+    for (size_t block = 1; block < 6; block++) {
+        table_fixture f;
+        tail_parts parts;
+        size_t count = 0;
+
+        begin_small(&f, &parts);
+        make_next(&parts.separators[block], &parts.separators[block - 1]);
+        put_together(&f, &parts);
+        CHECK_EQ(scan(&f, &count), LSMKV_CORRUPTION);
+        CHECK(count > 0 && count < f.set.count);
+        CHECK(verify(&f) > 0);
+        fixture_end(&f);
+    }
+}
+
+LSM_TEST(forged_smallest_key_is_found_out_when_the_first_block_is_read) {
+    static const uint8_t lowest[LSM_IKEY_SIZE_MIN] = {0, 0, 0, 0, LSM_KIND_PUT};
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+
+    begin_small(&f, &parts);
+    put_together(&f, &parts);
+    f.info.smallest = lsm_slice_make(lowest, sizeof(lowest));
+    CHECK_EQ(scan(&f, &count), LSMKV_CORRUPTION);
+    CHECK_EQ(count, 0);
+    CHECK(verify(&f) > 0);
+    fixture_end(&f);
+}
+
+LSM_TEST(forged_count_of_entries_makes_a_scan_fail_at_its_end) {
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+
+    begin_small(&f, &parts);
+    parts.properties.entry_count++;
+    put_together(&f, &parts);
+    f.info.entry_count++;
+    CHECK_EQ(scan(&f, &count), LSMKV_CORRUPTION);
+    CHECK_EQ(count, f.set.count);
+    CHECK_EQ(verify(&f), 1);
+    fixture_end(&f);
+}
+
+LSM_TEST(forged_bounds_of_sequences_are_found_by_verify) {
+    for (int low = 0; low < 2; low++) {
+        table_fixture f;
+        tail_parts parts;
+
+        begin_small(&f, &parts);
+        parts.properties.sequence_min += low == 1;
+        parts.properties.sequence_max -= low == 0;
+        f.info.sequence_min += low == 1;
+        f.info.sequence_max -= low == 0;
+        put_together(&f, &parts);
+        CHECK(verify(&f) > 0);
+        fixture_end(&f);
+    }
+}
+
+LSM_TEST(forged_filter_that_denies_keys_is_found_by_verify) {
+    table_fixture f;
+    tail_parts parts;
+
+    begin_small(&f, &parts);
+    memset(parts.filter.data, 0, parts.filter.size - LSM_BLOOM_TRAILER_SIZE);
+    put_together(&f, &parts);
+    CHECK_EQ(verify(&f), f.set.count);
+    fixture_end(&f);
+}
