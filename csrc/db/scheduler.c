@@ -30,8 +30,10 @@ static bool may_start_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
            (!db->threaded || lsm_env_monotonic_us(db->env) >= db->retry_at_us);
 }
 
+/* As many at a time as there are workers, or, without threads, would be. */
 static uint32_t compactions_max(const lsmkv_db *db) {
-    return db->worker_count > 1 ? db->worker_count - 1 : 1;
+    uint32_t workers = db->options.given.background_threads;
+    return workers > 1 ? workers - 1 : 1;
 }
 
 /* The next job of the allowed kinds, or NULL. */
