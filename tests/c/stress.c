@@ -406,7 +406,7 @@ static lsmkv_db *open_directory(const char *path, lsm_rng *rng) {
     options.level_base_bytes = 1 << 14;
     options.level_multiplier = 2;
     options.l0_compact_trigger = 2;
-    options.background_threads = 1 + (uint32_t)lsm_rng_below(rng, 2);
+    options.background_threads = 1 + (uint32_t)lsm_rng_below(rng, 4);
     (void)go_on(lsmkv_open(path, &options, &db, &err), &err, "open");
     return db;
 }

@@ -159,7 +159,7 @@ static void open_directory(const kill_request *r, uint64_t seed, lsmkv_db **dbp,
     options.table_bytes = (uint64_t)1 << (13 + seed / 8 % 6);
     options.level_base_bytes = 1 << 16;
     options.level_multiplier = 4;
-    options.background_threads = 1 + (uint32_t)(seed / 64 % 2);
+    options.background_threads = 1 + (uint32_t)(seed / 64 % 4);
     *status = lsmkv_open(r->path, &options, dbp, err);
 }
 

@@ -74,18 +74,14 @@ static void check_changes(world *w, size_t first) {
     }
 }
 
-/* Lands the launched commit; a synced one raises the floor. */
-static bool land(world *w, lsmkv_status status, const lsmkv_error *err, bool sync) {
-    bool done = world_ok(w, status, err, "write");
-
-    crash_count.ops++;
-    model_land(&w->model, done);
-    if (done && sync) {
-        model_raise_floor(&w->model);
-    }
-    check_changes(w, w->model.launched.first_change);
-    return done;
-}
+/* A write to send: a batch, else a put of `value`, or without one a delete. */
+typedef struct write_request {
+    lsmkv_batch *batch;
+    size_t key;
+    lsmkv_bytes value;
+    bool has_value;
+    bool sync;
+} write_request;
 
 /* How to write: explicitly synced, explicitly not, or the database's way. */
 static lsmkv_write write_how(const world *w, bool sync, bool *durable) {
@@ -102,42 +98,72 @@ static lsmkv_write write_how(const world *w, bool sync, bool *durable) {
     return (lsmkv_write){.nosync = true};
 }
 
-bool world_put(world *w, size_t key, size_t size, bool sync) {
+static lsmkv_status send(const world *w, const write_request *r, const lsmkv_write *how,
+                         lsmkv_error *err) {
+    lsmkv_bytes key = w->model.keys[r->key];
+
+    if (r->batch != NULL) {
+        return lsmkv_write_batch(w->db, how, r->batch, err);
+    }
+    return r->has_value ? lsmkv_put(w->db, how, key, r->value, err)
+                        : lsmkv_delete(w->db, how, key, err);
+}
+
+/* Launches what was staged, sends it and lands it; what is durable then raises the
+ * floor. Some writes first ask not to wait; refused, they must have done nothing. */
+static bool commit(world *w, const write_request *r) {
     lsmkv_error err = {0};
     bool durable = false;
-    lsmkv_write how = write_how(w, sync, &durable);
-    lsmkv_bytes value;
+    bool done = false;
+    lsmkv_write how = write_how(w, r->sync, &durable);
+    lsmkv_status status = LSMKV_WOULD_BLOCK;
 
-    crash_trace("put key=%zu size=%zu sync=%d", key, size, durable);
-    model_begin(&w->model);
-    value = model_stage_put(&w->model, key, size);
+    crash_count.ops++;
     model_launch(&w->model);
-    return land(w, lsmkv_put(w->db, &how, w->model.keys[key], value, &err), &err,
-                durable);
+    if (world_odds(w, 100)) {
+        how.nonblocking = true;
+        status = send(w, r, &how, &err);
+        how.nonblocking = false;
+    }
+    if (status == LSMKV_WOULD_BLOCK) {
+        status = send(w, r, &how, &err);
+    }
+    done = world_ok(w, status, &err, "write");
+    model_land(&w->model, done);
+    if (done && durable) {
+        model_raise_floor(&w->model);
+    }
+    check_changes(w, w->model.launched.first_change);
+    return done;
+}
+
+bool world_put(world *w, size_t key, size_t size, bool sync) {
+    write_request request = {.key = key, .has_value = true, .sync = sync};
+
+    crash_trace("put key=%zu size=%zu sync=%d", key, size, sync);
+    model_begin(&w->model);
+    request.value = model_stage_put(&w->model, key, size);
+    return commit(w, &request);
 }
 
 bool world_delete(world *w, size_t key, bool sync) {
-    lsmkv_error err = {0};
-    bool durable = false;
-    lsmkv_write how = write_how(w, sync, &durable);
+    write_request request = {.key = key, .sync = sync};
 
-    crash_trace("delete key=%zu sync=%d", key, durable);
+    crash_trace("delete key=%zu sync=%d", key, sync);
     model_begin(&w->model);
     model_stage_delete(&w->model, key);
-    model_launch(&w->model);
-    return land(w, lsmkv_delete(w->db, &how, w->model.keys[key], &err), &err, durable);
+    return commit(w, &request);
 }
 
 /* Records hit few keys, so that duplicates and put-delete conflicts are common. */
 bool world_batch(world *w, size_t records, bool sync) {
+    write_request request = {.batch = w->batch, .sync = sync};
     lsmkv_error err = {0};
-    bool durable = false;
-    lsmkv_write how = write_how(w, sync, &durable);
     size_t spread = 1 + (size_t)world_below(w, w->model.key_count);
     size_t first = world_any_key(w);
     lsmkv_status status = LSMKV_OK;
 
-    crash_trace("batch records=%zu sync=%d", records, durable);
+    crash_trace("batch records=%zu sync=%d", records, sync);
     lsmkv_batch_clear(w->batch);
     model_begin(&w->model);
     for (size_t i = 0; i < records && status == LSMKV_OK; i++) {
@@ -155,8 +181,7 @@ bool world_batch(world *w, size_t records, bool sync) {
         crash_fail("a batch of %zu records counts %zu", records,
                    lsmkv_batch_count(w->batch));
     }
-    model_launch(&w->model);
-    return land(w, lsmkv_write_batch(w->db, &how, w->batch, &err), &err, durable);
+    return commit(w, &request);
 }
 
 static void fill(world *w) {

@@ -83,7 +83,8 @@ static void start_fault(world *w) {
         LSM_SIM_RENAME, LSM_SIM_UNLINK, LSM_SIM_TRUNCATE, LSM_SIM_CLOSE,
     };
     lsm_sim_call call = calls[world_below(w, LSM_ARRAY_COUNT(calls))];
-    int code = errnos[world_below(w, LSM_ARRAY_COUNT(errnos))];
+    bool scarce = call == LSM_SIM_OPEN && world_odds(w, 500);
+    int code = scarce ? EMFILE : errnos[world_below(w, LSM_ARRAY_COUNT(errnos))];
     uint64_t skip = world_below(w, 30);
     bool sticky = world_odds(w, 300);
 

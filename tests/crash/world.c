@@ -25,6 +25,7 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
     options->memtable_bytes = PICK(rng, 1, 1, 2, 4) * KIB;
     options->block_cache_bytes = (int64_t)(PICK(rng, 0, 1, 8, 64) * KIB);
     options->max_open_files = 16;
+    options->background_threads = (uint32_t)PICK(rng, 1, 2, 4, 5);
     options->durability = LSMKV_DURABILITY_OS;
     options->block_bytes = (uint32_t)PICK(rng, 64, 64, 128, 256, 1024);
     options->bloom_bits_per_key = (int32_t)PICK(rng, 0, 1, 10, 10);
