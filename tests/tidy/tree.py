@@ -106,7 +106,7 @@ def _functions(code: str) -> Iterator[Function]:
         start = max(code.rfind(end, 0, brace) for end in ";}{") + 1
         head = code[start:brace]
         end = _closing(code, brace) if head.strip() != "extern" else brace
-        name = re.search(r"\b(?!__attribute__)(\w+) ?\(", head)
+        name = re.search(r"\b(?:LSM_TEST\(|(?!__attribute__))(\w+) ?[()]", head)
         if name is not None and re.search(r"(\)|\b[A-Z_]+)\s*$", head):
             opening = start + name.end() - 1
             first = start + len(head) - len(head.lstrip())
