@@ -266,48 +266,48 @@ LSM_TEST(table_that_is_not_what_the_manifest_says_does_not_open) {
     fixture_end(&f);
 }
 
+static void step(lsm_iter *iter, bool backward) {
+    if (backward) {
+        lsm_iter_prev(iter);
+    } else {
+        lsm_iter_next(iter);
+    }
+}
+
+/* Walks until the read behind `skip` others fails, then seeks on. */
+static void walk_into_error(lsm_table_access access, bool backward, uint64_t skip) {
+    static const row_shape many = {6000, 16, 0, 256, 200, 1u << 20};
+    table_fixture f;
+    size_t at = 0;
+
+    fixture_begin(&f, 0);
+    fixture_fill(&f, 6, &many);
+    lsm_table *table = fixture_open(&f);
+    lsm_epoch_token token = lsm_epoch_enter(&f.epoch);
+    lsm_iter *iter = lsm_table_iter(table, access);
+    CHECK(iter != NULL);
+    lsm_sim_fail(f.env, LSM_SIM_READ, skip, 5 /* EIO */, false);
+    (backward ? lsm_iter_seek_last : lsm_iter_seek_first)(iter);
+    for (; iter->valid; at++) {
+        check_at(&f, iter, backward ? f.set.count - 1 - at : at);
+        step(iter, backward);
+    }
+    CHECK(at < f.set.count);
+    CHECK_EQ(iter->status, LSMKV_IO_ERROR);
+    CHECK_EQ(iter->error.os_errno, 5);
+    lsm_iter_seek(iter, row_ikey(&f.set.rows[100]));
+    check_at(&f, iter, 100);
+    lsm_iter_destroy(iter);
+    lsm_epoch_leave(token);
+    lsm_table_unref(table);
+    fixture_end(&f);
+}
+
 LSM_TEST(table_iterator_keeps_a_read_error_until_the_next_seek) {
     for (int access = LSM_ACCESS_CACHED; access <= LSM_ACCESS_SCAN; access++) {
-        for (int backward = 0; backward < 2; backward++) {
-            for (uint64_t skip = 0; skip < 3; skip++) {
-                table_fixture f;
-                lsm_epoch_token token;
-                lsm_table *table;
-                lsm_iter *iter;
-                size_t at = 0;
-
-                static const row_shape many = {6000, 16, 0, 256, 200, 1u << 20};
-
-                fixture_begin(&f, 0);
-                fixture_fill(&f, 6, &many);
-                table = fixture_open(&f);
-                token = lsm_epoch_enter(&f.epoch);
-                iter = lsm_table_iter(table, (lsm_table_access)access);
-                CHECK(iter != NULL);
-                lsm_sim_fail(f.env, LSM_SIM_READ, skip, 5 /* EIO */, false);
-                if (backward) {
-                    lsm_iter_seek_last(iter);
-                } else {
-                    lsm_iter_seek_first(iter);
-                }
-                for (; iter->valid; at++) {
-                    check_at(&f, iter, backward ? f.set.count - 1 - at : at);
-                    if (backward) {
-                        lsm_iter_prev(iter);
-                    } else {
-                        lsm_iter_next(iter);
-                    }
-                }
-                CHECK(at < f.set.count);
-                CHECK_EQ(iter->status, LSMKV_IO_ERROR);
-                CHECK_EQ(iter->error.os_errno, 5);
-                lsm_iter_seek(iter, row_ikey(&f.set.rows[100]));
-                check_at(&f, iter, 100);
-                lsm_iter_destroy(iter);
-                lsm_epoch_leave(token);
-                lsm_table_unref(table);
-                fixture_end(&f);
-            }
+        for (uint64_t skip = 0; skip < 3; skip++) {
+            walk_into_error((lsm_table_access)access, false, skip);
+            walk_into_error((lsm_table_access)access, true, skip);
         }
     }
 }
