@@ -13,8 +13,8 @@
 void lsm_assert_fail(const char *expression, const char *file,
                      int line) LSM_NORETURN LSM_COLD;
 
-#define LSM_ASSERT(expression)                                    \
-    (LSM_LIKELY(expression) ? (void)0                             \
+#define LSM_ASSERT(expression)        \
+    (LSM_LIKELY(expression) ? (void)0 \
                             : lsm_assert_fail(#expression, __FILE__, __LINE__))
 
 #ifdef LSMKV_DEBUG

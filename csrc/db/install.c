@@ -171,8 +171,8 @@ static lsmkv_status prepare_locked(lsmkv_db *db, lsm_edit *edit, lsm_version **v
     lsmkv_status status = LSMKV_OK;
     edit->has_next_file = true;
     edit->next_file = db->next_file;
-    *rewrites = lsm_wal_size(db->manifest) > db->manifest_limit ||
-                lsm_wal_dead(db->manifest);
+    *rewrites =
+        lsm_wal_size(db->manifest) > db->manifest_limit || lsm_wal_dead(db->manifest);
     LSM_TRY(lsm_version_apply(db->version, edit, &db->sink, versionp, err));
     if (*rewrites) {
         db->next_file += 1; /* the last one is the number of the fresh MANIFEST */
