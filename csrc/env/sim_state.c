@@ -123,7 +123,7 @@ bool lsm_sim_inode_reserve(lsm_sim_inode *inode, uint64_t capacity) {
     }
     atomic_init(&bytes->refs, 1);
     bytes->capacity = (size_t)capacity;
-    if (inode->size > 0) {
+    if (old != NULL) { /* an empty file may have none */
         memcpy(bytes->data, old->data, (size_t)inode->size);
     }
     unref_bytes(old);

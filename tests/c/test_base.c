@@ -24,7 +24,10 @@ LSM_TEST(status_names_and_texts_follow_the_map) {
     CHECK(strcmp(lsmkv_status_name(LSMKV_CORRUPTION), "CORRUPTION") == 0);
     CHECK(strcmp(lsmkv_status_text(LSMKV_DISK_FULL), "no space left on the device") ==
           0);
-    CHECK(strcmp(lsmkv_status_name((lsmkv_status)999), "UNKNOWN") == 0);
+    const int number = 999;
+    lsmkv_status unknown;
+    memcpy(&unknown, &number, sizeof(unknown)); /* as another version might answer */
+    CHECK(strcmp(lsmkv_status_name(unknown), "UNKNOWN") == 0);
     CHECK(strcmp(lsmkv_version(), "0.1.0") == 0);
 }
 
