@@ -220,7 +220,6 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
         lsm_mutex_unlock(&db->mu);
         status = persist(db, edit, rewrites ? &everything : NULL, &unknown, &failure);
         lsm_mutex_lock(&db->mu);
-        db->installing = false;
         if (status == LSMKV_OK) {
             taken_count = apply_locked(db, edit, flushed, version, spare, taken);
             if (rewrites) {
@@ -234,6 +233,7 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
             }
             (void)lsm_error_copy(err, &failure);
         }
+        db->installing = false; /* only now: taking the logs may have to wait */
         lsm_cond_broadcast(&db->changed);
         lsm_cond_broadcast(&db->work);
     }

@@ -58,6 +58,10 @@ static void verify_records(lsm_verify *verify, const char *name,
     lsm_error_clear(&problem);
     lsmkv_status status =
         lsm_wal_open(verify->db->dir, name, expect, &reader, NULL, &problem);
+    if (status == LSMKV_NOT_FOUND) {
+        status = lsm_fail_at(&problem, LSMKV_CORRUPTION, name, -1,
+                             "the file is missing, but it is in use");
+    }
     while (status == LSMKV_OK) {
         status = lsm_wal_next(reader, &record, &problem);
         verify->report->record_count += status == LSMKV_OK;
