@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from harness.build import ASAN, RELEASE, ROOT, TSAN
 from harness.crash import CrashFailureError, run_crash, run_stress
@@ -144,5 +143,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     raise SystemExit(main())

@@ -30,7 +30,7 @@ def seeds(count: int) -> str:
 @pytest.mark.timeout(900)
 def test_every_step_of_scripted_workloads_and_seeded_ones_survive_a_crash() -> None:
     steps = run_crash(["steps", "--seed", str(SEED)])
-    simulated = run_crash(["sim", "--seeds", seeds(400)])
+    simulated = run_crash(["sim", "--seeds", seeds(1000)])
     assert steps["seeds"] == 6
     assert steps["nested"] > 1000
     assert simulated["nested"] > 1000
@@ -41,16 +41,16 @@ def test_every_step_of_scripted_workloads_and_seeded_ones_survive_a_crash() -> N
 
 @pytest.mark.timeout(600)
 def test_io_errors_followed_by_a_crash_lose_nothing_acknowledged() -> None:
-    counts = run_crash(["faults", "--seeds", seeds(300)])
-    assert counts["failures"] > 300
-    assert counts["states"] > 3000
+    counts = run_crash(["faults", "--seeds", seeds(800)])
+    assert counts["failures"] > 1000
+    assert counts["states"] > 30_000
 
 
 @pytest.mark.timeout(900)
 def test_crashes_are_clean_under_the_sanitizers() -> None:
     steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "13"], ASAN)
-    simulated = run_crash(["sim", "--seeds", seeds(30)], ASAN)
-    faults = run_crash(["faults", "--seeds", seeds(30)], ASAN)
+    simulated = run_crash(["sim", "--seeds", seeds(60)], ASAN)
+    faults = run_crash(["faults", "--seeds", seeds(60)], ASAN)
     states = steps["states"] + simulated["states"] + faults["states"]
     print(f"seed={SEED + 1} states={states:.0f} under ASan and UBSan")
-    assert states > 2000
+    assert states > 8000
