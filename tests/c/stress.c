@@ -397,6 +397,10 @@ static lsmkv_db *open_directory(const char *path, lsm_rng *rng) {
     lsmkv_db *db = NULL;
 
     lsmkv_options_init(&options);
+    if (lsm_rng_below(rng, 2) == 0) {
+        options.durability = LSMKV_DURABILITY_INTERVAL;
+        options.sync_interval_ms = 1 + (uint32_t)lsm_rng_below(rng, 20);
+    }
     options.memory_bytes = 1 << 20;
     options.memtable_bytes = (uint64_t)1 << (12 + lsm_rng_below(rng, 4));
     options.block_cache_bytes = (int64_t)lsm_rng_below(rng, 3) << 14;
