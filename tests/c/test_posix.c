@@ -374,6 +374,7 @@ LSM_TEST(the_lock_file_holds_pid_and_start_time) {
     size_t got = 0;
     long long pid = 0;
     unsigned long long start = 0;
+    char *rest = NULL;
 
     set_up(&at);
     CHECK_OK(lsm_file_open(at.dir, "LOCK", LSM_OPEN_CREATE, &file, &err));
@@ -383,7 +384,10 @@ LSM_TEST(the_lock_file_holds_pid_and_start_time) {
     CHECK_OK(lsm_dir_lock(at.dir, "LOCK", &lock, &err));
     memset(text, 0, sizeof(text));
     CHECK_OK(lsm_file_read(file, 0, text, sizeof(text) - 1, &got, &err));
-    CHECK_EQ(sscanf(text, "pid=%lld start=%llu", &pid, &start), 2);
+    CHECK(strncmp(text, "pid=", 4) == 0);
+    pid = strtoll(text + 4, &rest, 10);
+    CHECK(strncmp(rest, " start=", 7) == 0);
+    start = strtoull(rest + 7, NULL, 10);
     CHECK_EQ(pid, getpid());
     (void)snprintf(again, sizeof(again), "pid=%lld start=%llu\n", pid, start);
     CHECK(strcmp(text, again) == 0);

@@ -64,8 +64,9 @@ LSM_TEST(a_mutex_lets_one_thread_in_at_a_time) {
 static void try_the_lock(void *context) {
     shared *state = (shared *)context;
 
-    state->lock_was_free = lsm_mutex_trylock(&state->mu);
-    if (state->lock_was_free) {
+    state->lock_was_free = false;
+    if (lsm_mutex_trylock(&state->mu)) {
+        state->lock_was_free = true;
         lsm_mutex_unlock(&state->mu);
     }
 }
