@@ -67,11 +67,15 @@ def run_kills(seed: int) -> Totals:
 
 
 def run_threads(seed: int) -> Totals:
-    """Stress the calls under TSan."""
-    with tempfile.TemporaryDirectory() as directory:
-        arguments = ["--dir", directory, "--seconds", "20", "--seed", str(seed)]
-        counts = run_stress(arguments, TSAN)
-    return Counter({f"stress_{name}": int(counts[name]) for name in counts})
+    """Stress the calls under TSan and ASan."""
+    total: Totals = Counter()
+    for variant in (TSAN, ASAN):
+        with tempfile.TemporaryDirectory() as directory:
+            arguments = ["--dir", directory, "--seconds", "20", "--seed", str(seed)]
+            counts = run_stress(arguments, variant)
+        del counts["seed"]
+        total += Counter({f"stress_{name}": int(counts[name]) for name in counts})
+    return total
 
 
 def run_pytest(seed: int) -> Totals:
