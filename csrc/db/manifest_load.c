@@ -158,14 +158,7 @@ static lsmkv_status take_numbers(loading *load, const lsm_edit *edit, uint64_t o
 static const lsm_table_info *keep_info(loading *load, const lsm_table_info *info) {
     lsm_table_info *copy = lsm_arena_alloc(&load->arena, sizeof(*copy));
 
-    if (copy == NULL) {
-        return NULL;
-    }
-    *copy = *info;
-    return lsm_arena_copy(&load->arena, info->smallest, &copy->smallest) &&
-                   lsm_arena_copy(&load->arena, info->largest, &copy->largest)
-               ? copy
-               : NULL;
+    return copy != NULL && lsm_table_info_copy(&load->arena, info, copy) ? copy : NULL;
 }
 
 static bool gather_tables(loading *load, const lsm_edit *edit, uint64_t offset) {
@@ -264,11 +257,20 @@ typedef struct history {
     bool live;
 } history;
 
+static bool same_segments(const lsm_table_info *a, const lsm_table_info *b) {
+    size_t size = a->segment_count * sizeof(*a->segments);
+    return a->segment_count == b->segment_count &&
+           (size == 0 || memcmp(a->segments, b->segments, size) == 0);
+}
+
 static bool same_info(const lsm_table_info *a, const lsm_table_info *b) {
     return a->file_id == b->file_id && a->file_size == b->file_size &&
            a->tail_size == b->tail_size && a->sequence_min == b->sequence_min &&
            a->sequence_max == b->sequence_max && a->entry_count == b->entry_count &&
            a->tombstone_count == b->tombstone_count && a->raw_bytes == b->raw_bytes &&
+           a->expire_all_at == b->expire_all_at &&
+           a->expire_half_at == b->expire_half_at &&
+           a->range_delete_count == b->range_delete_count && same_segments(a, b) &&
            lsm_slice_equal(a->smallest, b->smallest) &&
            lsm_slice_equal(a->largest, b->largest);
 }

@@ -3,8 +3,8 @@
  * Live tables and versions: counting, searching, comparing ranges. How a version comes
  * out of another one is in version_apply.c.
  *
- * A live table and its keys are one allocation, so that a search that looks at a table
- * finds the key near it.
+ * A live table, its keys and segments are one allocation, so that a search that looks
+ * at a table finds the key near it.
  */
 #include "db/version.h"
 
@@ -25,13 +25,19 @@ static lsm_slice place_key(uint8_t **at, lsm_slice key) {
 lsm_live_table *lsm_live_table_create(const lsm_table_info *info,
                                       lsm_table_sink *sink) {
     size_t keys_size = info->smallest.size + info->largest.size;
-    lsm_live_table *table = lsm_calloc(1, sizeof(*table) + keys_size);
+    size_t segments_size = info->segment_count * sizeof(*info->segments);
+    lsm_live_table *table = lsm_calloc(1, sizeof(*table) + segments_size + keys_size);
 
     if (table == NULL) {
         return NULL;
     }
     uint8_t *at = (uint8_t *)(table + 1);
     table->info = *info;
+    if (segments_size != 0) {
+        memcpy(at, info->segments, segments_size);
+        table->info.segments = (const lsm_segment_ref *)(const void *)at;
+        at += segments_size;
+    }
     table->info.largest = place_key(&at, info->largest);
     table->info.smallest = place_key(&at, info->smallest);
     table->sink = sink;

@@ -6,6 +6,8 @@
  */
 #include "format/edit.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/coding.h"
 #include "format/footer.h"
@@ -34,6 +36,24 @@ void lsm_edit_deinit(lsm_edit *edit) {
     lsm_arena_init(&edit->arena);
 }
 
+bool lsm_table_info_copy(lsm_arena *arena, const lsm_table_info *from,
+                         lsm_table_info *to) {
+    size_t size = from->segment_count * sizeof(*from->segments);
+    lsm_segment_ref *segments = NULL;
+
+    *to = *from;
+    if (size != 0) {
+        segments = lsm_arena_alloc(arena, size);
+        if (segments == NULL) {
+            return false;
+        }
+        memcpy(segments, from->segments, size);
+    }
+    to->segments = segments;
+    return lsm_arena_copy(arena, from->smallest, &to->smallest) &&
+           lsm_arena_copy(arena, from->largest, &to->largest);
+}
+
 bool lsm_edit_add_table(lsm_edit *edit, uint32_t level, const lsm_table_info *info) {
     void *array = edit->added;
 
@@ -43,9 +63,8 @@ bool lsm_edit_add_table(lsm_edit *edit, uint32_t level, const lsm_table_info *in
     }
     edit->added = array;
     lsm_edit_table *table = &edit->added[edit->added_count];
-    *table = (lsm_edit_table){level, *info};
-    if (!lsm_arena_copy(&edit->arena, info->smallest, &table->info.smallest) ||
-        !lsm_arena_copy(&edit->arena, info->largest, &table->info.largest)) {
+    table->level = level;
+    if (!lsm_table_info_copy(&edit->arena, info, &table->info)) {
         return false;
     }
     edit->added_count++;
@@ -81,6 +100,16 @@ static bool encode_field(lsm_buf *to, bool present, edit_tag tag, uint64_t value
            (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, value));
 }
 
+static bool encode_segments(lsm_buf *to, const lsm_table_info *info) {
+    bool ok = lsm_buf_append_varint(to, info->segment_count);
+
+    for (size_t i = 0; ok && i < info->segment_count; i++) {
+        ok = lsm_buf_append_varint(to, info->segments[i].number) &&
+             lsm_buf_append_varint(to, info->segments[i].bytes);
+    }
+    return ok;
+}
+
 static bool encode_table(lsm_buf *to, const lsm_edit_table *table) {
     const lsm_table_info *info = &table->info;
 
@@ -96,7 +125,11 @@ static bool encode_table(lsm_buf *to, const lsm_edit_table *table) {
            lsm_buf_append_varint(to, info->sequence_max) &&
            lsm_buf_append_varint(to, info->entry_count) &&
            lsm_buf_append_varint(to, info->tombstone_count) &&
-           lsm_buf_append_varint(to, info->raw_bytes);
+           lsm_buf_append_varint(to, info->raw_bytes) &&
+           lsm_buf_append_varint(to, info->expire_all_at) &&
+           lsm_buf_append_varint(to, info->expire_half_at) &&
+           lsm_buf_append_varint(to, info->range_delete_count) &&
+           encode_segments(to, info);
 }
 
 bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
@@ -163,6 +196,39 @@ static lsmkv_status check_table(const lsm_table_info *info, lsmkv_error *err) {
                                       (unsigned long long)info->number, problem);
 }
 
+/* Reads the segments of a table into the edit's arena. */
+static lsmkv_status decode_segments(lsm_edit *edit, lsm_reader *reader,
+                                    lsm_table_info *info, lsmkv_error *err) {
+    uint64_t count = 0;
+
+    /* Two varints each: a count beyond what is left is refused before it is used. */
+    if (!lsm_read_varint(reader, &count) || count > lsm_reader_left(reader) / 2) {
+        return fail_cut(err);
+    }
+    if (count == 0) {
+        return LSMKV_OK;
+    }
+    lsm_segment_ref *segments =
+        lsm_arena_alloc(&edit->arena, (size_t)count * sizeof(*segments));
+    if (segments == NULL) {
+        return lsm_fail_memory(err, (size_t)count * sizeof(*segments));
+    }
+    for (size_t i = 0; i < count; i++) {
+        lsm_read_varint(reader, &segments[i].number);
+        if (!lsm_read_varint(reader, &segments[i].bytes)) {
+            return fail_cut(err);
+        }
+        if (i > 0 && segments[i].number <= segments[i - 1].number) {
+            return lsm_fail(err, LSMKV_CORRUPTION,
+                            "edit: table %llu: segments are out of order",
+                            (unsigned long long)info->number);
+        }
+    }
+    info->segments = segments;
+    info->segment_count = (size_t)count;
+    return LSMKV_OK;
+}
+
 static lsmkv_status decode_table(lsm_edit *edit, lsm_reader *reader, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_table_info info = {0};
@@ -179,9 +245,13 @@ static lsmkv_status decode_table(lsm_edit *edit, lsm_reader *reader, lsmkv_error
     lsm_read_varint(reader, &info.sequence_max);
     lsm_read_varint(reader, &info.entry_count);
     lsm_read_varint(reader, &info.tombstone_count);
-    if (!lsm_read_varint(reader, &info.raw_bytes)) {
+    lsm_read_varint(reader, &info.raw_bytes);
+    lsm_read_varint(reader, &info.expire_all_at);
+    lsm_read_varint(reader, &info.expire_half_at);
+    if (!lsm_read_varint(reader, &info.range_delete_count)) {
         return fail_cut(err);
     }
+    LSM_TRY(decode_segments(edit, reader, &info, err));
     LSM_TRY(check_table(&info, err));
     if (!lsm_edit_add_table(edit, level, &info)) {
         return lsm_fail_memory(err, info.smallest.size + info.largest.size);

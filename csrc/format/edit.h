@@ -9,7 +9,7 @@
  *     is corruption
  *   5 added table: level varint, then the fields of lsm_table_info in order
  *   6 deleted table: level varint, number varint
- *   7 segment: reserved
+ *   7 segment   8 engine time   9 origin UUID: reserved
  *
  * Only numbers are stored, never names; unknown tags are UNSUPPORTED_VERSION.
  */
@@ -21,8 +21,15 @@
 #include "base/status.h"
 #include "format/ikey.h"
 
+/* How many bytes of large values a table points at in one segment. */
+typedef struct lsm_segment_ref {
+    uint64_t number;
+    uint64_t bytes;
+} lsm_segment_ref;
+
 /* What the MANIFEST knows of a table. In an edit: numbers as varints, file_id as u64,
- * keys as varint size and bytes, in this order. */
+ * keys as varint size and bytes, in this order; the segments as their count, then
+ * (number, bytes) each, numbers ascending. */
 typedef struct lsm_table_info {
     uint64_t number;
     uint64_t file_id;
@@ -34,7 +41,12 @@ typedef struct lsm_table_info {
     uint64_t sequence_max;
     uint64_t entry_count;
     uint64_t tombstone_count;
-    uint64_t raw_bytes; /* keys and values before prefix compression and codec */
+    uint64_t raw_bytes;      /* keys and values before prefix compression and codec */
+    uint64_t expire_all_at;  /* when every entry has expired; 0: not all will */
+    uint64_t expire_half_at; /* when half of raw_bytes has; 0: never */
+    uint64_t range_delete_count;     /* fragments */
+    const lsm_segment_ref *segments; /* whose bytes: as for the keys */
+    size_t segment_count;
 } lsm_table_info;
 
 typedef struct lsm_edit_table {
@@ -61,8 +73,12 @@ typedef struct lsm_edit {
     size_t added_count, added_capacity;
     lsm_edit_deletion *deleted;
     size_t deleted_count, deleted_capacity;
-    lsm_arena arena; /* owns the key bytes of `added` */
+    lsm_arena arena; /* owns the keys and segments of `added` */
 } lsm_edit;
+
+/* Copies a table info with its keys and segments into the arena. false: no memory. */
+bool lsm_table_info_copy(lsm_arena *arena, const lsm_table_info *from,
+                         lsm_table_info *to) LSM_MUST_CHECK;
 
 void lsm_edit_init(lsm_edit *edit);
 void lsm_edit_deinit(lsm_edit *edit);

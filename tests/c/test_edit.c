@@ -16,6 +16,8 @@
 static const uint8_t key_a[] = "\0\0\0\1a\x01\x07\0\0\0\0\0\0";
 static const uint8_t key_b[] = "\0\0\0\1b\x02\x09\0\0\0\0\0\0";
 
+static const lsm_segment_ref segments[] = {{4, 1000}, {300, UINT64_MAX}};
+
 static lsm_table_info sample_table(uint64_t number) {
     return (lsm_table_info){
         .number = number,
@@ -29,6 +31,11 @@ static lsm_table_info sample_table(uint64_t number) {
         .entry_count = 300,
         .tombstone_count = 1,
         .raw_bytes = 123456,
+        .expire_all_at = 1800000000000,
+        .expire_half_at = 1700000000000,
+        .range_delete_count = 5,
+        .segments = segments,
+        .segment_count = 2,
     };
 }
 
@@ -44,6 +51,14 @@ static void check_tables_equal(const lsm_table_info *a, const lsm_table_info *b)
     CHECK_EQ(a->entry_count, b->entry_count);
     CHECK_EQ(a->tombstone_count, b->tombstone_count);
     CHECK_EQ(a->raw_bytes, b->raw_bytes);
+    CHECK_EQ(a->expire_all_at, b->expire_all_at);
+    CHECK_EQ(a->expire_half_at, b->expire_half_at);
+    CHECK_EQ(a->range_delete_count, b->range_delete_count);
+    CHECK_EQ(a->segment_count, b->segment_count);
+    for (size_t i = 0; i < a->segment_count; i++) {
+        CHECK_EQ(a->segments[i].number, b->segments[i].number);
+        CHECK_EQ(a->segments[i].bytes, b->segments[i].bytes);
+    }
 }
 
 /* An edit with every field. false: no memory. */

@@ -202,6 +202,10 @@ class TableInfo:
     entries: int
     tombstones: int
     raw_bytes: int
+    expire_all_at: int
+    expire_half_at: int
+    range_deletes: int
+    segments: dict[int, int]
 
 
 @dataclasses.dataclass
@@ -258,9 +262,11 @@ def read_table_info(edit: Cursor) -> TableInfo:
     level, number, file_id = edit.varint(), edit.varint(), edit.uint(8)
     sizes = edit.varint(), edit.varint()
     keys = Place.of(edit.slice()), Place.of(edit.slice())
-    numbers = [edit.varint() for _ in range(5)]
+    numbers = [edit.varint() for _ in range(8)]
+    pairs = [(edit.varint(), edit.varint()) for _ in range(edit.varint())]
     need(level <= 6 and keys[0] <= keys[1], "level or key range")
-    return TableInfo(level, number, file_id, *sizes, *keys, *numbers)
+    need(pairs == sorted(dict(pairs).items()), "order of segments")
+    return TableInfo(level, number, file_id, *sizes, *keys, *numbers, dict(pairs))
 
 
 @dataclasses.dataclass
