@@ -57,6 +57,10 @@ lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *er
 /* Runs one step, without mu. *done once the result is installed. */
 lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_CHECK;
 
+/* After the installation of a compaction: what its outputs replaced in the cache, they
+ * bring back into it; in heat.c. */
+void lsm_job_hand_on_heat(const lsm_job *job);
+
 /* Unmarks the inputs, unlinks outputs that were not installed, frees. Takes mu. */
 void lsm_job_end(lsm_job *job);
 

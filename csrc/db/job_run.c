@@ -171,6 +171,7 @@ static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
     count_job(job);
     job->installing = true;
     LSM_TRY(lsm_db_install(job->db, &job->edit, job->flush_count, err));
+    lsm_job_hand_on_heat(job);
 out:
     return status;
 }

@@ -154,8 +154,10 @@ static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     }
     lsm_table_context context = {.dir = db->dir, .cache = db->cache};
     memcpy(context.uuid, db->uuid, LSM_UUID_SIZE);
+    bool shares = db->options.given.block_cache_bytes < 0;
     lsm_table_cache_init(&db->table_cache, &context, &db->epoch,
-                         db->options.max_open_files);
+                         db->options.max_open_files,
+                         shares ? db->options.cache_bytes : 0);
     db->built = true;
     return LSMKV_OK;
 }

@@ -22,13 +22,18 @@
 
 #include "base/assert.h"
 
-enum { RELIEF_DIVISOR = 4 };
+enum {
+    RELIEF_DIVISOR = 4,
+    BLOCKS_DIVISOR = 4, /* the block cache's part of the budget at least */
+};
 
 void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *context,
-                          lsm_epoch *epoch, uint32_t open_max) LSM_UNSHARED {
+                          lsm_epoch *epoch, uint32_t open_max,
+                          uint64_t budget) LSM_UNSHARED {
     cache->context = *context;
     cache->epoch = epoch;
     cache->open_max = open_max;
+    cache->budget = budget;
     lsm_mutex_init(&cache->mu);
     lsm_list_init(&cache->open);
     cache->open_count = 0;
@@ -107,6 +112,18 @@ static void evict_down_to(lsm_table_cache *cache, uint32_t keep) {
     }
 }
 
+/* Gives the block cache what the open tables leave. */
+static void share_budget(lsm_table_cache *cache) {
+    uint64_t charge = atomic_load_explicit(&cache->charge, memory_order_relaxed);
+    uint64_t tables_max = cache->budget - cache->budget / BLOCKS_DIVISOR;
+
+    if (cache->budget != 0) {
+        lsm_cache_set_capacity(
+            cache->context.cache,
+            cache->budget - (charge < tables_max ? charge : tables_max));
+    }
+}
+
 /* Opens the file; out of descriptors, closes others and tries once more. */
 static lsmkv_status open_table(lsm_table_cache *cache, const lsm_live_table *live,
                                lsm_table **tablep, lsmkv_error *err) {
@@ -141,6 +158,7 @@ static LSM_NOINLINE lsmkv_status get_closed(lsm_table_cache *cache,
     if (*tablep != table) {
         lsm_table_unref(table); /* nobody else has seen it */
     }
+    share_budget(cache);
     return LSMKV_OK;
 }
 
@@ -167,6 +185,7 @@ void lsm_table_cache_forget(lsm_table_cache *cache, lsm_live_table *live) {
         unlist_locked(cache, live);
     }
     lsm_mutex_unlock(&cache->mu);
+    share_budget(cache);
 }
 
 uint32_t lsm_table_cache_open_count(lsm_table_cache *cache) {

@@ -3,6 +3,9 @@
  * Which tables are open. A live table is opened at its first use and keeps its handle
  * until more than max_open_files tables are open; then a CLOCK over the open ones
  * closes one that was not used lately. A hit is two loads and takes no lock.
+ *
+ * Filters and indexes of open tables and the blocks of the block cache share one
+ * budget: the block cache gets what the open tables leave of it, at least a quarter.
  */
 #ifndef LSM_DB_TABLE_CACHE_H
 #define LSM_DB_TABLE_CACHE_H
@@ -14,6 +17,7 @@ typedef struct lsm_table_cache {
     lsm_table_context context; /* constant after init */
     lsm_epoch *epoch;          /* constant after init; borrowed */
     uint32_t open_max;         /* constant after init */
+    uint64_t budget; /* constant after init; 0: the block cache keeps its size */
     lsm_mutex mu;
     lsm_list open LSM_GUARDED_BY(mu); /* lsm_live_table.open_link; the CLOCK */
     uint32_t open_count LSM_GUARDED_BY(mu);
@@ -21,7 +25,7 @@ typedef struct lsm_table_cache {
 } lsm_table_cache;
 
 void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *context,
-                          lsm_epoch *epoch, uint32_t open_max);
+                          lsm_epoch *epoch, uint32_t open_max, uint64_t budget);
 void lsm_table_cache_deinit(lsm_table_cache *cache); /* all tables were dropped */
 
 /* The open table, valid inside the caller's epoch (take a reference to keep it longer).

@@ -112,7 +112,7 @@ typedef struct lsmkv_options {
     bool error_if_exists;        /* default false */
     uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
     uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
-    int64_t block_cache_bytes;   /* -1: what memory_bytes leaves */
+    int64_t block_cache_bytes;   /* -1: what memtables and open tables leave */
     uint32_t max_open_files;     /* 512, at least 16 */
     uint32_t background_threads; /* 2 */
     lsmkv_durability durability; /* default OS */

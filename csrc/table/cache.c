@@ -239,8 +239,8 @@ static lsm_cached_block *evict_locked(lsm_cache *cache) LSM_REQUIRES(cache->mu) 
     return victims;
 }
 
-lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
-                                   lsm_cached_block *block) {
+static lsm_cached_block *insert(lsm_cache *cache, lsm_cache_slot *slot,
+                                lsm_cached_block *block, bool hot) {
     lsm_cached_block *victims = NULL;
     uintptr_t word = 0;
 
@@ -252,9 +252,8 @@ lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
         return (lsm_cached_block *)word;
     }
     block->slot = slot;
-    enqueue_locked(
-        cache, block,
-        word != 0 && is_young_locked(cache, word) ? QUEUE_MAIN : QUEUE_SMALL);
+    hot = hot || (word != 0 && is_young_locked(cache, word));
+    enqueue_locked(cache, block, hot ? QUEUE_MAIN : QUEUE_SMALL);
     /* release: pairs with the acquire of lsm_cache_load. */
     atomic_store_explicit(slot, (uintptr_t)block, memory_order_release);
     atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
@@ -262,6 +261,31 @@ lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
     lsm_mutex_unlock(&cache->mu);
     retire_chain(cache, victims);
     return block;
+}
+
+lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
+                                   lsm_cached_block *block) {
+    return insert(cache, slot, block, false);
+}
+
+lsm_cached_block *lsm_cache_insert_hot(lsm_cache *cache, lsm_cache_slot *slot,
+                                       lsm_cached_block *block) {
+    return insert(cache, slot, block, true);
+}
+
+bool lsm_cache_is_hot(lsm_cache *cache, lsm_cache_slot *slot) {
+    bool hot = false;
+
+    lsm_mutex_lock(&cache->mu);
+    uintptr_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    if (word != 0 && (word & 1) == 0) {
+        lsm_cached_block *block = (lsm_cached_block *)word;
+
+        hot = block->queue == QUEUE_MAIN ||
+              atomic_load_explicit(&block->hits, memory_order_relaxed) != 0;
+    }
+    lsm_mutex_unlock(&cache->mu);
+    return hot;
 }
 
 /* Empties some slots; what was in them is chained in front of `victims`. */

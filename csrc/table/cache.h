@@ -104,6 +104,11 @@ static inline lsm_cached_block *lsm_cache_load(lsm_cache_slot *slot) {
  * capacity 0 the block is retired at once. */
 lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
                                    lsm_cached_block *block);
+/* The same for a block that takes the place of hot ones: it enters the main FIFO. */
+lsm_cached_block *lsm_cache_insert_hot(lsm_cache *cache, lsm_cache_slot *slot,
+                                       lsm_cached_block *block);
+/* Whether the block in a slot, if there is one, was read again since it came. */
+bool lsm_cache_is_hot(lsm_cache *cache, lsm_cache_slot *slot);
 /* Takes every block out of the slots of a table that is going away. */
 void lsm_cache_drop(lsm_cache *cache, lsm_cache_slot *slots, size_t count);
 

@@ -2,7 +2,7 @@
  *
  * The inside of an open table, for the files that read one: table_reader.c opens and
  * closes it and fetches blocks, table_get.c answers point reads, table_iter.c iterates,
- * table_verify.c checks.
+ * table_heat.c hands hot blocks on, table_verify.c checks.
  */
 #ifndef LSM_TABLE_TABLE_PRIVATE_H
 #define LSM_TABLE_TABLE_PRIVATE_H
@@ -50,5 +50,8 @@ lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice 
 /* Reads one block and puts it into the cache. Inside the epoch. */
 lsmkv_status lsm_table_load(lsm_table *table, uint32_t block, lsm_cached_block **blockp,
                             lsmkv_error *err) LSM_MUST_CHECK;
+/* The same for a block that takes the place of hot ones. */
+lsmkv_status lsm_table_load_hot(lsm_table *table, uint32_t block,
+                                lsmkv_error *err) LSM_MUST_CHECK;
 
 #endif

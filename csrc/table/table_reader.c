@@ -332,8 +332,9 @@ lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice 
     return status;
 }
 
-lsmkv_status lsm_table_load(lsm_table *table, uint32_t block, lsm_cached_block **blockp,
-                            lsmkv_error *err) {
+/* Reads and decodes one block for the cache. */
+static lsmkv_status read_block(const lsm_table *table, uint32_t block,
+                               lsm_cached_block **blockp, lsmkv_error *err) {
     uint64_t offset = table->index.offsets[block];
     size_t size = (size_t)(table->index.offsets[block + 1] - offset);
     uint8_t small[STACK_READ_SIZE];
@@ -349,10 +350,30 @@ lsmkv_status lsm_table_load(lsm_table *table, uint32_t block, lsm_cached_block *
     LSM_TRY(lsm_file_read_exact(table->file, offset, stored, size, err));
     LSM_TRY(lsm_table_decode(table, block, lsm_slice_make(stored, size), LSM_USE_LOOKUP,
                              &room, err));
-    *blockp = lsm_cache_insert(table->cache, &table->index.slots[block], room.block);
+    *blockp = room.block;
     room.block = NULL;
 out:
     lsm_cached_block_unref(room.block);
     lsm_free(large);
+    return status;
+}
+
+lsmkv_status lsm_table_load(lsm_table *table, uint32_t block, lsm_cached_block **blockp,
+                            lsmkv_error *err) {
+    lsmkv_status status = read_block(table, block, blockp, err);
+
+    if (status == LSMKV_OK) {
+        *blockp = lsm_cache_insert(table->cache, &table->index.slots[block], *blockp);
+    }
+    return status;
+}
+
+lsmkv_status lsm_table_load_hot(lsm_table *table, uint32_t block, lsmkv_error *err) {
+    lsm_cached_block *loaded = NULL;
+    lsmkv_status status = read_block(table, block, &loaded, err);
+
+    if (status == LSMKV_OK) {
+        lsm_cache_insert_hot(table->cache, &table->index.slots[block], loaded);
+    }
     return status;
 }

@@ -71,6 +71,19 @@ typedef struct lsm_table_request {
 lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requests,
                                 size_t count, lsmkv_error *err) LSM_MUST_CHECK;
 
+/* Compaction replaces tables whose blocks may be hot; the tables it writes start cold.
+ * lsm_table_next_hot answers the first block at or behind `block` that is hot, the
+ * number of blocks if none is; lsm_table_hand_on loads the blocks of `to` that hold the
+ * keys of that block, as hot ones and at most `bytes_max` bytes, and returns the bytes
+ * loaded; lsm_table_cool takes the block out of the cache. What cannot be read stays
+ * cold. All inside the epoch. */
+uint32_t lsm_table_block_count(const lsm_table *table);
+uint32_t lsm_table_next_hot(lsm_table *table, uint32_t block);
+uint64_t lsm_table_hand_on(const lsm_table *from, uint32_t block, lsm_table *to,
+                           uint64_t bytes_max);
+/* Returns the bytes that its place in the file takes. */
+uint64_t lsm_table_cool(lsm_table *table, uint32_t block);
+
 /* How an iterator reads. */
 typedef enum lsm_table_access {
     LSM_ACCESS_CACHED, /* through the cache; after a few blocks in sequence it reads

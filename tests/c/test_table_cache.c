@@ -58,6 +58,8 @@ static void write_table(place *at, size_t index, const uint8_t *uuid) {
     lsm_table_writer_destroy(writer);
 }
 
+enum { BUDGET = 1 << 20 };
+
 static void place_init(place *at, lsm_env *env, const char *path, uint32_t open_max) {
     lsm_table_context context = {.uuid = "0123456789abcde"};
     lsmkv_error err;
@@ -71,7 +73,7 @@ static void place_init(place *at, lsm_env *env, const char *path, uint32_t open_
     CHECK(at->blocks != NULL);
     context.dir = at->dir;
     context.cache = at->blocks;
-    lsm_table_cache_init(&at->cache, &context, &at->epoch, open_max);
+    lsm_table_cache_init(&at->cache, &context, &at->epoch, open_max, BUDGET);
     for (size_t i = 0; i < PLACE_TABLES; i++) {
         write_table(at, i, context.uuid);
     }
@@ -369,4 +371,23 @@ LSM_TEST(threads_that_open_and_evict_the_same_tables_always_read_their_keys) {
         CHECK_EQ(unlink(name), 0);
     }
     CHECK_EQ(rmdir(path), 0);
+}
+
+LSM_TEST(block_cache_gets_what_the_open_tables_leave_of_the_budget) {
+    place at;
+
+    sim_place_init(&at, 4);
+    CHECK_EQ(lsm_cache_capacity(at.blocks), BUDGET);
+    for (size_t i = 0; i < PLACE_TABLES; i++) {
+        touch(&at, i);
+        CHECK_EQ(lsm_cache_capacity(at.blocks) + atomic_load(&at.cache.charge), BUDGET);
+    }
+    lsm_table_cache_forget(&at.cache, at.live[PLACE_TABLES - 1]);
+    CHECK_EQ(lsm_cache_capacity(at.blocks) + atomic_load(&at.cache.charge), BUDGET);
+    atomic_fetch_add(&at.cache.charge, BUDGET); /* as if filters outgrew it */
+    touch(&at, 0);
+    touch(&at, 1);
+    CHECK_EQ(lsm_cache_capacity(at.blocks), BUDGET / 4);
+    atomic_fetch_sub(&at.cache.charge, BUDGET);
+    sim_place_deinit(&at);
 }
