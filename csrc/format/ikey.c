@@ -35,6 +35,33 @@ bool lsm_record_check(uint8_t tag, lsm_slice value_field) {
     return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == times;
 }
 
+bool lsm_range_check(lsm_slice start, lsm_slice stop) {
+    if (start.size < LSM_NAMESPACE_SIZE || start.size > LSM_SKEY_SIZE_MAX ||
+        stop.size < LSM_NAMESPACE_SIZE || stop.size > LSM_SKEY_SIZE_MAX ||
+        lsm_slice_compare(start, stop) >= 0) {
+        return false;
+    }
+    uint32_t first = lsm_get_u32_be(start.data);
+    uint32_t last = lsm_get_u32_be(stop.data);
+    return first == last || (last - first == 1 && stop.size == LSM_NAMESPACE_SIZE);
+}
+
+static bool is_stored_key(lsm_slice bound) {
+    return bound.size >= LSM_IKEY_SIZE_MIN && bound.size <= LSM_IKEY_SIZE_MAX;
+}
+
+bool lsm_bounds_check(lsm_slice smallest, lsm_slice largest, bool has_range_deletes) {
+    bool from_range =
+        has_range_deletes && is_stored_key(smallest) &&
+        lsm_trailer_tag(lsm_ikey_trailer(smallest)) == LSM_KIND_RANGE_DELETE;
+    bool to_range =
+        has_range_deletes && is_stored_key(largest) && lsm_bound_is_exclusive(largest);
+
+    return (from_range || lsm_ikey_check(smallest)) &&
+           (to_range || lsm_ikey_check(largest)) &&
+           lsm_ikey_compare(smallest, largest) <= 0;
+}
+
 /* The position of the byte of `key` that is incremented to make the shortest key that
  * lies between the two; key.size when nothing shorter than `key` does. `common` bytes
  * of both are equal and key[common] < limit[common]. */

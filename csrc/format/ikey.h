@@ -88,11 +88,25 @@ static inline int lsm_ikey_compare(lsm_slice a, lsm_slice b) {
     return (at < bt) - (at > bt);
 }
 
+/* The trailer of a table's largest bound when a range delete ends the table: what lies
+ * in the table ends before the stored key, whose every version sorts behind. */
+#define LSM_TRAILER_EXCLUSIVE UINT64_MAX
+
+static inline bool lsm_bound_is_exclusive(lsm_slice largest) {
+    return lsm_ikey_trailer(largest) == LSM_TRAILER_EXCLUSIVE;
+}
+
 /* true for an internal key that this version can store: sizes, a known kind, zero
  * bits zero. For bytes from disk. */
 bool lsm_ikey_check(lsm_slice ikey);
 /* As above for a tag alone and the value field that goes with it. */
 bool lsm_record_check(uint8_t tag, lsm_slice value_field);
+/* true for stored keys that a range delete may go from and end before: start < stop,
+ * inside one namespace. */
+bool lsm_range_check(lsm_slice start, lsm_slice stop);
+/* true for the bounds of a table: keys of entries, or where its range deletes begin
+ * (a key of that kind) and end (exclusive), if it holds any. */
+bool lsm_bounds_check(lsm_slice smallest, lsm_slice largest, bool has_range_deletes);
 
 /* The bytes after the optional times of a value field that passed lsm_record_check. */
 static inline lsm_slice lsm_value_of_field(uint8_t tag, lsm_slice field) {
