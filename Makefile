@@ -142,7 +142,7 @@ lint-python: $(VENV)/extra-lint ## ruff and cython-lint
 
 lint-types: $(VENV)/installed $(VENV)/extra-lint ## mypy and stubtest
 	$(BIN)/mypy
-	$(BIN)/stubtest lsmkv._core lsmkv._codec \
+	$(BIN)/stubtest $(patsubst lsmkv/%.pyx,lsmkv.%,$(wildcard lsmkv/*.pyx)) \
 	--mypy-config-file tests/typing/stubtest.ini \
 	--allowlist tests/typing/stubtest_allowlist.txt
 

@@ -39,17 +39,20 @@ common = {
     "extra_link_args": ["-pthread", *instrument],
 }
 
-setup(
-    ext_modules=cythonize(
-        [
-            Extension("lsmkv._core", ["lsmkv/_core.pyx", *engine], **common),
-            Extension("lsmkv._codec", ["lsmkv/_codec.pyx"], **common),
-        ],
-        build_dir="build",
-        compiler_directives={
-            "language_level": 3,
-            "embedsignature": True,
-            "freethreading_compatible": True,
-        },
-    )
+# Several modules, each translated by itself, in one file with the engine: it must exist
+# once in a process. lsmkv/_native.py loads them.
+modules = cythonize(
+    [
+        Extension(f"lsmkv.{path.stem}", [str(path)])
+        for path in Path("lsmkv").glob("*.pyx")
+    ],
+    build_dir="build",
+    compiler_directives={
+        "language_level": 3,
+        "embedsignature": True,
+        "freethreading_compatible": True,
+    },
 )
+sources = sorted(module.sources[0] for module in modules)
+
+setup(ext_modules=[Extension("lsmkv._core", [*sources, *engine], **common)])

@@ -8,8 +8,9 @@ with lsmkv.open("cache") as db:
     print(db.get(b"key"))
 """
 
-from lsmkv._core import Scan
-from lsmkv._core import version as _version
+from lsmkv import _native as _native  # first: it loads the compiled modules
+from lsmkv._base import version as _version
+from lsmkv._scan import Scan
 from lsmkv.db import DB, Snapshot, WriteBatch, open
 from lsmkv.errors import (
     ClosedError,

@@ -19,15 +19,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy
 from posix.unistd cimport usleep
 
-from lsmkv._capi cimport (
-    LSMKV_CODEC_ZSTD,
-    LSMKV_OK,
-    lsmkv_codec,
-    lsmkv_error,
-    lsmkv_status,
-    lsmkv_zstd_functions,
-)
-from lsmkv._core cimport raise_status, register_codec
+from lsmkv._base cimport *
 
 
 cdef extern from *:
@@ -146,9 +138,8 @@ def register_python(factory):
     codec.compress = compress
     codec.decompress = decompress
     with nogil:
-        status = register_codec(&codec, NULL, &err)
-    if status != LSMKV_OK:
-        raise_status(status, &err, "")
+        status = lsmkv_register_codec(&codec, &err)
+    check(status, &err, "")
 
 
 def register_native(dict addresses not None):
@@ -167,9 +158,8 @@ def register_native(dict addresses not None):
     functions.is_error = <void *><uintptr_t>addresses["ZSTD_isError"]
     functions.version = <void *><uintptr_t>addresses["ZSTD_versionNumber"]
     with nogil:
-        status = register_codec(NULL, &functions, &err)
-    if status != LSMKV_OK:
-        raise_status(status, &err, "")
+        status = lsmkv_register_zstd(&functions, &err)
+    check(status, &err, "")
 
 
 def stop():

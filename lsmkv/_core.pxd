@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What _codec.pyx needs of the engine, which only _core is linked with.
+# What iterators need of databases and snapshots; documented in _core.pyx.
 
-from lsmkv._capi cimport lsmkv_codec, lsmkv_error, lsmkv_status, lsmkv_zstd_functions
+from lsmkv._base cimport *
 
 
-cdef lsmkv_status register_codec(const lsmkv_codec *codec,
-                                 const lsmkv_zstd_functions *native,
-                                 lsmkv_error *err) noexcept nogil
-cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
-                      str directory) except -1
+cdef class Keyspace(Handle):
+    pass
+
+
+cdef class DB(Keyspace):
+    pass
+
+
+cdef class Snapshot:
+    cdef readonly DB db
+    cdef lsmkv_snapshot *_snapshot
+    cdef int _uses  # calls that have the pointer, perhaps without the GIL
+    cdef bint _closed
+
+    cdef lsmkv_snapshot *enter(self, Handle space) except NULL
+    cdef void leave(self) noexcept

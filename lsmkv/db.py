@@ -8,7 +8,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from lsmkv import _core, _zstd
+from lsmkv import _base, _batch, _core, _scan, _zstd
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.options import Options, Overrides
 from lsmkv.stats import LevelStats, Problem, Report, State, Stats
@@ -82,7 +82,7 @@ class DB(_core.DB):
         """Tell the directory and whether it is open."""
         return f"<lsmkv.DB {self.path!r}{' closed' if self.closed else ''}>"
 
-    def __iter__(self) -> _core.KeyScan:
+    def __iter__(self) -> _scan.KeyScan:
         """Iterate over all keys in order, as they are now."""
         return self.keys()
 
@@ -94,7 +94,7 @@ class DB(_core.DB):
         prefix: Buffer | None = None,
         reverse: bool = False,
         snapshot: Snapshot | None = None,
-    ) -> _core.ItemScan:
+    ) -> _scan.ItemScan:
         """Iterate lazily over (key, value) pairs in key order.
 
         Shows the state of the moment of this call, or that of `snapshot`, whatever is
@@ -109,7 +109,7 @@ class DB(_core.DB):
         """
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.ItemScan(self, start, stop, reverse, snapshot)
+        return _scan.ItemScan(self, start, stop, reverse, snapshot)
 
     def keys(
         self,
@@ -119,11 +119,11 @@ class DB(_core.DB):
         prefix: Buffer | None = None,
         reverse: bool = False,
         snapshot: Snapshot | None = None,
-    ) -> _core.KeyScan:
+    ) -> _scan.KeyScan:
         """Iterate lazily over keys in order; arguments as for `items`."""
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.KeyScan(self, start, stop, reverse, snapshot)
+        return _scan.KeyScan(self, start, stop, reverse, snapshot)
 
     def values(
         self,
@@ -133,11 +133,11 @@ class DB(_core.DB):
         prefix: Buffer | None = None,
         reverse: bool = False,
         snapshot: Snapshot | None = None,
-    ) -> _core.ValueScan:
+    ) -> _scan.ValueScan:
         """Iterate lazily over values in key order; arguments as for `items`."""
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.ValueScan(self, start, stop, reverse, snapshot)
+        return _scan.ValueScan(self, start, stop, reverse, snapshot)
 
     def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
         """Return a batch to be used in a `with` block.
@@ -195,7 +195,7 @@ class Snapshot(_core.Snapshot):
         """Let go of the state."""
         self.close()
 
-    def __iter__(self) -> _core.KeyScan:
+    def __iter__(self) -> _scan.KeyScan:
         """Iterate over all keys in order."""
         return self.keys()
 
@@ -206,11 +206,11 @@ class Snapshot(_core.Snapshot):
         stop: Buffer | None = None,
         prefix: Buffer | None = None,
         reverse: bool = False,
-    ) -> _core.ItemScan:
+    ) -> _scan.ItemScan:
         """Iterate lazily over (key, value) pairs; arguments as for `DB.items`."""
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.ItemScan(self.db, start, stop, reverse, self)
+        return _scan.ItemScan(self.db, start, stop, reverse, self)
 
     def keys(
         self,
@@ -219,11 +219,11 @@ class Snapshot(_core.Snapshot):
         stop: Buffer | None = None,
         prefix: Buffer | None = None,
         reverse: bool = False,
-    ) -> _core.KeyScan:
+    ) -> _scan.KeyScan:
         """Iterate lazily over keys in order; arguments as for `DB.items`."""
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.KeyScan(self.db, start, stop, reverse, self)
+        return _scan.KeyScan(self.db, start, stop, reverse, self)
 
     def values(
         self,
@@ -232,14 +232,14 @@ class Snapshot(_core.Snapshot):
         stop: Buffer | None = None,
         prefix: Buffer | None = None,
         reverse: bool = False,
-    ) -> _core.ValueScan:
+    ) -> _scan.ValueScan:
         """Iterate lazily over values in key order; arguments as for `DB.items`."""
         if prefix is not None:
             start, stop = _bounds(start, stop, prefix)
-        return _core.ValueScan(self.db, start, stop, reverse, self)
+        return _scan.ValueScan(self.db, start, stop, reverse, self)
 
 
-class WriteBatch(_core.Batch):
+class WriteBatch(_batch.Batch):
     """Writes that are applied together or not at all; later ones win.
 
     `DB.write_batch` makes one that is written at the end of its `with` block. One made
@@ -313,12 +313,12 @@ def _bounds(
     start: Buffer | None, stop: Buffer | None, prefix: Buffer
 ) -> tuple[bytes, bytes | None]:
     """Narrow start and stop to the keys that begin with the prefix."""
-    first = _core.to_bytes(prefix)
+    first = _base.to_bytes(prefix)
     stem = first.rstrip(b"\xff")
     end = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
     if start is not None:
-        first = max(first, _core.to_bytes(start))
+        first = max(first, _base.to_bytes(start))
     if stop is not None:
-        limit = _core.to_bytes(stop)
+        limit = _base.to_bytes(stop)
         end = limit if end is None else min(end, limit)
     return first, end

@@ -141,7 +141,7 @@ def _python_function_shape(source: Source) -> Iterator[tuple[int, str]]:
 
 def _cython_function_shape(source: Source) -> Iterator[tuple[int, str]]:
     lines = source.text.splitlines()
-    head = re.compile(r"(\s*)(?:def|cdef|cpdef)\s[^=]*?(\w+)\(")
+    head = re.compile(r"(\s*)(?:def|cdef|cpdef)\s(?!class\b)[^=]*?(\w+)\(")
     for start, line in enumerate(lines):
         match = head.match(line)
         if match is None:

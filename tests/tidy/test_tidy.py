@@ -89,6 +89,11 @@ def test_rule_finds_a_breach(rule: rules.Rule, path: str, text: str) -> None:
         (rules.function_shape, "csrc/db/x.c", body(68)),
         (
             rules.function_shape,
+            "lsmkv/x.pyx",
+            "cdef class A(B):\n" + "    def f(self):\n        g()\n" * 40,
+        ),
+        (
+            rules.function_shape,
             "csrc/db/x.c",
             "int f(int (*a)(int, int, int), b, c, d, e, f) {\n"
             "if (a) { for (;;) { do { while (b) { x = (y){{{0}}}; }}}}}",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import lsmkv
-from lsmkv import _core
+from lsmkv import _base
 
 
 def test_get_returns_what_was_put(db: lsmkv.DB) -> None:
@@ -186,7 +186,7 @@ def test_what_is_no_contiguous_buffer_is_refused(
 
 
 def test_the_longest_key_works_and_a_longer_one_is_refused(db: lsmkv.DB) -> None:
-    longest = b"k" * _core.KEY_SIZE_MAX
+    longest = b"k" * _base.KEY_SIZE_MAX
     db.put(longest, b"value")
     assert db.get(longest) == b"value"
     with pytest.raises((lsmkv.LimitError, lsmkv.InvalidArgumentError)):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lsmkv
-from lsmkv import _core
+from lsmkv import _base
 
 
 def test_a_batch_is_written_when_its_block_ends(db: lsmkv.DB) -> None:
@@ -123,7 +123,7 @@ def test_wrong_types_are_refused_and_leave_the_batch_alone(db: lsmkv.DB) -> None
         with pytest.raises(TypeError, match="encode it first"):
             batch.delete("a")  # type: ignore[arg-type]
         with pytest.raises((lsmkv.LimitError, lsmkv.InvalidArgumentError)):
-            batch.put(b"k" * (_core.KEY_SIZE_MAX + 1), b"")
+            batch.put(b"k" * (_base.KEY_SIZE_MAX + 1), b"")
         assert len(batch) == 1
     assert dict(db.items()) == {b"a": b"1"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lsmkv
-from lsmkv import _core, errors
+from lsmkv import _base, errors
 
 ROOT = Path(__file__).parents[2]
 HEADER = ROOT / "csrc" / "include" / "lsmkv.h"
@@ -83,9 +83,9 @@ def test_every_status_that_is_an_error_has_its_exception() -> None:
 
 
 def test_limits_are_those_of_the_header() -> None:
-    assert _core.KEY_SIZE_MAX == 65535
-    assert _core.VALUE_SIZE_MAX == 1 << 30
-    assert _core.BATCH_SIZE_MAX == (1 << 30) + (1 << 20)
+    assert _base.KEY_SIZE_MAX == 65535
+    assert _base.VALUE_SIZE_MAX == 1 << 30
+    assert _base.BATCH_SIZE_MAX == (1 << 30) + (1 << 20)
 
 
 def test_versions_agree() -> None:
@@ -93,7 +93,7 @@ def test_versions_agree() -> None:
         r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE
     )
     assert declared is not None
-    assert lsmkv.__version__ == _core.version() == declared[1]
+    assert lsmkv.__version__ == _base.version() == declared[1]
 
 
 @pytest.mark.parametrize("name", lsmkv.__all__)

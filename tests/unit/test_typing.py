@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import lsmkv
+from lsmkv import _native
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Path(lsmkv.__file__).parents[1]
@@ -44,5 +45,5 @@ def test_mypy_would_find_a_wrong_type(tmp_path: Path) -> None:
 
 def test_the_stubs_match_the_modules(tmp_path: Path) -> None:
     allowed = ROOT / "tests" / "typing" / "stubtest_allowlist.txt"
-    modules = ("lsmkv._core", "lsmkv._codec")
+    modules = [f"lsmkv.{name}" for name in _native.MODULES]
     run(tmp_path, "mypy.stubtest", *modules, "--allowlist", allowed)

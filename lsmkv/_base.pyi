@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from typing import Final
+
+from typing_extensions import Buffer, disjoint_base
+
+KEY_SIZE_MAX: Final[int]
+VALUE_SIZE_MAX: Final[int]
+BATCH_SIZE_MAX: Final[int]
+
+@disjoint_base
+class Handle:
+    @property
+    def path(self) -> str: ...
+
+def to_bytes(source: Buffer) -> bytes: ...
+def version() -> str: ...
+def xxh3_64(data: Buffer, seed: int = 0) -> int: ...

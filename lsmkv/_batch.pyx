@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches: writes that are gathered here and applied by Keyspace.write."""
+
+cimport cython
+
+from lsmkv._base cimport *
+
+
+cdef class Batch:
+    """Writes to be applied together; `lsmkv.WriteBatch` is the public face."""
+
+    def __cinit__(self):
+        cdef lsmkv_error err
+        cdef lsmkv_status status = lsmkv_batch_create(&self._batch, &err)
+        check(status, &err, "")
+
+    def __dealloc__(self):
+        lsmkv_batch_free(self._batch)
+
+    cdef int add(self, object key, object value) except -1:
+        cdef Hold[2] hold
+        cdef lsmkv_bytes[2] view
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        take_two(key, value, view, hold)
+        try:
+            with cython.critical_section(self):
+                refuse_busy(self._busy, "batch")
+                status = lsmkv_batch_put(self._batch, view[0], view[1], &err)
+        finally:
+            release_two(hold)
+        check(status, &err, "")
+        return 0
+
+    cdef int add_delete(self, object key) except -1:
+        cdef Hold hold
+        cdef lsmkv_bytes view
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        take(key, &view, &hold)
+        try:
+            with cython.critical_section(self):
+                refuse_busy(self._busy, "batch")
+                status = lsmkv_batch_delete(self._batch, view, &err)
+        finally:
+            PyBuffer_Release(&hold)
+        check(status, &err, "")
+        return 0
+
+    def put(self, key, value):
+        """Add the storing of `value` under `key`."""
+        self.add(key, value)
+
+    def delete(self, key):
+        """Add the removal of `key`."""
+        self.add_delete(key)
+
+    def clear(self):
+        """Forget everything added so far."""
+        with cython.critical_section(self):
+            refuse_busy(self._busy, "batch")
+            lsmkv_batch_clear(self._batch)
+
+    def __len__(self):
+        return lsmkv_batch_count(self._batch)
+
+    @property
+    def nbytes(self):
+        """Size of the batch in the log, in bytes."""
+        return lsmkv_batch_bytes(self._batch)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Iterators over rows in key order, which cross from the engine in chunks."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+from lsmkv._base cimport *
+from lsmkv._core cimport Snapshot
+
+from lsmkv import errors
+
+cdef enum:
+    # A short scan must not pay for rows that it will not take, a long one must not pay
+    # for crossings: chunks grow by four from the first sizes to the last one.
+    FIRST_CHUNK_ROWS = 16
+    FIRST_CHUNK_BYTES = 4 << 10
+    LAST_CHUNK_BYTES = 256 << 10
+
+
+cdef class Scan:
+    """A lazy iterator over rows in key order, as they were when it was made.
+
+    Rows cross from the engine in chunks. It keeps its database's files from being
+    deleted until it is exhausted, closed or dropped.
+    """
+
+    cdef Handle _space
+    cdef lsmkv_iter *_iter
+    cdef lsmkv_chunk _chunk
+    cdef lsmkv_fill _fill
+    cdef size_t _index  # of the next row in the chunk
+    cdef bint _busy
+    cdef bint _done
+    cdef bint _closed
+
+    def __cinit__(self, Handle space not None, start, stop, bint reverse,
+                  Snapshot snapshot):
+        cdef Hold[2] hold
+        cdef lsmkv_range range_
+        cdef lsmkv_read read
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        self._space = space
+        self._fill.reverse = reverse
+        self._fill.row_max = FIRST_CHUNK_ROWS
+        self._fill.byte_max = FIRST_CHUNK_BYTES
+        take_range(start, stop, &range_, hold)
+        try:
+            read.snapshot = NULL if snapshot is None else snapshot.enter(space)
+            read.nonblocking = False
+            with nogil:
+                status = lsmkv_iter_create(space._db, &read, &range_, &self._iter, &err)
+            if snapshot is not None:
+                snapshot.leave()
+        finally:
+            release_two(hold)
+        check(status, &err, space.path)
+
+    def __dealloc__(self):
+        lsmkv_iter_free(self._iter)
+
+    def __iter__(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    def close(self):
+        """End the iteration and let go of the state it reads."""
+        with cython.critical_section(self):
+            refuse_busy(self._busy, "iterator")
+            self._closed = True
+            self.release()
+
+    cdef void release(self) noexcept:
+        self._chunk.row_count = 0
+        self._index = 0
+        lsmkv_iter_free(self._iter)
+        self._iter = NULL
+
+    cdef inline const lsmkv_row *advance(self) except? NULL:
+        """The next row of the chunk, or NULL at the end. A closed database ends it."""
+        cdef const lsmkv_row *row
+        if self._index == self._chunk.row_count or lsmkv_is_closed(self._space._db):
+            if self.refill() == 0:
+                return NULL
+        row = &self._chunk.rows[self._index]
+        self._index += 1
+        return row
+
+    cdef size_t refill(self) except? 0:
+        """Fetch the next chunk: 0 rows at the end, where the status decides."""
+        cdef lsmkv_chunk chunk
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        refuse_busy(self._busy, "iterator")
+        if self._closed:
+            raise errors.ClosedError("the iterator is closed")
+        if self._done:
+            return 0
+        self._chunk.row_count = 0
+        self._index = 0
+        self._busy = True
+        with nogil:
+            status = lsmkv_iter_fill(self._iter, &self._fill, &chunk, &err)
+        self._busy = False
+        check(status, &err, self._space.path)
+        if self._fill.byte_max < LAST_CHUNK_BYTES:
+            self._fill.byte_max *= 4
+            self._fill.row_max *= 4
+        if chunk.row_count == 0:
+            self._done = True
+            self.release()
+        self._chunk = chunk
+        return chunk.row_count
+
+    cdef inline bytes key(self, const lsmkv_row *row):
+        return PyBytes_FromStringAndSize(self._chunk.data + row.key_offset,
+                                         <Py_ssize_t>row.key_size)
+
+    cdef inline bytes value(self, const lsmkv_row *row):
+        return PyBytes_FromStringAndSize(self._chunk.data + row.value_offset,
+                                         <Py_ssize_t>row.value_size)
+
+
+@cython.final
+cdef class ItemScan(Scan):
+    """Yields (key, value) pairs."""
+
+    def __next__(self):
+        cdef const lsmkv_row *row
+        with cython.critical_section(self):
+            row = self.advance()
+            if row == NULL:
+                raise StopIteration
+            return (self.key(row), self.value(row))
+
+
+@cython.final
+cdef class KeyScan(Scan):
+    """Yields keys, without reading values where the engine can avoid it."""
+
+    def __cinit__(self):
+        self._fill.keys_only = True
+
+    def __next__(self):
+        cdef const lsmkv_row *row
+        with cython.critical_section(self):
+            row = self.advance()
+            if row == NULL:
+                raise StopIteration
+            return self.key(row)
+
+
+@cython.final
+cdef class ValueScan(Scan):
+    """Yields values in the order of their keys."""
+
+    def __next__(self):
+        cdef const lsmkv_row *row
+        with cython.critical_section(self):
+            row = self.advance()
+            if row == NULL:
+                raise StopIteration
+            return self.value(row)
