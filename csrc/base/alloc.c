@@ -22,7 +22,12 @@ static _Atomic uint64_t live;
 static _Atomic uint64_t fail_first = UINT64_MAX; /* the first request that fails */
 static _Atomic uint64_t fail_last = UINT64_MAX;  /* the last one */
 
+static _Thread_local bool exempted;
+
 static bool refused(void) {
+    if (exempted) {
+        return false;
+    }
     uint64_t number = atomic_fetch_add(&requested, 1);
 
     return LSM_UNLIKELY(number >= atomic_load(&fail_first)) &&
@@ -50,17 +55,26 @@ uint64_t lsm_alloc_count(void) {
     return atomic_load(&requested);
 }
 
-void lsm_alloc_fail_after(uint64_t after, int sticky) {
+void lsm_alloc_fail_range(uint64_t after, uint64_t count) {
     uint64_t first = atomic_load(&requested) + after;
 
     /* The window is opened last, so that no request sees half of the change. */
     atomic_store(&fail_first, UINT64_MAX);
-    atomic_store(&fail_last, sticky ? UINT64_MAX : first);
+    atomic_store(&fail_last,
+                 count > UINT64_MAX - first ? UINT64_MAX : first + count - 1);
     atomic_store(&fail_first, first);
+}
+
+void lsm_alloc_fail_after(uint64_t after, int sticky) {
+    lsm_alloc_fail_range(after, sticky ? UINT64_MAX : 1);
 }
 
 void lsm_alloc_fail_never(void) {
     atomic_store(&fail_first, UINT64_MAX);
+}
+
+void lsm_alloc_exempt(bool exempt) {
+    exempted = exempt;
 }
 
 #else

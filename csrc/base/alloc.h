@@ -48,7 +48,12 @@ uint64_t lsm_alloc_count(void); /* requests so far, failed ones included */
 /* Makes the allocation after `after` further ones fail (0: the next one), and every
  * later one too if sticky. lsm_alloc_fail_never() ends it. */
 void lsm_alloc_fail_after(uint64_t after, int sticky);
+/* As above for `count` requests in a row. */
+void lsm_alloc_fail_range(uint64_t after, uint64_t count);
 void lsm_alloc_fail_never(void);
+/* While exempt, requests of this thread neither count nor fail: what a test itself
+ * needs between requests of the engine. They do count as live. */
+void lsm_alloc_exempt(bool exempt);
 #endif
 
 #endif

@@ -99,6 +99,11 @@ void lsm_sim_set_fsyncgate(lsm_env *env, bool on);
 /* Appends are cut short, then fail with ENOSPC, when all files together would pass
  * `bytes` (0: no limit). A file counts while it has a name or is open. */
 void lsm_sim_set_quota(lsm_env *env, uint64_t bytes);
+#ifdef LSMKV_TESTING
+/* From here on, the memory of this disk does not count among the allocations that can
+ * be made to fail. Not for crashed copies. */
+void lsm_sim_exempt_memory(lsm_env *env);
+#endif
 void lsm_sim_advance_ms(lsm_env *env, int64_t ms); /* may go back */
 
 /* Direct access for damage tests, by path of the directory and name: lends the current
