@@ -170,8 +170,14 @@ static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
     }
     count_job(job);
     job->installing = true;
-    LSM_TRY(lsm_db_install(job->db, &job->edit, job->flush_count, err));
-    lsm_job_hand_on_heat(job);
+    status = lsm_db_install(job->db, &job->edit, job->flush_count, err);
+    if (status == LSMKV_OK) {
+        lsm_job_hand_on_heat(job);
+    } else {
+        lsm_mutex_lock(&job->db->mu);
+        job->installing = job->db->state == LSM_STATE_POISONED;
+        lsm_mutex_unlock(&job->db->mu);
+    }
 out:
     return status;
 }
