@@ -90,6 +90,7 @@ coverage: ## lines that the C unit tests and the crash program reach, file by fi
 	build/coverage/crash steps --stride 7
 	build/coverage/crash sim --seeds 1..20
 	build/coverage/crash faults --seeds 1..20
+	build/coverage/crash alloc --stride 16
 	@gcov --no-output $(patsubst %.c,build/coverage/%.o,$(ENGINE)) 2>/dev/null | awk \
 	'/^File/ { file = substr($$2, 2, length($$2) - 2) } \
 	/^Lines/ && file ~ /^csrc\/.*\.c$$/ { \

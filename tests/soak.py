@@ -52,6 +52,11 @@ def run_faults(seed: int) -> Totals:
     return _crash("faults", "--seeds", seeds, "--seconds", "30")
 
 
+def run_alloc(seed: int) -> Totals:
+    """Let allocations fail, all of them in turn as far as a minute and a half reach."""
+    return _crash("alloc", "--seed", str(seed), "--seconds", "90")
+
+
 def run_sanitized(seed: int) -> Totals:
     """Run seeded workloads and I/O errors under ASan and UBSan."""
     seeds = _seed_range(seed, 100_000)
@@ -110,6 +115,7 @@ PARTS: tuple[Callable[[int], Totals], ...] = (
     run_faults,
     run_threads,
     run_steps,
+    run_alloc,
     run_sanitized,
     run_kills,
 )

@@ -5,6 +5,7 @@
  *   crash steps [--seed S] [--stride N] [--workload W [--at STEP.MODE.VARIANT]]
  *   crash sim --seeds A..B [--seconds N] [--verbose]
  *   crash faults --seeds A..B [--seconds N] [--verbose]
+ *   crash alloc [--seed S] [--stride N] [--seconds N] [--workload W [--at N.WAY]]
  *   crash kill --dir DIR [--seed S] [--cycles N]
  *
  * Each closes with a line of what it did. A failed check prints what was found, the
@@ -22,12 +23,14 @@
 #include "report.h"
 #include "sim.h"
 #include "steps.h"
+#include "sweep.h"
 
 enum { EXIT_USAGE = 2 };
 
 typedef struct arguments {
     steps_request steps;
     sim_request sim;
+    sweep_request sweep;
     kill_request kill;
 } arguments;
 
@@ -50,6 +53,8 @@ static int usage(void) {
                   "usage: crash steps [--seed S] [--stride N] [--workload W [--at "
                   "STEP.MODE.VARIANT]]\n"
                   "       crash sim|faults --seeds A..B [--seconds N] [--verbose]\n"
+                  "       crash alloc [--seed S] [--stride N] [--seconds N] "
+                  "[--workload W [--at N.WAY]]\n"
                   "       crash kill --dir DIR [--seed S] [--cycles N]\n");
     return EXIT_USAGE;
 }
@@ -66,20 +71,24 @@ static bool read_number(const char *text, char end, uint64_t *number,
     return true;
 }
 
-static bool read_at(const char *text, steps_request *steps) {
-    uint64_t mode = 0;
-    uint64_t variant = 0;
+/* STEP.MODE.VARIANT or N.WAY */
+static bool read_at(const char *text, arguments *a) {
+    uint64_t numbers[3] = {0};
     const char *rest = text;
 
-    steps->only = true;
-    if (!read_number(rest, '.', &steps->at_step, &rest) ||
-        !read_number(rest, '.', &mode, &rest) ||
-        !read_number(rest, '\0', &variant, &rest)) {
-        return false;
+    for (size_t i = 0; i < 3 && *rest != '\0'; i++) {
+        if (!read_number(rest, '.', &numbers[i], &rest)) {
+            return false;
+        }
     }
-    steps->at_mode = (int)mode;
-    steps->at_variant = (uint32_t)variant;
-    return true;
+    a->steps.only = true;
+    a->steps.at_step = numbers[0];
+    a->steps.at_mode = (int)numbers[1];
+    a->steps.at_variant = (uint32_t)numbers[2];
+    a->sweep.only = true;
+    a->sweep.at = numbers[0];
+    a->sweep.at_way = numbers[1];
+    return *rest == '\0';
 }
 
 static bool read_range(const char *text, sim_request *sim) {
@@ -97,7 +106,7 @@ static bool read_option(int option, arguments *a) {
         case 'r':
             return read_range(optarg, &a->sim);
         case 'a':
-            return read_at(optarg, &a->steps);
+            return read_at(optarg, a);
         case 'd':
             a->kill.path = optarg;
             return true;
@@ -115,13 +124,17 @@ static bool read_option(int option, arguments *a) {
     }
     if (option == 's') {
         a->steps.seed = number;
+        a->sweep.seed = number;
         a->kill.seed = number;
     } else if (option == 't') {
         a->sim.seconds = number;
+        a->sweep.seconds = number;
     } else if (option == 'n') {
         a->steps.stride = number > 0 ? number : 1;
+        a->sweep.stride = a->steps.stride;
     } else if (option == 'w') {
         a->steps.workload = (int)number;
+        a->sweep.workload = (int)number;
     } else {
         a->kill.cycles = number;
     }
@@ -134,6 +147,8 @@ static bool run(const char *command, arguments *a) {
     } else if (strcmp(command, "sim") == 0 || strcmp(command, "faults") == 0) {
         a->sim.faults = command[0] == 'f';
         sim_run(&a->sim);
+    } else if (strcmp(command, "alloc") == 0) {
+        starve_run(&a->sweep);
     } else if (strcmp(command, "kill") == 0 && a->kill.path != NULL) {
         kill_run(&a->kill);
     } else {
@@ -145,6 +160,7 @@ static bool run(const char *command, arguments *a) {
 int main(int argument_count, char **argument_values) {
     arguments a = {
         .steps = {.seed = 1, .workload = -1, .stride = 1},
+        .sweep = {.seed = 1, .workload = -1, .stride = 1},
         .sim = {.first_seed = 1, .last_seed = 100},
         .kill = {.seed = 1, .cycles = 100},
     };
@@ -168,11 +184,11 @@ int main(int argument_count, char **argument_values) {
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
     (void)printf(
         "passed: seeds=%llu states=%llu nested=%llu ops=%llu reads=%llu "
-        "failures=%llu kills=%llu seconds=%.1f\n",
+        "failures=%llu kills=%llu runs=%llu seconds=%.1f\n",
         (unsigned long long)crash_count.seeds, (unsigned long long)crash_count.states,
         (unsigned long long)crash_count.nested, (unsigned long long)crash_count.ops,
         (unsigned long long)crash_count.reads, (unsigned long long)crash_count.failures,
-        (unsigned long long)crash_count.kills,
+        (unsigned long long)crash_count.kills, (unsigned long long)crash_count.runs,
         (double)(end.tv_sec - start.tv_sec) +
             (double)(end.tv_nsec - start.tv_nsec) / 1e9);
     return 0;

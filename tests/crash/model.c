@@ -203,6 +203,11 @@ void model_land(model *m, bool done) {
     }
 }
 
+void model_cancel(model *m) {
+    m->in_flight = false;
+    m->now = m->before;
+}
+
 void model_raise_floor(model *m) {
     m->floor = m->commit_count;
 }

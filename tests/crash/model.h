@@ -100,6 +100,8 @@ lsmkv_bytes model_stage_put(model *m, size_t key, size_t size);
 void model_stage_delete(model *m, size_t key);
 void model_launch(model *m);
 void model_land(model *m, bool done);
+/* The launched commit has failed without a trace. */
+void model_cancel(model *m);
 /* Everything committed so far is durable. */
 void model_raise_floor(model *m);
 

@@ -129,7 +129,11 @@ static bool commit(world *w, const write_request *r) {
         status = send(w, r, &how, &err);
     }
     done = world_ok(w, status, &err, "write");
-    model_land(&w->model, done);
+    if (status == LSMKV_NO_MEMORY) {
+        model_cancel(&w->model);
+    } else {
+        model_land(&w->model, done);
+    }
     if (done && durable) {
         model_raise_floor(&w->model);
     }
@@ -176,7 +180,11 @@ bool world_batch(world *w, size_t records, bool sync) {
             status = lsmkv_batch_put(w->batch, w->model.keys[key], value, &err);
         }
     }
-    crash_need(status, &err, "building a batch");
+    if (!world_ok(w, status, &err, "building a batch")) {
+        model_launch(&w->model);
+        model_cancel(&w->model);
+        return false;
+    }
     if (lsmkv_batch_count(w->batch) != records) {
         crash_fail("a batch of %zu records counts %zu", records,
                    lsmkv_batch_count(w->batch));
@@ -295,7 +303,10 @@ void world_check_scan(world *w, bool reverse) {
 }
 
 static void on_problem(void *context, const lsmkv_error *problem) {
-    (void)context;
+    const world *w = (const world *)context;
+    if (!w->reads_may_fail || !world_allows(w, problem->status)) {
+        crash_need(problem->status, problem, "verify");
+    }
     crash_trace("verify: %s %s at %lld: %s", lsmkv_status_name(problem->status),
                 problem->file, (long long)problem->offset, problem->message);
 }
@@ -303,13 +314,30 @@ static void on_problem(void *context, const lsmkv_error *problem) {
 void world_verify(world *w) {
     lsmkv_error err = {0};
     lsmkv_report report = {0};
-    lsmkv_status status = lsmkv_verify(w->db, on_problem, NULL, &report, &err);
+    lsmkv_status status = lsmkv_verify(w->db, on_problem, w, &report, &err);
 
     crash_trace("verify");
-    if (world_ok(w, status, &err, "verify") && report.problem_count != 0 &&
-        !w->reads_may_fail) {
-        crash_fail("verify found %llu problems", number(report.problem_count));
+    (void)world_ok(w, status, &err, "verify");
+}
+
+void world_check_all(world *w) {
+    world_check_scan(w, false);
+    world_check_scan(w, true);
+    for (size_t key = 0; key < w->model.key_count; key++) {
+        world_check_key(w, key);
     }
+}
+
+/* Opens what was closed or abandoned. */
+static bool open_again(world *w) {
+    if (world_open(w)) {
+        return true;
+    }
+    if (w->relief == NULL) {
+        return false;
+    }
+    w->relief(w);
+    return world_open(w);
 }
 
 bool world_reopen(world *w) {
@@ -321,7 +349,13 @@ bool world_reopen(world *w) {
     } else {
         w->options.seed = lsm_rng_next(&w->rng) | 1;
     }
-    return world_open(w);
+    return open_again(w);
+}
+
+bool world_restart(world *w) {
+    crash_trace("restart");
+    world_abandon(w);
+    return open_again(w);
 }
 
 static world_op pick_op(world *w) {

@@ -22,6 +22,7 @@ typedef struct crash_counts {
     uint64_t failures; /* operations that answered an injected error */
     uint64_t kills;    /* processes killed */
     uint64_t seeds;    /* workloads run */
+    uint64_t runs;     /* workloads run, or disks opened, with something failing */
 } crash_counts;
 
 extern crash_counts crash_count;

@@ -88,7 +88,7 @@ static void start_fault(world *w) {
     uint64_t skip = world_below(w, 30);
     bool sticky = world_odds(w, 300);
 
-    w->faulty = true;
+    w->allowed = WORLD_IO_ERRORS;
     if (world_odds(w, 250)) {
         uint64_t quota = 1024 + world_below(w, QUOTA_SPREAD);
         crash_trace("quota %llu bytes", (unsigned long long)quota);
@@ -128,11 +128,8 @@ static void end_fault(world *w) {
         crash_fail("the fault is over, state %u, but a write %s", stats.state,
                    written ? "succeeded" : "failed");
     }
-    world_check_scan(w, world_odds(w, 500));
-    for (size_t key = 0; key < w->model.key_count; key++) {
-        world_check_key(w, key);
-    }
-    w->faulty = poisoned;
+    world_check_all(w);
+    w->allowed = poisoned ? WORLD_IO_ERRORS : 0;
 }
 
 /* Runs one epoch on w->env and ends it with a crash. */
@@ -157,7 +154,7 @@ static void run_epoch(world *w, epoch *e, bool faults) {
         if (op == fault_at) {
             start_fault(w);
         }
-        if (op == fault_end && w->faulty) {
+        if (op == fault_end && w->allowed != 0) {
             end_fault(w);
         }
         world_run(w);
@@ -205,7 +202,7 @@ static uint64_t run_seed(const sim_request *r, uint64_t seed) {
         lsm_sim_destroy(w.env);
         w.env = e.crashed;
         w.over = false;
-        w.faulty = false;
+        w.allowed = 0;
         w.reads_may_fail = false;
         aftermath_check(w.env, &w.model, &e.bounds, &e.plan, &found);
         model_rewind(&w.model, found);

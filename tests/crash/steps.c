@@ -11,7 +11,7 @@
 #include "api/testing.h"
 #include "report.h"
 #include "aftermath.h"
-#include "world.h"
+#include "workloads.h"
 
 typedef struct step_run {
     world *w;
@@ -60,117 +60,6 @@ static void on_step(void *context, uint64_t step) {
     crash_set_place("--at %llu.0.0", (unsigned long long)step);
 }
 
-/* Ascending keys, a flush now and then, compactions in the background. */
-static void fill_and_flush(world *w) {
-    for (size_t i = 0; i < 110; i++) {
-        (void)world_put(w, i % w->model.key_count, 8 + i % 60, i % 9 == 0);
-        if (i % 14 == 13) {
-            (void)world_flush(w);
-        }
-        world_step(w, world_below(w, 4));
-    }
-    (void)world_settle(w);
-    world_check_scan(w, false);
-}
-
-/* Few keys, many versions, snapshots that hold some of them, full compactions. */
-static void overwrite_and_compact(world *w) {
-    for (size_t i = 0; i < 120; i++) {
-        (void)world_put(w, world_below(w, 12), world_any_size(w), i % 20 == 0);
-        if (i % 10 == 5) {
-            world_use_snapshot(w);
-        }
-        if (i % 25 == 24) {
-            (void)world_flush(w);
-            (void)world_compact(w, i % 50 == 49);
-        }
-    }
-    (void)world_compact(w, true);
-    world_check_scan(w, true);
-}
-
-/* Batches of one record to some forty, half of them synced. */
-static void write_batches(world *w) {
-    for (size_t i = 0; i < 70; i++) {
-        (void)world_batch(w, 1 + (size_t)world_below(w, i % 5 == 0 ? 40 : 6),
-                          i % 2 == 0);
-        world_step(w, world_below(w, 3));
-        if (i % 16 == 15) {
-            (void)world_flush(w);
-        }
-    }
-    world_check_scan(w, false);
-}
-
-/* Edit after edit and reopen after reopen, so that MANIFESTs grow and are replaced. */
-static void roll_manifests(world *w) {
-    for (size_t i = 0; i < 26; i++) {
-        (void)world_put(w, world_any_key(w), 20, false);
-        (void)world_flush(w);
-        if (i % 6 == 5) {
-            (void)world_reopen(w);
-        }
-        if (i % 9 == 8) {
-            (void)world_compact(w, false);
-        }
-    }
-}
-
-/* Fill, delete most of it, close and open with other options; tombstones must go
- * without what they hide coming back. */
-static void delete_and_reopen(world *w) {
-    for (size_t round = 0; round < 4; round++) {
-        for (size_t i = 0; i < 18; i++) {
-            (void)world_put(w, world_any_key(w), world_any_size(w), false);
-        }
-        (void)world_flush(w);
-        for (size_t i = 0; i < w->model.key_count; i++) {
-            if (world_odds(w, 800)) {
-                (void)world_delete(w, i, world_odds(w, 100));
-            }
-        }
-        world_step(w, 6);
-        (void)world_reopen(w);
-        (void)world_compact(w, round % 2 == 1);
-        world_check_scan(w, false);
-    }
-}
-
-/* Synced and unsynced writes and sync() over several live logs: background work is
- * left undone, so that full memtables pile up. */
-static void mix_syncs(world *w) {
-    for (size_t i = 0; i < 130; i++) {
-        uint64_t draw = world_below(w, 16);
-        if (draw == 0) {
-            (void)world_sync(w);
-        } else if (draw == 1) {
-            world_step(w, 1 + world_below(w, 8));
-        } else if (draw == 2) {
-            (void)world_delete(w, world_any_key(w), world_odds(w, 500));
-        } else {
-            (void)world_put(w, world_any_key(w), 10 + (size_t)world_below(w, 90),
-                            draw == 3);
-        }
-    }
-    (void)world_sync(w);
-}
-
-typedef struct workload {
-    const char *name;
-    void (*run)(world *w);
-    uint32_t key_count;
-    uint32_t value_max;
-} workload;
-
-static const workload workloads[] = {
-    {"fill and flush", fill_and_flush, 100, 64},
-    {"overwrite and compact", overwrite_and_compact, 16, 80},
-    {"batches", write_batches, 40, 40},
-    {"manifest rollover", roll_manifests, 24, 40},
-    {"delete and reopen", delete_and_reopen, 32, 60},
-    {"sync mixes", mix_syncs, 32, 100},
-};
-
 static void run_workload(const steps_request *r, size_t index) {
     const workload *load = &workloads[index];
     uint64_t live = lsm_test_live_allocations();
@@ -179,11 +68,7 @@ static void run_workload(const steps_request *r, size_t index) {
     world w;
     step_run run = {&w, r, index};
 
-    profile_init(&p, crash_mix(r->seed, index));
-    p.key_count = load->key_count;
-    p.value_max = load->value_max;
-    p.short_permille = 0;
-    p.options.durability = LSMKV_DURABILITY_OS;
+    workload_profile(load, crash_mix(r->seed, index), &p);
     crash_set_replay("steps --seed %llu --workload %zu", (unsigned long long)r->seed,
                      index);
     world_init(&w, &p);
@@ -212,7 +97,7 @@ static void run_workload(const steps_request *r, size_t index) {
 }
 
 void steps_run(const steps_request *request) {
-    for (size_t i = 0; i < LSM_ARRAY_COUNT(workloads); i++) {
+    for (size_t i = 0; i < workload_count; i++) {
         if (request->workload < 0 || (size_t)request->workload == i) {
             run_workload(request, i);
         }

@@ -3,9 +3,9 @@
 
 Method: the crash program (tests/crash/*.c) runs the engine on a simulated disk, crashes
 copies of it, recovers them and compares the state with every prefix of the history. It
-runs every step of scripted workloads, seeded random ones, and some with I/O errors;
-once optimised for volume and once under the sanitizers. A failure prints the arguments
-that show it again: build/tests-*/crash-* is the program.
+runs every step of scripted workloads, seeded random ones, some with I/O errors and some
+in which allocations fail; once optimised for volume and once under the sanitizers. A
+failure prints the arguments that show it again: build/tests-*/crash-* is the program.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def seeds(count: int) -> str:
 def test_every_step_of_scripted_workloads_and_seeded_ones_survive_a_crash() -> None:
     steps = run_crash(["steps", "--seed", str(SEED)])
     simulated = run_crash(["sim", "--seeds", seeds(1000)])
-    assert steps["seeds"] == 6
+    assert steps["seeds"] >= 8
     assert steps["nested"] > 1000
     assert simulated["nested"] > 1000
     states = steps["states"] + simulated["states"]
@@ -46,11 +46,21 @@ def test_io_errors_followed_by_a_crash_lose_nothing_acknowledged() -> None:
     assert counts["states"] > 30_000
 
 
+@pytest.mark.timeout(600)
+def test_a_lack_of_memory_at_any_allocation_changes_nothing() -> None:
+    counts = run_crash(["alloc", "--seed", str(SEED), "--stride", "4"])
+    assert counts["seeds"] >= 8
+    assert counts["runs"] > 4000
+    assert counts["failures"] > 50_000
+
+
 @pytest.mark.timeout(900)
 def test_crashes_are_clean_under_the_sanitizers() -> None:
     steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "13"], ASAN)
     simulated = run_crash(["sim", "--seeds", seeds(60)], ASAN)
     faults = run_crash(["faults", "--seeds", seeds(60)], ASAN)
+    alloc = run_crash(["alloc", "--seed", str(SEED + 1), "--stride", "47"], ASAN)
+    assert alloc["runs"] > 400
     states = steps["states"] + simulated["states"] + faults["states"]
     print(f"seed={SEED + 1} states={states:.0f} under ASan and UBSan")
     assert states > 8000

@@ -94,9 +94,10 @@ void world_use_snapshot(world *w) {
 
     if (slot->handle == NULL) {
         crash_trace("snapshot %zu", index);
-        crash_need(lsmkv_snapshot_create(w->db, &slot->handle, &err), &err,
-                   "snapshot_create");
-        slot->state = w->model.now;
+        if (world_ok(w, lsmkv_snapshot_create(w->db, &slot->handle, &err), &err,
+                     "snapshot_create")) {
+            slot->state = w->model.now;
+        }
         return;
     }
     check_snapshot(w, slot);
@@ -267,7 +268,8 @@ static void step_cursor(world *w, cursor_slot *c, bool reverse) {
     if (c->at == w->model.key_count) {
         lsmkv_status status = reverse ? lsmkv_iter_prev(c->handle, &err)
                                       : lsmkv_iter_next(c->handle, &err);
-        if (status == LSMKV_OK || (status != LSMKV_INVALID_ARGUMENT && !w->faulty)) {
+        if (status == LSMKV_OK ||
+            (status != LSMKV_INVALID_ARGUMENT && w->allowed == 0)) {
             crash_fail("a move from nowhere answered %s", lsmkv_status_name(status));
         }
         return;

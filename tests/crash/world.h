@@ -9,8 +9,10 @@
  * engine (full memtables, several levels, multi-level indexes, cut tables, rolled
  * MANIFESTs) comes to be within tens of operations.
  *
- * `faulty` worlds have I/O errors injected: there an operation may answer IO_ERROR or
- * DISK_FULL, and must then have had no visible effect.
+ * In some worlds calls of the system or allocations fail: there an operation may answer
+ * an error of the `allowed` ones, and must then have had no visible effect. A write
+ * that found no memory has had no effect at all, since it needs none after the log's
+ * append; one that met an I/O error may show up after a reopen.
  */
 #ifndef LSM_TESTS_CRASH_WORLD_H
 #define LSM_TESTS_CRASH_WORLD_H
@@ -20,6 +22,10 @@
 #include "model.h"
 
 #define WORLD_PATH "db"
+
+static const uint32_t WORLD_IO_ERRORS =
+    UINT32_C(1) << LSMKV_IO_ERROR | UINT32_C(1) << LSMKV_DISK_FULL;
+static const uint32_t WORLD_NO_MEMORY = UINT32_C(1) << LSMKV_NO_MEMORY;
 
 enum { WORLD_SNAPSHOTS = 3, WORLD_CURSORS = 3 };
 
@@ -79,8 +85,9 @@ typedef struct world {
     snapshot_slot snapshots[WORLD_SNAPSHOTS];
     cursor_slot cursors[WORLD_CURSORS];
     lsmkv_batch *batch; /* owned, reused */
-    bool faulty;
+    uint32_t allowed;   /* errors an operation may answer, as 1 << status */
     bool reads_may_fail;
+    void (*relief)(struct world *w); /* ends what makes an open fail; or NULL */
     bool over; /* its crash was taken: the model's history must stay as it is */
 } world;
 
@@ -97,6 +104,7 @@ void world_close(world *w);
 /* As a crash: frees everything and leaves the disk as it is. */
 void world_abandon(world *w);
 void world_free_views(world *w);
+bool world_allows(const world *w, lsmkv_status status);
 /* true: OK. false: an error that the world allows. Else the check fails. */
 bool world_ok(const world *w, lsmkv_status status, const lsmkv_error *err,
               const char *what);
@@ -115,7 +123,12 @@ void world_step(world *w, uint64_t count);
 void world_check_key(world *w, size_t key);
 void world_check_scan(world *w, bool reverse);
 void world_verify(world *w);
+/* Every key and both scans. */
+void world_check_all(world *w);
+/* Closes and opens again; where the open may fail, a second time after the relief. */
 bool world_reopen(world *w);
+/* As a process that died and one that comes after it. */
+bool world_restart(world *w);
 size_t world_any_key(world *w);
 size_t world_any_size(world *w);
 /* One operation by the weights of the profile. */

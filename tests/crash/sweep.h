@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The systematic sweeps, each with what must hold told at the top of its file:
+ *
+ *   crash alloc   (starve.c)  the n-th allocation fails, for every n
+ *
+ * A sweep goes through a long row of cases, all of them or each stride-th one.
+ */
+#ifndef LSM_TESTS_CRASH_SWEEP_H
+#define LSM_TESTS_CRASH_SWEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct sweep_request {
+    uint64_t seed;
+    int workload;     /* -1: all */
+    uint64_t stride;  /* of the places where something fails */
+    uint64_t seconds; /* ends at some later point; 0: never */
+    bool only;        /* the failure `at` in this way and no other */
+    uint64_t at;
+    uint64_t at_way;
+} sweep_request;
+
+void starve_run(const sweep_request *request);
+
+#endif
