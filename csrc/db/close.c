@@ -6,7 +6,9 @@
  * answers CLOSED.
  *
  * A clean close flushes the memtable, so that the next open has no log to replay. If
- * that fails, syncing the logs keeps the promise as well.
+ * that fails, syncing the logs keeps the promise as well. It stops compactions, but for
+ * that of a level 0 with as many tables as slow writes down: else a database that is
+ * opened again and again for moments would never get to it.
  */
 #include "db/db.h"
 
@@ -68,6 +70,16 @@ static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
     return status;
 }
 
+/* Lets the compaction of an overfull level 0 come to its end. */
+static void relieve_level0(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    while (db->state == LSM_STATE_OPEN &&
+           db->version->levels[0].count >= db->options.l0_slowdown &&
+           lsm_scheduler_await_locked(db, NULL) == LSMKV_OK) {
+    }
+    lsm_mutex_unlock(&db->mu);
+}
+
 /* Closes the log and MANIFEST writers; their files hold what they should. */
 static void close_files(lsmkv_db *db) LSM_UNSHARED {
     for (size_t i = 0; i < db->log_count; i++) {
@@ -101,6 +113,9 @@ lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
         return LSMKV_OK;
     }
     lsmkv_status status = make_durable(db, err);
+    if (status == LSMKV_OK) {
+        relieve_level0(db);
+    }
     shut(db);
     return status;
 }

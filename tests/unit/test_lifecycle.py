@@ -454,3 +454,16 @@ def test_collecting_garbage_may_close_a_database_that_is_in_a_cycle(path: Path) 
     with pytest.warns(ResourceWarning):
         gc.collect()
     lsmkv.open(path).close()
+
+
+def test_brief_openings_do_not_pile_up_level_0(path: Path) -> None:
+    text = b"x" * 100
+    with lsmkv.open(path) as db:
+        db.put_many((b"%06d" % i, text) for i in range(200_000))
+        db.compact()
+    for i in range(20):  # each too brief for a compaction of all that
+        with lsmkv.open(path) as db:
+            db.put_many({b"%06d" % i: b"first", b"%06d" % (199_999 - i): b"last"})
+    with lsmkv.open(path) as db:
+        assert db.stats().levels[0].table_count < 14
+        assert db.get(b"000019") == b"first"
