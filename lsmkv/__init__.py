@@ -13,6 +13,7 @@ from lsmkv._base import version as _version
 from lsmkv._scan import Scan
 from lsmkv.db import DB, Snapshot, WriteBatch, open
 from lsmkv.errors import (
+    ChangedError,
     ClosedError,
     CorruptionError,
     DiskFullError,
@@ -31,6 +32,7 @@ from lsmkv.stats import LevelStats, Problem, Report, Stats
 
 __all__ = [
     "DB",
+    "ChangedError",
     "ClosedError",
     "CorruptionError",
     "DiskFullError",

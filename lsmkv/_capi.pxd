@@ -23,6 +23,7 @@ cdef extern from "include/lsmkv.h" nogil:
         LSMKV_UNSUPPORTED_VERSION
         LSMKV_NOT_A_DATABASE
         LSMKV_NO_MEMORY
+        LSMKV_CHANGED
 
     ctypedef struct lsmkv_error:
         lsmkv_status status
@@ -64,6 +65,7 @@ cdef extern from "include/lsmkv.h" nogil:
     ctypedef struct lsmkv_options:
         bint create_if_missing
         bint error_if_exists
+        bint read_only
         uint64_t memory_bytes
         uint64_t memtable_bytes
         int64_t block_cache_bytes

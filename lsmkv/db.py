@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
 from lsmkv import _base, _batch, _core, _scan, _zstd
 from lsmkv.errors import InvalidArgumentError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-_STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed")
+_STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
+
+Mode = Literal["rw", "r"]
 
 
 class DB(_core.DB):
@@ -28,20 +30,24 @@ class DB(_core.DB):
     Use it as a context manager, or call `close()`.
     """
 
-    __slots__ = ("__weakref__", "_pid")
+    __slots__ = ("__weakref__", "_absolute", "_pid")
 
+    _absolute: str  # the path, wherever the process goes
     _pid: int
 
     def __new__(
         cls,
         path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
         *,
+        mode: Mode = "rw",
         create: bool = True,
         error_if_exists: bool = False,
         options: Options | None = None,
         **overrides: Unpack[Overrides],
     ) -> Self:
         """Open the database in `path`; see `lsmkv.open`."""
+        if mode not in ("rw", "r"):
+            raise InvalidArgumentError(f'mode is {mode!r}: must be "rw" or "r"')
         chosen = dataclasses.replace(options or Options(), **overrides)
         name = os.fsencode(path)
         if not name or b"\0" in name:
@@ -55,8 +61,10 @@ class DB(_core.DB):
                 **chosen.to_engine(),
                 "create_if_missing": create,
                 "error_if_exists": error_if_exists,
+                "read_only": mode == "r",
             },
         )
+        self._absolute = os.path.abspath(self.path)  # noqa: PTH100
         self._pid = os.getpid()
         return self
 
@@ -81,6 +89,22 @@ class DB(_core.DB):
     def __repr__(self) -> str:
         """Tell the directory and whether it is open."""
         return f"<lsmkv.DB {self.path!r}{' closed' if self.closed else ''}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a read-only opening of the directory, whatever `mode` was.
+
+        So a database can be handed to worker processes: each opens, when it unpickles
+        it, the state of that moment, and has to open it again to see later writes.
+        """
+        return _reopen, (self._absolute,)
+
+    def __copy__(self) -> NoReturn:
+        """Refuse: one handle writes to a directory, and it may be shared instead."""
+        raise TypeError("a database cannot be copied; share it, or open it again")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        """Refuse, as `copy.copy` is."""
+        self.__copy__()
 
     def __iter__(self) -> _scan.KeyScan:
         """Iterate over all keys in order, as they are now."""
@@ -277,6 +301,7 @@ class WriteBatch(_batch.Batch):
 def open(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
+    mode: Mode = "rw",
     create: bool = True,
     error_if_exists: bool = False,
     options: Options | None = None,
@@ -285,7 +310,12 @@ def open(
     """Open the database in directory `path`, for reading and writing.
 
     Args:
-        path: The directory. One process at a time may have it open.
+        path: The directory. One process at a time may have it open for writing.
+        mode: "rw", or "r" to read the state of this moment, which stays as it is: that
+            changes nothing in the directory, takes no lock and needs no permission to
+            write, so it may be done by any number of processes beside the one that
+            writes. Writes raise ReadOnlyError. A read raises ChangedError if the writer
+            has deleted a table that was not open; see `max_open_files`.
         create: Make the directory and the database if there is none; otherwise
             NotADatabaseError.
         error_if_exists: Raise InvalidArgumentError if there is a database.
@@ -302,11 +332,17 @@ def open(
     """
     return DB(
         path,
+        mode=mode,
         create=create,
         error_if_exists=error_if_exists,
         options=options,
         **overrides,
     )
+
+
+def _reopen(path: str) -> DB:
+    """Make of a pickled database one to read."""
+    return DB(path, mode="r")
 
 
 def _bounds(

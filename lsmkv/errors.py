@@ -72,6 +72,14 @@ class ReadOnlyError(Error):
     """The database accepts no writes."""
 
 
+class ChangedError(Error):
+    """A read-only database outlived the files that it shows.
+
+    The process that writes to it has replaced a file before it could be opened here.
+    Nothing is damaged: open the database again to see its present state.
+    """
+
+
 class InvalidArgumentError(Error, ValueError):
     """An argument or option is out of its range."""
 
@@ -101,6 +109,7 @@ BY_STATUS: dict[str, type[Exception]] = {
     "UNSUPPORTED_VERSION": UnsupportedVersionError,
     "NOT_A_DATABASE": NotADatabaseError,
     "NO_MEMORY": MemoryError,
+    "CHANGED": ChangedError,
 }
 
 

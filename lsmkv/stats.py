@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-State = Literal["open", "degraded", "poisoned", "closed"]
+State = Literal["open", "degraded", "poisoned", "closed", "read-only"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,8 @@ class Stats:
         recovered_records: Records that this opening found in the log.
         recovered_dropped_bytes: Unsynced end of the log that this opening cut off.
         state: "open"; "degraded": the disk is full; "poisoned": a device error made
-            the database read-only until it is reopened; "closed".
+            the database read-only until it is reopened; "closed"; "read-only": opened
+            so.
         zstd: The codec in use: "native", or the slower "python".
     """
 

@@ -13,6 +13,7 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "db/view.h"
 
 enum { DRAIN_POLL_US = 200 };
 
@@ -58,6 +59,9 @@ static lsmkv_status flush_last(lsmkv_db *db, lsmkv_error *err) {
 /* All that was acknowledged becomes durable, one way or the other. */
 static lsmkv_status make_durable(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_error flush_failure;
+    if (db->read_only) {
+        return LSMKV_OK;
+    }
     lsm_error_clear(&flush_failure);
     lsm_mutex_lock(&db->mu);
     lsmkv_status status =
@@ -155,6 +159,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
         lsm_table_cache_deinit(&db->table_cache);
         lsm_cache_destroy(db->cache);
     }
+    lsm_view_files_destroy(db->view_files);
     lsm_dir_close(db->dir);
     lsm_cond_deinit(&db->changed);
     lsm_cond_deinit(&db->work);

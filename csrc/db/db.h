@@ -51,16 +51,18 @@ typedef struct lsm_readstate {
     _Atomic uint32_t refs;
     lsm_retired retired;
     lsm_memtable *mem;
-    lsm_memtable *immutables[LSM_IMMUTABLE_MAX]; /* newest first */
-    size_t immutable_count;
     lsm_version *version;
+    size_t immutable_count;
+    lsm_memtable *immutables[]; /* newest first */
 } lsm_readstate;
 
 typedef enum lsm_db_state {
     LSM_STATE_OPEN = 0,
     LSM_STATE_DEGRADED = 1, /* the disk is full: the next write tries a new log */
-    LSM_STATE_POISONED = 2, /* `failure` answers every write until a reopen */
+    LSM_STATE_POISONED = 2, /* `failure` answers every write until a reopen; so it does
+                               in a read-only database, from the beginning */
     LSM_STATE_CLOSED = 3,
+    LSM_STATE_READ_ONLY = 4, /* only in stats */
 } lsm_db_state;
 
 /* A log that still holds what no table holds. */
@@ -96,6 +98,8 @@ struct lsmkv_db {
     lsm_table_sink sink;
     uint64_t recovered_records;
     uint64_t recovered_dropped_bytes;
+    struct lsm_view_files *view_files; /* of a read-only database, else NULL; owned */
+    bool read_only;
     bool fresh; /* this open created the database */
     bool built; /* cache and table_cache exist */
 
@@ -174,6 +178,15 @@ void lsm_db_unref(lsmkv_db *db);
 
 lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
                          lsmkv_db **dbp, lsmkv_error *err) LSM_MUST_CHECK;
+/* The steps of every opening: an empty handle (NULL: no memory), ... */
+lsmkv_db *lsm_db_create(lsm_env *env);
+/* ... the parts that reading needs, once the UUID is known, ... */
+lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* ... and what the database remembers, looked up in what was replayed, then in the
+ * tables. */
+struct lsm_recovery;
+lsmkv_status lsm_db_recall_options(lsmkv_db *db, const struct lsm_recovery *recovery,
+                                   bool *remembered, lsmkv_error *err) LSM_MUST_CHECK;
 /* How this database writes its tables. */
 struct lsm_table_write_options;
 void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
@@ -187,8 +200,9 @@ void lsm_db_destroy(lsmkv_db *db);
 /* In readstate.c. */
 
 /* Builds a readstate from mem, immutables and version, publishes it and retires the
- * old one. `spare` was allocated before and is used up. */
-lsm_readstate *lsm_readstate_alloc(void);
+ * old one. `spare` was allocated before, with room for as many immutables, and is used
+ * up. */
+lsm_readstate *lsm_readstate_alloc(size_t immutable_max);
 void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare)
     LSM_REQUIRES(db->mu);
 void lsm_readstate_ref(lsm_readstate *state);

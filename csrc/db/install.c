@@ -203,7 +203,7 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
 
     lsm_error_clear(&failure);
     lsm_edit_init(&everything);
-    lsm_readstate *spare = lsm_readstate_alloc();
+    lsm_readstate *spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
     lsm_mutex_lock(&db->mu);
     while (db->installing) {
         lsm_cond_wait(&db->changed, &db->mu);

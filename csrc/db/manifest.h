@@ -14,6 +14,8 @@
 typedef struct lsm_manifest_state {
     uint8_t uuid[LSM_UUID_SIZE];
     uint64_t manifest_number;
+    uint64_t manifest_file_id;
+    uint64_t manifest_size; /* up to the end of its last record */
     uint64_t next_file;     /* larger than every number named in it */
     uint64_t last_sequence; /* the largest one that tables hold */
     uint64_t first_log;     /* logs with lower numbers are obsolete */
@@ -32,6 +34,18 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state);
  * end. On failure the sink hears of no table. */
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
                                lsm_manifest_state *state,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Which file set a directory names at this moment: the MANIFEST in force and how far it
+ * has grown. As long as it stays the same, no file that it names is unlinked. */
+typedef struct lsm_manifest_mark {
+    uint64_t number;
+    uint64_t size;
+} lsm_manifest_mark;
+
+/* NOT_FOUND when there is no CURRENT; CHANGED when the MANIFEST that it names is not
+ * there: another one takes its place, or it is lost. */
+lsmkv_status lsm_manifest_look(lsm_dir *dir, lsm_manifest_mark *mark,
                                lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Creates MANIFEST `header->number` holding one edit that describes everything, syncs

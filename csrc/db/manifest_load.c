@@ -122,7 +122,9 @@ static lsmkv_status open_manifest(loading *load, lsmkv_error *err) {
                            "the file is missing, but CURRENT names it; restore it");
     }
     if (status == LSMKV_OK) {
-        memcpy(load->state->uuid, lsm_wal_header(load->reader)->uuid, LSM_UUID_SIZE);
+        const lsm_record_file_header *header = lsm_wal_header(load->reader);
+        memcpy(load->state->uuid, header->uuid, LSM_UUID_SIZE);
+        load->state->manifest_file_id = header->file_id;
     }
     return status;
 }
@@ -240,6 +242,7 @@ static lsmkv_status gather(loading *load, lsmkv_error *err) {
     }
     if (status == LSMKV_NOT_FOUND) {
         status = LSMKV_OK;
+        load->state->manifest_size = lsm_wal_end(load->reader);
         if (load->edit_count == 0) {
             status = lsm_fail_at(err, LSMKV_CORRUPTION, load->name,
                                  (int64_t)lsm_wal_end(load->reader),
@@ -458,5 +461,26 @@ out:
     if (status != LSMKV_OK) {
         lsm_manifest_state_deinit(state);
     }
+    return status;
+}
+
+lsmkv_status lsm_manifest_look(lsm_dir *dir, lsm_manifest_mark *mark,
+                               lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    char name[LSM_FILENAME_SIZE];
+    lsm_file *file = NULL;
+
+    *mark = (lsm_manifest_mark){0};
+    LSM_TRY(read_current(dir, &mark->number, err));
+    lsm_filename_make(name, LSM_NAME_MANIFEST, mark->number);
+    status = lsm_file_open(dir, name, LSM_OPEN_READ, &file, err);
+    if (status == LSMKV_NOT_FOUND) {
+        status = lsm_fail_at(err, LSMKV_CHANGED, name, -1,
+                             "CURRENT names this file, but it is not there");
+    }
+    LSM_TRY(status);
+    LSM_TRY(lsm_file_size(file, &mark->size, err));
+out:
+    lsm_file_drop(file);
     return status;
 }

@@ -20,10 +20,11 @@
 #include "base/alloc.h"
 #include "db/read.h"
 #include "db/recover.h"
+#include "db/view.h"
 #include "format/filename.h"
 #include "table/table_writer.h"
 
-static lsmkv_db *create_handle(lsm_env *env) {
+lsmkv_db *lsm_db_create(lsm_env *env) {
     lsmkv_db *db = lsm_calloc(1, sizeof(*db));
     if (db == NULL || !lsm_epoch_init(&db->epoch)) {
         lsm_free(db);
@@ -141,8 +142,7 @@ out:
     return status;
 }
 
-/* The parts that reading needs. */
-static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
+lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     uint64_t seed = db->options.given.seed;
     if (seed == 0) {
         lsm_env_entropy(db->env, &seed, sizeof(seed));
@@ -152,7 +152,8 @@ static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     if (db->cache == NULL) {
         return lsm_fail_memory(err, 0);
     }
-    lsm_table_context context = {.dir = db->dir, .cache = db->cache};
+    lsm_table_context context = {
+        .dir = db->dir, .cache = db->cache, .read_only = db->read_only};
     memcpy(context.uuid, db->uuid, LSM_UUID_SIZE);
     bool shares = db->options.given.block_cache_bytes < 0;
     lsm_table_cache_init(&db->table_cache, &context, &db->epoch,
@@ -162,8 +163,7 @@ static lsmkv_status build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     return LSMKV_OK;
 }
 
-/* Looks the remembered options up in what was replayed, then in the tables. */
-static lsmkv_status recall_options(lsmkv_db *db, const lsm_recovery *recovery,
+lsmkv_status lsm_db_recall_options(lsmkv_db *db, const lsm_recovery *recovery,
                                    bool *remembered, lsmkv_error *err) LSM_UNSHARED {
     uint8_t skey[LSM_NAMESPACE_SIZE + sizeof(LSM_OPTIONS_KEY)] = {0};
     memcpy(skey + LSM_NAMESPACE_SIZE, LSM_OPTIONS_KEY, sizeof(LSM_OPTIONS_KEY) - 1);
@@ -235,8 +235,10 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
     bool renamed = false;
 
     lsm_edit_init(&edit);
-    LSM_TRY(lsm_recovery_replay(db, state, &recovery, err));
-    LSM_TRY(recall_options(db, &recovery, remembered, err));
+    LSM_TRY(lsm_recovery_open(db, state, &recovery, err));
+    LSM_TRY(lsm_recovery_replay(db, &recovery, err));
+    lsm_recovery_close_logs(&recovery);
+    LSM_TRY(lsm_db_recall_options(db, &recovery, remembered, err));
     LSM_TRY(lsm_recovery_flush(db, &recovery, &edit, err));
     edit.has_last_sequence = true;
     edit.last_sequence = recovery.last_sequence;
@@ -257,7 +259,7 @@ out:
 /* The first memtable and its log, and the readstate that shows them. */
 static lsmkv_status start_writing(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
-    lsm_readstate *spare = lsm_readstate_alloc();
+    lsm_readstate *spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
     lsm_wal_writer *log = NULL;
 
     db->mem = lsm_memtable_create(db->options.memtable_bytes, lsm_rng_next(&db->rng));
@@ -300,20 +302,21 @@ out:
     return status;
 }
 
-lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
-                         lsmkv_db **dbp, lsmkv_error *err) {
+static lsmkv_status open_for_writing(lsm_env *env, const char *path,
+                                     const lsmkv_options *options, lsmkv_db **dbp,
+                                     lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_manifest_state state = {0};
     bool remembered = false;
 
     *dbp = NULL;
-    lsmkv_db *db = create_handle(env);
+    lsmkv_db *db = lsm_db_create(env);
     if (db == NULL) {
         return lsm_fail_memory(err, sizeof(*db));
     }
     LSM_TRY(lsm_options_resolve(options, &db->options, err));
     LSM_TRY(load(db, path, options, &state, err));
-    LSM_TRY(build(db, err));
+    LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(recover(db, &state, &remembered, err));
     LSM_TRY(start_writing(db, err));
     LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
@@ -328,4 +331,10 @@ out:
         lsm_db_destroy(db);
     }
     return status;
+}
+
+lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
+                         lsmkv_db **dbp, lsmkv_error *err) {
+    return options->read_only ? lsm_view_open(env, path, options, dbp, err)
+                              : open_for_writing(env, path, options, dbp, err);
 }

@@ -8,8 +8,9 @@
 
 #include "base/alloc.h"
 
-lsm_readstate *lsm_readstate_alloc(void) {
-    return lsm_calloc(1, sizeof(lsm_readstate));
+lsm_readstate *lsm_readstate_alloc(size_t immutable_max) {
+    return lsm_calloc(1,
+                      sizeof(lsm_readstate) + immutable_max * sizeof(lsm_memtable *));
 }
 
 static void destroy(lsm_readstate *state) {

@@ -10,20 +10,9 @@
 #include "format/filename.h"
 #include "table/table_writer.h"
 
-/* One live log, opened. */
-typedef struct lsm_replay_log {
-    uint64_t number;
-    bool recorded; /* the MANIFEST knows it */
-    bool torn;     /* no valid header: the crash came right after its creation */
-    lsm_wal_reader *reader;
-} lsm_replay_log;
-
 typedef struct lsm_replay {
     lsmkv_db *db;
     lsm_recovery *recovery;
-    lsm_replay_log *logs; /* ascending numbers */
-    size_t count;
-    size_t capacity;
 } lsm_replay;
 
 static int compare_logs(const void *a, const void *b) {
@@ -42,49 +31,50 @@ static const lsm_edit_log *recorded_log(const lsm_manifest_state *state,
     return NULL;
 }
 
-static lsmkv_status list_logs(lsm_replay *replay, const lsm_manifest_state *state,
-                              lsmkv_error *err) {
+static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *state,
+                              lsm_recovery *recovery, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_namelist list = {0};
 
-    LSM_TRY(lsm_dir_list(replay->db->dir, &list, err));
+    LSM_TRY(lsm_dir_list(db->dir, &list, err));
     for (size_t i = 0; i < list.count; i++) {
         uint64_t number;
-        void *logs = replay->logs;
+        void *logs = recovery->logs;
         if (lsm_filename_parse(list.names[i], &number) != LSM_NAME_LOG ||
             number < state->first_log) {
             continue;
         }
-        if (!lsm_grow(&logs, &replay->capacity, replay->count + 1,
-                      sizeof(*replay->logs))) {
-            LSM_TRY(lsm_fail_memory(err, sizeof(*replay->logs)));
+        if (!lsm_grow(&logs, &recovery->log_capacity, recovery->log_count + 1,
+                      sizeof(*recovery->logs))) {
+            LSM_TRY(lsm_fail_memory(err, sizeof(*recovery->logs)));
         }
-        replay->logs = logs;
-        replay->logs[replay->count++] =
+        recovery->logs = logs;
+        recovery->logs[recovery->log_count++] =
             (lsm_replay_log){number, recorded_log(state, number) != NULL, false, NULL};
     }
-    if (replay->count > 1) {
-        qsort(replay->logs, replay->count, sizeof(*replay->logs), compare_logs);
+    if (recovery->log_count > 1) {
+        qsort(recovery->logs, recovery->log_count, sizeof(*recovery->logs),
+              compare_logs);
     }
 out:
     lsm_namelist_deinit(&list);
     return status;
 }
 
-static bool has_log(const lsm_replay *replay, uint64_t number) {
-    for (size_t i = 0; i < replay->count; i++) {
-        if (replay->logs[i].number == number) {
+static bool has_log(const lsm_recovery *recovery, uint64_t number) {
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        if (recovery->logs[i].number == number) {
             return true;
         }
     }
     return false;
 }
 
-static lsmkv_status check_presence(const lsm_replay *replay,
+static lsmkv_status check_presence(const lsm_recovery *recovery,
                                    const lsm_manifest_state *state, lsmkv_error *err) {
     for (size_t i = 0; i < state->log_count; i++) {
         uint64_t number = state->logs[i].number;
-        if (number >= state->first_log && !has_log(replay, number)) {
+        if (number >= state->first_log && !has_log(recovery, number)) {
             char name[LSM_FILENAME_SIZE];
             lsm_filename_make(name, LSM_NAME_LOG, number);
             return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
@@ -95,7 +85,7 @@ static lsmkv_status check_presence(const lsm_replay *replay,
     return LSMKV_OK;
 }
 
-static lsmkv_status open_log(lsm_replay *replay, lsm_replay_log *log,
+static lsmkv_status open_log(const lsmkv_db *db, lsm_replay_log *log,
                              const lsm_manifest_state *state, lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
     const lsm_edit_log *recorded = recorded_log(state, log->number);
@@ -105,7 +95,7 @@ static lsmkv_status open_log(lsm_replay *replay, lsm_replay_log *log,
                              .file_id = recorded != NULL ? recorded->file_id : 0};
     lsm_filename_make(name, LSM_NAME_LOG, log->number);
     lsmkv_status status =
-        lsm_wal_open(replay->db->dir, name, &expect, &log->reader, &log->torn, err);
+        lsm_wal_open(db->dir, name, &expect, &log->reader, &log->torn, err);
     if (status == LSMKV_CORRUPTION && log->torn && !log->recorded) {
         lsm_error_clear(err);
         return LSMKV_OK; /* nothing in it was ever acknowledged as synced */
@@ -205,10 +195,10 @@ static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
 }
 
 /* Where replay of a log must stop: what the next readable log says came before it. */
-static uint64_t limit_of(const lsm_replay *replay, size_t index) {
-    for (size_t i = index + 1; i < replay->count; i++) {
-        if (replay->logs[i].reader != NULL) {
-            return lsm_wal_header(replay->logs[i].reader)->previous_sequence;
+static uint64_t limit_of(const lsm_recovery *recovery, size_t index) {
+    for (size_t i = index + 1; i < recovery->log_count; i++) {
+        if (recovery->logs[i].reader != NULL) {
+            return lsm_wal_header(recovery->logs[i].reader)->previous_sequence;
         }
     }
     return LSM_SEQUENCE_MAX;
@@ -247,44 +237,55 @@ static lsmkv_status skip_log(const lsm_replay *replay, const lsm_replay_log *log
 
 static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    const lsm_recovery *recovery = replay->recovery;
     bool hole = false;
 
-    for (size_t i = 0; i < replay->count; i++) {
-        const lsm_replay_log *log = &replay->logs[i];
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        const lsm_replay_log *log = &recovery->logs[i];
         if (log->reader == NULL) {
             continue;
         }
         uint64_t begins = lsm_wal_header(log->reader)->previous_sequence;
-        hole = hole || begins != replay->recovery->last_sequence;
+        hole = hole || begins != recovery->last_sequence;
         if (hole) {
             LSM_TRY(skip_log(replay, log, err));
         } else {
-            LSM_TRY(replay_log(replay, log, limit_of(replay, i), err));
+            LSM_TRY(replay_log(replay, log, limit_of(recovery, i), err));
         }
     }
 out:
     return status;
 }
 
-lsmkv_status lsm_recovery_replay(lsmkv_db *db, const lsm_manifest_state *state,
-                                 lsm_recovery *recovery, lsmkv_error *err) {
+lsmkv_status lsm_recovery_open(lsmkv_db *db, const lsm_manifest_state *state,
+                               lsm_recovery *recovery, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_replay replay = {.db = db, .recovery = recovery};
 
     memset(recovery, 0, sizeof(*recovery));
     recovery->last_sequence = state->last_sequence;
-    LSM_TRY(list_logs(&replay, state, err));
-    LSM_TRY(check_presence(&replay, state, err));
-    for (size_t i = 0; i < replay.count; i++) {
-        LSM_TRY(open_log(&replay, &replay.logs[i], state, err));
+    LSM_TRY(list_logs(db, state, recovery, err));
+    LSM_TRY(check_presence(recovery, state, err));
+    for (size_t i = recovery->log_count; i > 0; i--) {
+        LSM_TRY(open_log(db, &recovery->logs[i - 1], state, err));
     }
-    LSM_TRY(replay_all(&replay, err));
 out:
-    for (size_t i = 0; i < replay.count; i++) {
-        lsm_wal_reader_close(replay.logs[i].reader);
-    }
-    lsm_free(replay.logs);
     return status;
+}
+
+lsmkv_status lsm_recovery_replay(lsmkv_db *db, lsm_recovery *recovery,
+                                 lsmkv_error *err) {
+    lsm_replay replay = {.db = db, .recovery = recovery};
+    return replay_all(&replay, err);
+}
+
+void lsm_recovery_close_logs(lsm_recovery *recovery) {
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        lsm_wal_reader_close(recovery->logs[i].reader);
+    }
+    lsm_free(recovery->logs);
+    recovery->logs = NULL;
+    recovery->log_count = 0;
+    recovery->log_capacity = 0;
 }
 
 static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
@@ -343,6 +344,7 @@ void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery) {
 }
 
 void lsm_recovery_deinit(lsm_recovery *recovery) {
+    lsm_recovery_close_logs(recovery);
     for (size_t i = 0; i < recovery->count; i++) {
         lsm_memtable_unref(recovery->memtables[i]);
     }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Replaying the logs that a MANIFEST leaves live. In two halves, so that nothing is
+ * Replaying the logs that a MANIFEST leaves live. In three parts, so that nothing is
  * written before every log was read:
  *
- *   1. lsm_recovery_replay reads the logs in order into memtables.
- *   2. lsm_recovery_flush writes the memtables out as level-0 tables and syncs them.
+ *   1. lsm_recovery_open opens the logs, newest first: beside a live writer an older
+ *      log is complete by the time a newer one has a size.
+ *   2. lsm_recovery_replay reads them in order into memtables.
+ *   3. lsm_recovery_flush writes the memtables out as level-0 tables and syncs them.
  *
  * The prefix. A log's header says which sequence came before it; replay goes on from
  * one log to the next only if it has reached exactly that. Records of a log past the
@@ -19,25 +21,39 @@
 
 #include "db/db.h"
 
+/* One live log, opened. */
+typedef struct lsm_replay_log {
+    uint64_t number;
+    bool recorded; /* the MANIFEST knows it */
+    bool torn;     /* no valid header: the crash came right after its creation */
+    lsm_wal_reader *reader;
+} lsm_replay_log;
+
 typedef struct lsm_recovery {
+    lsm_replay_log *logs; /* ascending numbers; owned */
+    size_t log_count;
+    size_t log_capacity;
     lsm_memtable **memtables; /* oldest first; owned */
     size_t count;
     size_t capacity;
     uint64_t last_sequence;
     uint64_t records;
     uint64_t dropped_bytes;
-    uint64_t *written; /* numbers of the tables the second half wrote; owned */
+    uint64_t *written; /* numbers of the tables the last part wrote; owned */
     size_t written_count;
     size_t written_capacity;
 } lsm_recovery;
 
-lsmkv_status lsm_recovery_replay(lsmkv_db *db, const lsm_manifest_state *state,
-                                 lsm_recovery *recovery,
+lsmkv_status lsm_recovery_open(lsmkv_db *db, const lsm_manifest_state *state,
+                               lsm_recovery *recovery, lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_recovery_replay(lsmkv_db *db, lsm_recovery *recovery,
                                  lsmkv_error *err) LSM_MUST_CHECK;
+/* Not before the readers' sizes were asked for; lsm_recovery_deinit does it, too. */
+void lsm_recovery_close_logs(lsm_recovery *recovery);
 /* Adds the tables to the edit. */
 lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
                                 lsmkv_error *err) LSM_MUST_CHECK;
-/* Unlinks what the second half wrote, because the open failed. */
+/* Unlinks what the last part wrote, because the open failed. */
 void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery);
 void lsm_recovery_deinit(lsm_recovery *recovery);
 

@@ -128,7 +128,7 @@ lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *e
     uint64_t file_id = lsm_rng_next(&db->rng);
     uint64_t seed = lsm_rng_next(&db->rng);
     lsm_mutex_unlock(&db->mu);
-    spare = lsm_readstate_alloc();
+    spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
     mem = lsm_memtable_create(capacity, seed);
     if (spare == NULL || mem == NULL) {
         status = lsm_fail_memory(err, (size_t)capacity);

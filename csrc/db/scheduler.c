@@ -305,6 +305,9 @@ lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_mutex_lock(&db->mu);
     hurry_locked(db);
+    if (db->read_only) {
+        status = lsm_error_copy(err, &db->failure);
+    }
     while (status == LSMKV_OK && is_busy_locked(db)) {
         status = lsm_scheduler_await_locked(db, err);
     }

@@ -18,10 +18,11 @@ static void add_levels(const lsm_version *version, lsmkv_stats *stats) {
 }
 
 static void add_memory_locked(lsmkv_db *db, lsmkv_stats *stats) LSM_REQUIRES(db->mu) {
-    stats->memtable_count = 1 + db->immutable_count;
-    stats->memtable_bytes = lsm_memtable_charge(db->mem);
-    for (size_t i = 0; i < db->immutable_count; i++) {
-        stats->memtable_bytes += lsm_memtable_charge(db->immutables[i].mem);
+    const lsm_readstate *state = lsm_db_readstate(db); /* replaced under mu only */
+    stats->memtable_count = 1 + state->immutable_count;
+    stats->memtable_bytes = lsm_memtable_charge(state->mem);
+    for (size_t i = 0; i < state->immutable_count; i++) {
+        stats->memtable_bytes += lsm_memtable_charge(state->immutables[i]);
     }
     for (size_t i = 0; i < db->log_count; i++) {
         stats->log_bytes += lsm_wal_size(db->logs[i].writer);
@@ -55,6 +56,9 @@ void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     bool full = db->background.status == LSMKV_DISK_FULL;
     stats->state = (uint32_t)(db->state == LSM_STATE_OPEN && full ? LSM_STATE_DEGRADED
                                                                   : db->state);
+    if (db->read_only) {
+        stats->state = LSM_STATE_READ_ONLY;
+    }
     lsm_mutex_unlock(&db->mu);
     add_counters(&db->counters, stats);
     stats->sequence = lsm_db_published(db);

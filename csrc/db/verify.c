@@ -3,10 +3,15 @@
  * Verifying a live database: every byte of CURRENT, the MANIFEST, the live logs and the
  * tables of the present version. Logs grow while they are read: they are checked up to
  * the size they had when verify began, and up to there they must be whole.
+ *
+ * A read-only database checks the files that it was opened from, as far as it read
+ * them. A writer may have replaced them: then nothing can be said, and verify fails
+ * with CHANGED.
  */
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "db/view.h"
 #include "format/filename.h"
 
 typedef struct lsm_verify {
@@ -14,9 +19,14 @@ typedef struct lsm_verify {
     lsmkv_problem_fn on_problem;
     void *context;
     lsmkv_report *report;
+    lsmkv_error changed; /* status OK: no file was gone that a writer may delete */
 } lsm_verify;
 
 static void tell(lsm_verify *verify, const lsmkv_error *problem) {
+    if (problem->status == LSMKV_CHANGED) {
+        verify->changed = *problem;
+        return;
+    }
     verify->report->problem_count += 1;
     if (verify->on_problem != NULL) {
         verify->on_problem(verify->context, problem);
@@ -59,8 +69,12 @@ static void verify_records(lsm_verify *verify, const char *name,
     lsmkv_status status =
         lsm_wal_open(verify->db->dir, name, expect, &reader, NULL, &problem);
     if (status == LSMKV_NOT_FOUND) {
-        status = lsm_fail_at(&problem, LSMKV_CORRUPTION, name, -1,
-                             "the file is missing, but it is in use");
+        status = verify->db->read_only
+                     ? lsm_fail_at(&problem, LSMKV_CHANGED, name, -1,
+                                   "the file has been deleted since the database was "
+                                   "opened; open it again")
+                     : lsm_fail_at(&problem, LSMKV_CORRUPTION, name, -1,
+                                   "the file is missing, but it is in use");
     }
     while (status == LSMKV_OK) {
         status = lsm_wal_next(reader, &record, &problem);
@@ -83,6 +97,7 @@ static void verify_records(lsm_verify *verify, const char *name,
     lsm_wal_reader_close(reader);
 }
 
+/* Beside a writer CURRENT may name a later MANIFEST than ours. */
 static void verify_current(lsm_verify *verify, uint64_t manifest_number) {
     lsmkv_error problem;
     lsm_file *file = NULL;
@@ -99,7 +114,8 @@ static void verify_current(lsm_verify *verify, uint64_t manifest_number) {
     if (status == LSMKV_OK) {
         status = lsm_current_decode(lsm_slice_make(content, size), &number, &problem);
     }
-    if (status == LSMKV_OK && number != manifest_number) {
+    if (status == LSMKV_OK && number != manifest_number &&
+        !(verify->db->read_only && number > manifest_number)) {
         status = lsm_fail_at(&problem, LSMKV_CORRUPTION, LSM_CURRENT_NAME, 0,
                              "expected MANIFEST %llu, found %llu",
                              (unsigned long long)manifest_number,
@@ -113,31 +129,43 @@ static void verify_current(lsm_verify *verify, uint64_t manifest_number) {
     lsm_file_drop(file);
 }
 
-typedef struct lsm_verify_log {
-    uint64_t number;
-    uint64_t file_id;
-    uint64_t size;
-} lsm_verify_log;
+/* The record files to check, and the version. */
+typedef struct lsm_verify_set {
+    lsm_view_file manifest;
+    lsm_view_file logs[LSM_LOGS_MAX];
+    const lsm_view_file *log; /* the first of `log_count` */
+    size_t log_count;
+    lsm_version *version; /* one reference */
+} lsm_verify_set;
+
+static lsm_view_file describe(const lsm_wal_writer *writer) {
+    return (lsm_view_file){lsm_wal_number(writer), lsm_wal_file_id(writer),
+                           lsm_wal_size(writer)};
+}
 
 /* Holds off installations and the closing of logs, so that the MANIFEST and the set of
- * logs stay as they are; writes go on. */
-static size_t hold_files(lsmkv_db *db, lsm_verify_log logs[LSM_LOGS_MAX],
-                         lsm_version **version) {
+ * logs stay as they are; writes go on. In a read-only database nothing changes. */
+static void hold_files(lsmkv_db *db, lsm_verify_set *set) {
     lsm_mutex_lock(&db->mu);
     while (db->installing) {
         lsm_cond_wait(&db->changed, &db->mu);
     }
-    db->installing = true;
-    size_t count = db->log_count;
-    for (size_t i = 0; i < count; i++) {
-        const lsm_wal_writer *writer = db->logs[i].writer;
-        logs[i] = (lsm_verify_log){lsm_wal_number(writer), lsm_wal_file_id(writer),
-                                   lsm_wal_size(writer)};
+    set->version = db->version;
+    lsm_version_ref(set->version);
+    if (db->read_only) {
+        set->manifest = db->view_files->manifest;
+        set->log = db->view_files->logs;
+        set->log_count = db->view_files->log_count;
+    } else {
+        db->installing = true;
+        set->manifest = describe(db->manifest);
+        set->log = set->logs;
+        set->log_count = db->log_count;
+        for (size_t i = 0; i < db->log_count; i++) {
+            set->logs[i] = describe(db->logs[i].writer);
+        }
     }
-    *version = db->version;
-    lsm_version_ref(*version);
     lsm_mutex_unlock(&db->mu);
-    return count;
 }
 
 static void release_files(lsmkv_db *db) {
@@ -149,34 +177,34 @@ static void release_files(lsmkv_db *db) {
 
 lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                            lsmkv_report *report, lsmkv_error *err) {
-    lsm_verify verify = {db, on_problem, context, report};
-    lsm_verify_log logs[LSM_LOGS_MAX];
+    lsm_verify verify = {
+        .db = db, .on_problem = on_problem, .context = context, .report = report};
+    lsm_verify_set set;
     char name[LSM_FILENAME_SIZE];
-    lsm_version *version;
 
-    (void)err; /* what fails is a finding */
     *report = (lsmkv_report){0};
-    size_t count = hold_files(db, logs, &version);
-    uint64_t manifest_number = lsm_wal_number(db->manifest);
+    lsm_error_clear(&verify.changed);
+    hold_files(db, &set);
     lsm_wal_expect expect = {.type = LSM_FILE_MANIFEST,
                              .uuid = db->uuid,
-                             .number = manifest_number,
-                             .file_id = lsm_wal_file_id(db->manifest),
-                             .size_max = lsm_wal_size(db->manifest)};
-    verify_current(&verify, manifest_number);
-    lsm_filename_make(name, LSM_NAME_MANIFEST, manifest_number);
+                             .number = set.manifest.number,
+                             .file_id = set.manifest.file_id,
+                             .size_max = set.manifest.end};
+    verify_current(&verify, set.manifest.number);
+    lsm_filename_make(name, LSM_NAME_MANIFEST, set.manifest.number);
     verify_records(&verify, name, &expect);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < set.log_count; i++) {
         expect.type = LSM_FILE_LOG;
-        expect.number = logs[i].number;
-        expect.file_id = logs[i].file_id;
-        expect.size_max = logs[i].size;
-        lsm_filename_make(name, LSM_NAME_LOG, logs[i].number);
+        expect.number = set.log[i].number;
+        expect.file_id = set.log[i].file_id;
+        expect.size_max = set.log[i].end;
+        lsm_filename_make(name, LSM_NAME_LOG, set.log[i].number);
         verify_records(&verify, name, &expect);
     }
     release_files(db);
-    verify_tables(&verify, version);
-    lsm_version_unref(version);
+    verify_tables(&verify, set.version);
+    lsm_version_unref(set.version);
     lsm_gc_collect(db);
-    return LSMKV_OK;
+    /* What fails is a finding, but for what somebody else took away. */
+    return lsm_error_copy(err, &verify.changed);
 }

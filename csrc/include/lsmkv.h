@@ -55,7 +55,8 @@ extern "C" {
     X(LIMIT_EXCEEDED, 18, "a limit was exceeded")          \
     X(UNSUPPORTED_VERSION, 19, "unsupported version")      \
     X(NOT_A_DATABASE, 20, "not an lsmkv database")         \
-    X(NO_MEMORY, 21, "out of memory")
+    X(NO_MEMORY, 21, "out of memory")                      \
+    X(CHANGED, 22, "the files changed underneath: open the database again")
 
 typedef enum lsmkv_status {
 #define LSMKV_STATUS_ENUM(name, number, text) LSMKV_##name = (number),
@@ -110,6 +111,7 @@ typedef enum lsmkv_durability {
 typedef struct lsmkv_options {
     bool create_if_missing;      /* default true */
     bool error_if_exists;        /* default false */
+    bool read_only;              /* default false; see lsmkv_open */
     uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
     uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
     int64_t block_cache_bytes;   /* -1: what memtables and open tables leave */
@@ -132,7 +134,15 @@ LSMKV_API void lsmkv_options_init(lsmkv_options *options);
 
 /* Opens, creating it if asked, the database in directory `path` (UTF-8 or the file
  * system's bytes) for reading and writing. One handle per directory in all processes:
- * else LSMKV_LOCKED. A failing open changes nothing but the LOCK file. */
+ * else LSMKV_LOCKED. A failing open changes nothing but the LOCK file.
+ *
+ * With options->read_only the handle shows the state of this moment, for ever: it takes
+ * no lock and changes nothing in the directory, so it needs no permission to write and
+ * any number may stand beside one writer. Logs are replayed in memory. Every call that
+ * would change something answers LSMKV_READ_ONLY. What the writer has not synced may be
+ * seen, and a power failure may take it back. Tables are held open, up to
+ * max_open_files; a file that the writer has deleted before it could be opened is
+ * LSMKV_CHANGED: open again. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_open(const char *path,
                                                    const lsmkv_options *options,
                                                    lsmkv_db **dbp, lsmkv_error *err);
@@ -363,7 +373,7 @@ typedef struct lsmkv_stats {
     uint64_t snapshot_count;
     uint64_t recovered_records;       /* by this open */
     uint64_t recovered_dropped_bytes; /* unsynced tail that this open cut off */
-    uint32_t state;                   /* 0 open, 1 degraded, 2 poisoned, 3 closed */
+    uint32_t state; /* 0 open, 1 degraded, 2 poisoned, 3 closed, 4 read-only */
 } lsmkv_stats;
 
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_stats(lsmkv_db *db,

@@ -24,8 +24,8 @@ struct lsm_table {
     uint8_t *filter; /* owned, at a cache line, so that a test touches one */
     size_t filter_size;
     lsm_properties properties;
-    lsm_table_info info; /* its keys are the index's */
-    uint8_t uuid[LSM_UUID_SIZE];
+    lsm_table_info info;              /* its keys are the index's */
+    const lsm_table_context *context; /* borrowed */
     char name[LSM_FILENAME_SIZE];
     lsm_retired retired;
     _Atomic uint32_t refs;

@@ -52,7 +52,7 @@ static lsmkv_status check_footer(const lsm_table *table, const lsm_footer *foote
     uint64_t at = info->file_size - LSM_FOOTER_SIZE;
     const lsm_block_handle *filter = &footer->filter;
 
-    if (memcmp(footer->uuid, table->uuid, LSM_UUID_SIZE) != 0) {
+    if (memcmp(footer->uuid, table->context->uuid, LSM_UUID_SIZE) != 0) {
         return fail_table(table, at, "the table belongs to another database", err);
     }
     if (footer->number != info->number || footer->file_id != info->file_id) {
@@ -162,8 +162,13 @@ static lsmkv_status read_tail(lsm_table *table, uint8_t **tailp, lsmkv_error *er
 
     status = lsm_file_open(table->dir, table->name, LSM_OPEN_READ, &table->file, err);
     if (status == LSMKV_NOT_FOUND) {
-        return lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
-                           "the MANIFEST names this table, but the file is missing");
+        return table->context->read_only
+                   ? lsm_fail_at(err, LSMKV_CHANGED, table->name, -1,
+                                 "the table has been deleted since the database was "
+                                 "opened; open it again")
+                   : lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
+                                 "the MANIFEST names this table, but the file is "
+                                 "missing");
     }
     LSM_TRY(status);
     LSM_TRY(lsm_file_size(table->file, &size, err));
@@ -204,7 +209,7 @@ lsmkv_status lsm_table_open(const lsm_table_context *context,
     table->cache = context->cache;
     table->dir = context->dir;
     table->info = *info;
-    memcpy(table->uuid, context->uuid, LSM_UUID_SIZE);
+    table->context = context;
     lsm_filename_make(table->name, LSM_NAME_TABLE, info->number);
     LSM_TRY(read_tail(table, &tail, err));
     LSM_ASSERT(tail != NULL);

@@ -31,6 +31,7 @@ typedef struct lsm_table_context {
     lsm_dir *dir;
     lsm_cache *cache;
     uint8_t uuid[LSM_UUID_SIZE];
+    bool read_only; /* another process may change the files: a missing one is CHANGED */
 } lsm_table_context;
 
 /* One read of the tail. `info` is what the MANIFEST knows; UUID, number, file id,

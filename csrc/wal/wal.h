@@ -80,6 +80,8 @@ lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
 uint64_t lsm_wal_end(const lsm_wal_reader *reader);
 uint64_t lsm_wal_dropped(const lsm_wal_reader *reader);
 uint64_t lsm_wal_highest_mark(const lsm_wal_reader *reader);
+/* The size of the file when it was opened, which is as far as it is read. */
+uint64_t lsm_wal_file_size(const lsm_wal_reader *reader);
 void lsm_wal_reader_close(lsm_wal_reader *reader); /* NULL is fine */
 
 #endif

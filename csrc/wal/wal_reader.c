@@ -354,6 +354,10 @@ uint64_t lsm_wal_highest_mark(const lsm_wal_reader *reader) {
     return reader->highest_mark;
 }
 
+uint64_t lsm_wal_file_size(const lsm_wal_reader *reader) {
+    return reader->file_size;
+}
+
 void lsm_wal_reader_close(lsm_wal_reader *reader) {
     if (reader != NULL) {
         lsm_file_drop(reader->file);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "format/filename.h"
 #include "report.h"
 #include "world.h"
 
@@ -271,9 +272,58 @@ static void crash_inside(lsm_env *disk, const model *m, const model_bounds *boun
     lsm_test_abandon(db);
 }
 
+/* Opens without writing and shows what that sees. It must take no step. */
+static void scan_view(lsm_env *disk, const model *m, const aftermath_plan *plan,
+                      contents *c) {
+    uint64_t steps = lsm_sim_steps(disk);
+    aftermath_plan reading = *plan;
+    lsmkv_report report = {0};
+    lsmkv_error err = {0};
+    lsmkv_db *db = NULL;
+
+    reading.options.read_only = true;
+    open_disk(disk, &reading, 23, &db);
+    scan(db, m, plan->seed % 2 == 0, c);
+    check_points(db, m, c);
+    crash_need(lsmkv_verify(db, on_problem, NULL, &report, &err), &err, "verify");
+    if (report.problem_count != 0) {
+        crash_fail("verify found %llu problems in a read-only database",
+                   (unsigned long long)report.problem_count);
+    }
+    if (lsmkv_put(db, NULL, m->keys[0], m->keys[0], &err) != LSMKV_READ_ONLY ||
+        lsmkv_flush(db, &err) != LSMKV_READ_ONLY) {
+        crash_fail("a read-only database took a write");
+    }
+    close_db(db);
+    if (lsm_sim_steps(disk) != steps) {
+        crash_fail("a read-only database changed the disk");
+    }
+}
+
+void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan) {
+    model_bounds bounds = model_bounds_now(m);
+    model_prefix found;
+    contents seen;
+
+    bounds.floor = bounds.last; /* beside the writer everything written is there */
+    scan_view(env, m, plan, &seen);
+    if (!model_match(m, &bounds, seen.hash, &found)) {
+        fail_match(m, &bounds, &seen);
+    }
+}
+
+/* Whether CURRENT is there: without it there is nothing to read. */
+static bool exists(lsm_env *disk) {
+    const uint8_t *data;
+    size_t size;
+    return lsm_sim_file_read(disk, WORLD_PATH, LSM_CURRENT_NAME, &data, &size);
+}
+
 void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
                      const aftermath_plan *plan, model_prefix *found) {
     lsm_env *untouched = NULL;
+    bool viewed = plan->seed / 8 % 4 == 0 && exists(disk);
+    contents view;
     contents forward;
     contents backward;
     lsmkv_db *db = NULL;
@@ -285,6 +335,9 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
     if (plan->depth > 0) {
         untouched = lsm_sim_crash(disk, plan->seed, LSM_CRASH_ALL, plan->sector);
     }
+    if (viewed) {
+        scan_view(disk, m, plan, &view);
+    }
     open_disk(disk, plan, 21, &db);
     if (plan->seed % 2 == 0) {
         scan(db, m, false, &forward);
@@ -293,6 +346,9 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
     }
     if (!model_match(m, bounds, forward.hash, found)) {
         fail_match(m, bounds, &forward);
+    }
+    if (viewed && memcmp(&forward, &view, sizeof(forward)) != 0) {
+        crash_fail("what a read-only open showed is not what a recovery found");
     }
     scan(db, m, true, &backward);
     if (memcmp(&forward, &backward, sizeof(forward)) != 0) {

@@ -7,10 +7,12 @@
  *      reads of every key give the same.
  *   2. verify finds nothing, the directory holds the files that are needed and no
  *      others.
- *   3. A second open, after a clean close, a process crash or a power failure right
+ *   3. For a sample, before all that: a read-only open changes nothing and shows the
+ *      state that the recovery then finds.
+ *   4. A second open, after a clean close, a process crash or a power failure right
  *      behind the first, gives the very same state: what a recovery showed is durable.
- *   4. For a sample: further writes, a clean close and a reopen match.
- *   5. For a sample: the recovery is crashed at each of its own steps, and that state
+ *   5. For a sample: further writes, a clean close and a reopen match.
+ *   6. For a sample: the recovery is crashed at each of its own steps, and that state
  *      is checked in the same way, some levels deep. A power failure has left only
  *      durable bytes, so then the state must be exactly the one found before.
  */
@@ -33,6 +35,10 @@ typedef struct aftermath_plan {
  * closed. The state it holds then is that of *found. */
 void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
                      const aftermath_plan *plan, model_prefix *found);
+
+/* Opens the database of a running workload a second time, for reading only: it shows
+ * all that was acknowledged, and maybe the write that is under way. */
+void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan);
 
 /* Crashes `env` and checks what is left. */
 void aftermath_crash(lsm_env *env, const model *m, const model_bounds *bounds,

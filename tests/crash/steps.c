@@ -17,6 +17,7 @@ typedef struct step_run {
     world *w;
     const steps_request *request;
     size_t workload;
+    bool exists; /* the first open is done: there is a database to read */
 } step_run;
 
 /* How many draws each mode is worth. */
@@ -48,6 +49,12 @@ static void on_step(void *context, uint64_t step) {
     if (step % r->stride != r->seed % r->stride) {
         return;
     }
+    if (!r->only && run->exists) {
+        aftermath_plan plan = {.options = run->w->options,
+                               .seed = crash_mix(r->seed, step)};
+        crash_set_place("view at %llu", (unsigned long long)step);
+        aftermath_view(run->w->env, &run->w->model, &plan);
+    }
     for (int mode = 0; mode < LSM_CRASH_MODE_COUNT; mode++) {
         for (uint32_t variant = 0; variant < variant_counts[mode]; variant++) {
             bool asked =
@@ -66,7 +73,7 @@ static void run_workload(const steps_request *r, size_t index) {
     crash_counts before = crash_count;
     profile p;
     world w;
-    step_run run = {&w, r, index};
+    step_run run = {&w, r, index, false};
 
     workload_profile(load, crash_mix(r->seed, index), &p);
     crash_set_replay("steps --seed %llu --workload %zu", (unsigned long long)r->seed,
@@ -74,6 +81,7 @@ static void run_workload(const steps_request *r, size_t index) {
     world_init(&w, &p);
     lsm_sim_set_hook(w.env, on_step, &run);
     (void)world_open(&w);
+    run.exists = true;
     load->run(&w);
     world_close(&w);
     on_step(&run, lsm_sim_steps(w.env)); /* after the last step */

@@ -182,6 +182,8 @@ def test_handles_cannot_be_copied(
 ) -> None:
     with db.snapshot() as snapshot:
         for handle in (db, snapshot, db.items(), lsmkv.WriteBatch()):
+            if handle is db and save is pickle.dumps:
+                continue  # as a way to read it, see test_read_only.py
             with pytest.raises(TypeError):
                 save(handle)
 

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See view.h for the steps.
+ */
+#include "db/view.h"
+
+#include "base/alloc.h"
+#include "db/recover.h"
+#include "format/filename.h"
+
+enum {
+    ATTEMPTS_MAX = 50,
+    SAME_FAILURES_MAX = 2, /* as a writer cuts its log, one may be a trick of the eye */
+    PAUSE_US = 200,        /* more with each attempt */
+    EMPTY_MEMTABLE_BYTES = 1024,
+};
+
+void lsm_view_files_destroy(lsm_view_files *files) {
+    lsm_free(files);
+}
+
+/* Keeps which files were read, and how far. */
+static lsmkv_status keep_files(lsmkv_db *db, const lsm_manifest_state *state,
+                               const lsm_recovery *recovery, lsmkv_error *err) {
+    size_t size = sizeof(lsm_view_files) + recovery->log_count * sizeof(lsm_view_file);
+    lsm_view_files *files = lsm_calloc(1, size);
+
+    if (files == NULL) {
+        return lsm_fail_memory(err, size);
+    }
+    files->manifest = (lsm_view_file){state->manifest_number, state->manifest_file_id,
+                                      state->manifest_size};
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        const lsm_replay_log *log = &recovery->logs[i];
+        if (log->reader != NULL) {
+            files->logs[files->log_count++] =
+                (lsm_view_file){log->number, lsm_wal_header(log->reader)->file_id,
+                                lsm_wal_end(log->reader)};
+        }
+    }
+    db->view_files = files;
+    return LSMKV_OK;
+}
+
+/* Publishes what was replayed: the newest memtable in the place of the active one. */
+static lsmkv_status publish(lsmkv_db *db, const lsm_recovery *recovery,
+                            lsmkv_error *err) LSM_UNSHARED {
+    size_t count = recovery->count;
+    lsm_memtable *newest = NULL;
+    lsm_readstate *state = lsm_readstate_alloc(count);
+
+    if (count > 0) {
+        newest = recovery->memtables[count - 1];
+        lsm_memtable_ref(newest);
+    } else {
+        newest = lsm_memtable_create(EMPTY_MEMTABLE_BYTES, lsm_rng_next(&db->rng));
+    }
+    if (state == NULL || newest == NULL) {
+        lsm_memtable_unref(newest);
+        lsm_free(state);
+        return lsm_fail_memory(err, EMPTY_MEMTABLE_BYTES);
+    }
+    atomic_init(&state->refs, 1);
+    state->mem = newest;
+    for (size_t i = 1; i < count; i++) {
+        state->immutables[i - 1] = recovery->memtables[count - 1 - i];
+        lsm_memtable_ref(state->immutables[i - 1]);
+        state->immutable_count = i;
+    }
+    state->version = db->version;
+    lsm_version_ref(state->version);
+    atomic_init(&db->readstate, state);
+    return LSMKV_OK;
+}
+
+/* Opens tables while they are there. What is damaged in them is for those to hear who
+ * read it. */
+static lsmkv_status hold_tables(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
+    uint32_t left = db->options.max_open_files;
+    lsmkv_status status = LSMKV_OK;
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+
+    for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
+        const lsm_level *level = &db->version->levels[i];
+        for (size_t k = 0; k < level->count && left > 0; k++, left--) {
+            lsm_table *table;
+            lsmkv_error failure;
+            lsm_error_clear(&failure);
+            status = lsm_table_cache_get(&db->table_cache, level->tables[k], false,
+                                         &table, &failure);
+            if (status == LSMKV_CHANGED || status == LSMKV_NO_MEMORY) {
+                (void)lsm_error_copy(err, &failure);
+                goto out;
+            }
+        }
+    }
+    status = LSMKV_OK;
+out:
+    lsm_epoch_leave(token);
+    return status;
+}
+
+/* Step 3. */
+static lsmkv_status look_again(lsmkv_db *db, const lsm_manifest_mark *before,
+                               lsmkv_error *err) {
+    lsm_manifest_mark now;
+    lsmkv_status status = lsm_manifest_look(db->dir, &now, err);
+
+    if (status == LSMKV_OK &&
+        (now.number != before->number || now.size != before->size)) {
+        status = lsm_fail(err, LSMKV_CHANGED,
+                          "the database kept changing while it was opened; try again");
+    }
+    return status;
+}
+
+static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
+                         lsmkv_error *err) LSM_UNSHARED {
+    lsmkv_status status = LSMKV_OK;
+    lsm_manifest_state state = {0};
+    lsm_recovery recovery = {0};
+    bool remembered;
+
+    LSM_TRY(lsm_manifest_load(db->dir, &db->sink, &state, err));
+    LSM_TRY(lsm_recovery_open(db, &state, &recovery, err));
+    LSM_TRY(look_again(db, before, err));
+    memcpy(db->uuid, state.uuid, LSM_UUID_SIZE);
+    db->next_file = state.next_file;
+    db->version = state.version;
+    state.version = NULL;
+    LSM_TRY(lsm_db_build(db, err));
+    LSM_TRY(hold_tables(db, err));
+    LSM_TRY(lsm_recovery_replay(db, &recovery, err));
+    LSM_TRY(keep_files(db, &state, &recovery, err));
+    LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
+    LSM_TRY(publish(db, &recovery, err));
+    db->last_sequence = recovery.last_sequence;
+    atomic_init(&db->published, recovery.last_sequence);
+    db->recovered_records = recovery.records;
+    db->recovered_dropped_bytes = recovery.dropped_bytes;
+out:
+    lsm_recovery_deinit(&recovery);
+    lsm_manifest_state_deinit(&state);
+    return status;
+}
+
+static lsmkv_status fail_absent(lsmkv_error *err) {
+    return lsm_fail(err, LSMKV_NOT_A_DATABASE,
+                    "the directory holds no database; to make one, open it for "
+                    "writing");
+}
+
+/* One attempt. *changed: it failed, and the MANIFEST did not stay as it was. */
+static lsmkv_status attempt(lsmkv_db *db, const char *path, bool *changed,
+                            lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_manifest_mark before;
+
+    *changed = false;
+    status = lsm_dir_open(db->env, path, false, &db->dir, err);
+    if (status == LSMKV_NOT_FOUND) {
+        return fail_absent(err);
+    }
+    LSM_TRY(status);
+    status = lsm_manifest_look(db->dir, &before, err);
+    if (status == LSMKV_NOT_FOUND) {
+        return fail_absent(err);
+    }
+    LSM_TRY(status);
+    status = load(db, &before, err);
+    *changed = status != LSMKV_OK && look_again(db, &before, NULL) == LSMKV_CHANGED;
+out:
+    return status;
+}
+
+static lsmkv_status open_once(lsm_env *env, const char *path,
+                              const lsmkv_options *options, lsmkv_db **dbp,
+                              bool *changed, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_db *db = lsm_db_create(env);
+
+    *changed = false;
+    if (db == NULL) {
+        return lsm_fail_memory(err, sizeof(*db));
+    }
+    db->read_only = true;
+    lsm_mutex_lock(&db->mu);
+    db->state = LSM_STATE_POISONED;
+    (void)lsm_fail(&db->failure, LSMKV_READ_ONLY,
+                   "the database was opened for reading only");
+    lsm_mutex_unlock(&db->mu);
+    LSM_TRY(lsm_options_resolve(options, &db->options, err));
+    LSM_TRY(attempt(db, path, changed, err));
+    *dbp = db;
+    db = NULL;
+out:
+    if (db != NULL) {
+        lsm_db_abandon(db);
+        lsm_db_destroy(db);
+    }
+    return status;
+}
+
+/* Lets the writer get on. Without threads there is none. */
+static void pause(const lsm_env *env, uint64_t us) {
+    lsm_mutex mu;
+    lsm_cond never;
+
+    if (!lsm_env_threaded(env)) {
+        return;
+    }
+    lsm_mutex_init(&mu);
+    lsm_cond_init(&never);
+    lsm_mutex_lock(&mu);
+    (void)lsm_cond_wait_us(&never, &mu, us);
+    lsm_mutex_unlock(&mu);
+    lsm_cond_deinit(&never);
+    lsm_mutex_deinit(&mu);
+}
+
+/* Whether the failure may be one of the moment. */
+static bool is_passing(lsmkv_status status) {
+    return status == LSMKV_CORRUPTION || status == LSMKV_CHANGED;
+}
+
+lsmkv_status lsm_view_open(lsm_env *env, const char *path, const lsmkv_options *options,
+                           lsmkv_db **dbp, lsmkv_error *err) {
+    lsmkv_error failure;
+    lsmkv_status status = LSMKV_OK;
+    uint32_t same = 0;
+
+    *dbp = NULL;
+    for (uint64_t i = 0; i < ATTEMPTS_MAX && same < SAME_FAILURES_MAX; i++) {
+        bool changed;
+        if (i > 0) {
+            pause(env, i * PAUSE_US);
+        }
+        lsm_error_clear(&failure);
+        status = open_once(env, path, options, dbp, &changed, &failure);
+        if (status == LSMKV_OK || !(changed || is_passing(status))) {
+            break;
+        }
+        same = changed ? 0 : same + 1;
+    }
+    if (status == LSMKV_CHANGED && same == SAME_FAILURES_MAX) {
+        failure.status = status = LSMKV_CORRUPTION; /* nobody changes it: it is lost */
+    }
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
+}
