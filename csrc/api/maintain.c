@@ -216,7 +216,7 @@ lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range, lsmkv_error *
     LSM_TRY(lsm_db_begin(db, err));
     status = flush(db, err);
     if (status == LSMKV_OK) {
-        lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop)};
+        lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop), false};
         status = lsm_scheduler_compact(db, keys, err);
     }
     lsm_db_end(db);

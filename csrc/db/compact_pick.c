@@ -131,8 +131,10 @@ static lsm_key_range hull_of(const lsm_level *level, table_run run) {
         if (lsm_slice_compare(range.smallest, hull.smallest) < 0) {
             hull.smallest = range.smallest;
         }
-        if (lsm_slice_compare(range.largest, hull.largest) > 0) {
+        int order = lsm_slice_compare(range.largest, hull.largest);
+        if (order > 0 || (order == 0 && hull.exclusive)) {
             hull.largest = range.largest;
+            hull.exclusive = range.exclusive;
         }
     }
     return hull;
@@ -163,7 +165,8 @@ static bool may_move(const lsm_version *version, const lsm_pick *pick) {
     if (pick->input_counts[0] != 1 || pick->input_counts[1] != 0) {
         return false;
     }
-    return pick->inputs[0][0]->info.tombstone_count == 0 ||
+    const lsm_table_info *info = &pick->inputs[0][0]->info;
+    return info->tombstone_count + info->range_delete_count == 0 ||
            pick->output_level < last_level_with_data(version);
 }
 
@@ -252,16 +255,14 @@ static uint64_t bytes_of(const lsm_level *level, table_run run) {
 static void advance_overlap(const lsm_level *below, lsm_key_range range,
                             table_run *run) {
     while (run->first < below->count &&
-           lsm_slice_compare(lsm_live_table_range(below->tables[run->first]).largest,
-                             range.smallest) < 0) {
+           lsm_range_before(lsm_live_table_range(below->tables[run->first]), range)) {
         run->first++;
     }
     if (run->end < run->first) {
         run->end = run->first;
     }
     while (run->end < below->count &&
-           lsm_slice_compare(lsm_live_table_range(below->tables[run->end]).smallest,
-                             range.largest) <= 0) {
+           !lsm_range_before(range, lsm_live_table_range(below->tables[run->end]))) {
         run->end++;
     }
 }

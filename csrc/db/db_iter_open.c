@@ -23,8 +23,8 @@ static bool add(lsm_children *children, lsm_iter *child) {
 }
 
 static bool overlaps(const lsm_live_table *live, lsm_slice start, lsm_slice stop) {
-    return lsm_slice_compare(lsm_ikey_skey(live->info.largest), start) >= 0 &&
-           lsm_slice_compare(lsm_ikey_skey(live->info.smallest), stop) < 0;
+    return lsm_range_overlaps(lsm_live_table_range(live),
+                              (lsm_key_range){start, stop, true});
 }
 
 static lsmkv_status add_tables(lsmkv_iter *iter, lsm_children *children,

@@ -22,11 +22,6 @@ static lsmkv_status resolve(const lsm_found *found, lsm_slice *value) {
     return LSMKV_OK;
 }
 
-static bool table_covers(const lsm_live_table *live, lsm_slice skey) {
-    return lsm_slice_compare(skey, lsm_ikey_skey(live->info.smallest)) >= 0 &&
-           lsm_slice_compare(skey, lsm_ikey_skey(live->info.largest)) <= 0;
-}
-
 static lsmkv_status search_table(lsmkv_db *db, lsm_live_table *live,
                                  const lsm_lookup *lookup, bool nonblocking,
                                  lsm_found *found, lsmkv_error *err) {
@@ -57,7 +52,7 @@ static lsmkv_status search_version(lsmkv_db *db, const lsm_version *version,
     lsmkv_status status = LSMKV_NOT_FOUND;
     const lsm_level *level0 = &version->levels[0];
     for (size_t i = 0; status == LSMKV_NOT_FOUND && i < level0->count; i++) {
-        if (table_covers(level0->tables[i], lookup->skey)) {
+        if (lsm_live_table_covers(level0->tables[i], lookup->skey)) {
             status =
                 search_table(db, level0->tables[i], lookup, nonblocking, found, err);
         }
@@ -153,7 +148,8 @@ static lsmkv_status search_level0(lsm_pending *pending, const lsm_level *level,
     for (size_t i = 0; i < level->count && pending->count > 0; i++) {
         size_t chosen = 0;
         for (size_t k = 0; k < pending->count; k++) {
-            if (table_covers(level->tables[i], pending->requests[k]->lookup.skey)) {
+            if (lsm_live_table_covers(level->tables[i],
+                                      pending->requests[k]->lookup.skey)) {
                 pending->chosen[chosen++] = pending->requests[k];
             }
         }
@@ -180,7 +176,7 @@ static size_t order_by_table(lsm_pending *pending, const lsm_level *level) {
     for (size_t i = 0; i < pending->count; i++) {
         lsm_slice skey = pending->requests[i]->lookup.skey;
         size_t index = lsm_level_find(level, skey);
-        if (index < level->count && table_covers(level->tables[index], skey)) {
+        if (index < level->count && lsm_live_table_covers(level->tables[index], skey)) {
             pending->order[count] = (uint64_t)index << 32 | i;
             sorted &= count == 0 || pending->order[count] > pending->order[count - 1];
             count += 1;

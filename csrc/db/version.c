@@ -102,8 +102,9 @@ size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        lsm_slice largest = lsm_ikey_skey(level->tables[middle]->info.largest);
-        if (lsm_slice_compare(largest, skey) < 0) {
+        lsm_slice largest = level->tables[middle]->info.largest;
+        int order = lsm_slice_compare(lsm_ikey_skey(largest), skey);
+        if (order < 0 || (order == 0 && lsm_bound_is_exclusive(largest))) {
             low = middle + 1;
         } else {
             high = middle;
@@ -114,28 +115,35 @@ size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
 
 lsm_key_range lsm_live_table_range(const lsm_live_table *table) {
     return (lsm_key_range){lsm_ikey_skey(table->info.smallest),
-                           lsm_ikey_skey(table->info.largest)};
+                           lsm_ikey_skey(table->info.largest),
+                           lsm_bound_is_exclusive(table->info.largest)};
 }
 
-/* Whether everything in a lies before everything in b. */
-static bool lies_before(lsm_key_range a, lsm_key_range b) {
-    return a.largest.data != NULL && b.smallest.data != NULL &&
-           lsm_slice_compare(a.largest, b.smallest) < 0;
+bool lsm_range_before(lsm_key_range a, lsm_key_range b) {
+    if (a.largest.data == NULL || b.smallest.data == NULL) {
+        return false;
+    }
+    int order = lsm_slice_compare(a.largest, b.smallest);
+    return order < 0 || (order == 0 && a.exclusive);
 }
 
 bool lsm_range_overlaps(lsm_key_range a, lsm_key_range b) {
-    return !lies_before(a, b) && !lies_before(b, a);
+    return !lsm_range_before(a, b) && !lsm_range_before(b, a);
 }
 
-static bool table_may_hold(const lsm_live_table *table, lsm_slice skey) {
-    lsm_key_range range = lsm_live_table_range(table);
-    return lsm_slice_compare(range.smallest, skey) <= 0 &&
-           lsm_slice_compare(skey, range.largest) <= 0;
+bool lsm_live_table_covers(const lsm_live_table *table, lsm_slice skey) {
+    const lsm_table_info *info = &table->info;
+
+    if (lsm_slice_compare(skey, lsm_ikey_skey(info->smallest)) < 0) {
+        return false;
+    }
+    int order = lsm_slice_compare(skey, lsm_ikey_skey(info->largest));
+    return order < 0 || (order == 0 && !lsm_bound_is_exclusive(info->largest));
 }
 
 static bool level_0_may_hold(const lsm_level *level, lsm_slice skey) {
     for (size_t i = 0; i < level->count; i++) {
-        if (table_may_hold(level->tables[i], skey)) {
+        if (lsm_live_table_covers(level->tables[i], skey)) {
             return true;
         }
     }
@@ -150,7 +158,32 @@ bool lsm_version_may_hold_below(const lsm_version *version, uint32_t from,
     for (uint32_t i = from == 0 ? 1 : from; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &version->levels[i];
         size_t index = lsm_level_find(level, skey);
-        if (index < level->count && table_may_hold(level->tables[index], skey)) {
+        if (index < level->count && lsm_live_table_covers(level->tables[index], skey)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool level_0_overlaps(const lsm_level *level, lsm_key_range range) {
+    for (size_t i = 0; i < level->count; i++) {
+        if (lsm_range_overlaps(lsm_live_table_range(level->tables[i]), range)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool lsm_version_overlaps_below(const lsm_version *version, uint32_t from,
+                                lsm_key_range range) {
+    if (from == 0 && level_0_overlaps(&version->levels[0], range)) {
+        return true;
+    }
+    for (uint32_t i = from == 0 ? 1 : from; i < LSMKV_LEVEL_COUNT; i++) {
+        const lsm_level *level = &version->levels[i];
+        size_t index = lsm_level_find(level, range.smallest);
+        if (index < level->count &&
+            lsm_range_overlaps(lsm_live_table_range(level->tables[index]), range)) {
             return true;
         }
     }

@@ -6,7 +6,8 @@
  * Level 0 is ordered newest first and its tables may overlap: they hold whole
  * memtables, so their sequence ranges do not. The tables of a level from 1 on are
  * ordered by key and are disjoint in stored keys: the versions of one stored key are
- * never split over two tables of a level. lsm_version_apply refuses anything else,
+ * never split over two tables of a level, and what a range delete of a table covers
+ * lies inside that table's bounds. lsm_version_apply refuses anything else,
  * whoever made the edit.
  *
  * Threads: reference counts are atomic; the rest is immutable, except where a field
@@ -71,20 +72,28 @@ lsmkv_status lsm_version_apply(lsm_version *base, const lsm_edit *edit,
                                lsm_table_sink *sink, lsm_version **versionp,
                                lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The first table of a level >= 1 whose largest stored key is >= skey; count if none.
- * The caller checks its smallest. */
+/* The first table of a level >= 1 that does not end before skey; count if none. The
+ * caller checks its smallest. */
 size_t lsm_level_find(const lsm_level *level, lsm_slice skey);
 
-/* Stored-key ranges, both ends inclusive; a NULL data pointer is no bound. */
+/* Stored-key ranges; a NULL data pointer is no bound. */
 typedef struct lsm_key_range {
     lsm_slice smallest;
     lsm_slice largest;
+    bool exclusive; /* largest itself is outside: a range delete ends there */
 } lsm_key_range;
 
 lsm_key_range lsm_live_table_range(const lsm_live_table *table);
 bool lsm_range_overlaps(lsm_key_range a, lsm_key_range b);
+/* Whether all of a lies before all of b. */
+bool lsm_range_before(lsm_key_range a, lsm_key_range b);
+/* Whether the bounds of a table take in a key. */
+bool lsm_live_table_covers(const lsm_live_table *table, lsm_slice skey);
 /* Whether any table of any level in [from, LSMKV_LEVEL_COUNT) may hold the key. */
 bool lsm_version_may_hold_below(const lsm_version *version, uint32_t from,
                                 lsm_slice skey);
+/* Whether any of them overlaps a range that has both bounds. */
+bool lsm_version_overlaps_below(const lsm_version *version, uint32_t from,
+                                lsm_key_range range);
 
 #endif

@@ -133,10 +133,9 @@ static lsmkv_status check_info(uint32_t level, const lsm_table_info *info,
         problem = "a table has no number";
     } else if (level >= LSMKV_LEVEL_COUNT) {
         problem = "there is no such level";
-    } else if (!lsm_ikey_check(info->smallest) || !lsm_ikey_check(info->largest)) {
-        problem = "a bound is not an internal key";
-    } else if (lsm_ikey_compare(info->smallest, info->largest) > 0) {
-        problem = "its smallest key is above its largest";
+    } else if (!lsm_bounds_check(info->smallest, info->largest,
+                                 info->range_delete_count != 0)) {
+        problem = "its bounds are not internal keys in order";
     } else if (info->sequence_min > info->sequence_max) {
         problem = "its smallest sequence is above its largest";
     }
@@ -284,8 +283,8 @@ static lsmkv_status check_neighbours(uint32_t level, const lsm_live_table *a,
                         "tables %llu and %llu of level 0 share sequences",
                         printable(a->info.number), printable(b->info.number));
     }
-    if (level > 0 && lsm_slice_compare(lsm_live_table_range(a).largest,
-                                       lsm_live_table_range(b).smallest) >= 0) {
+    if (level > 0 &&
+        !lsm_range_before(lsm_live_table_range(a), lsm_live_table_range(b))) {
         return lsm_fail(err, LSMKV_CORRUPTION,
                         "tables %llu and %llu of level %u overlap",
                         printable(a->info.number), printable(b->info.number), level);

@@ -60,7 +60,7 @@ typedef enum lsm_block_type {
     LSM_BLOCK_TOP_INDEX = 3, /* separator -> handle of an index block */
     LSM_BLOCK_FILTER = 4,
     LSM_BLOCK_PROPERTIES = 5,
-    LSM_BLOCK_RANGE_DELETES = 6, /* reserved */
+    LSM_BLOCK_RANGE_DELETES = 6,
 } lsm_block_type;
 
 /* Where a block's payload lies; its frame follows it. */

@@ -181,10 +181,9 @@ static lsmkv_status decode_level(lsm_reader *reader, uint32_t *level,
 static lsmkv_status check_table(const lsm_table_info *info, lsmkv_error *err) {
     const char *problem = NULL;
 
-    if (!lsm_ikey_check(info->smallest) || !lsm_ikey_check(info->largest)) {
-        problem = "a bound is not an internal key";
-    } else if (lsm_ikey_compare(info->smallest, info->largest) > 0) {
-        problem = "smallest key above the largest";
+    if (!lsm_bounds_check(info->smallest, info->largest,
+                          info->range_delete_count != 0)) {
+        problem = "its bounds are not internal keys in order";
     } else if (info->sequence_min > info->sequence_max ||
                info->sequence_max > LSM_SEQUENCE_MAX) {
         problem = "impossible sequences";

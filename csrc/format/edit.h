@@ -36,7 +36,7 @@ typedef struct lsm_table_info {
     uint64_t file_size;
     uint64_t tail_size;
     lsm_slice smallest; /* internal keys; who owns the bytes depends on the holder */
-    lsm_slice largest;
+    lsm_slice largest;  /* may be an exclusive end: lsm_bound_is_exclusive */
     uint64_t sequence_min;
     uint64_t sequence_max;
     uint64_t entry_count;
@@ -93,7 +93,7 @@ bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) LSM_MUS
 bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) LSM_MUST_CHECK;
 /* Into an edit that was initialised and is empty. CORRUPTION without file or offset:
  * the caller adds them; the edit is then empty again. Checks levels (<
- * LSMKV_LEVEL_COUNT), keys (lsm_ikey_check, smallest <= largest), sequences (min <= max
+ * LSMKV_LEVEL_COUNT), keys (lsm_bounds_check), sequences (min <= max
  * <= LSM_SEQUENCE_MAX), sizes (tail within file, at least a footer). */
 lsmkv_status lsm_edit_decode(lsm_edit *edit, lsm_slice payload,
                              lsmkv_error *err) LSM_MUST_CHECK;

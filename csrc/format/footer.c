@@ -49,6 +49,7 @@ void lsm_footer_encode(const lsm_footer *footer, uint8_t to[LSM_FOOTER_SIZE]) {
     put_handle(to + INDEX_AT, footer->index);
     put_handle(to + FILTER_AT, footer->filter);
     put_handle(to + PROPERTIES_AT, footer->properties);
+    put_handle(to + RANGE_DELETES_AT, footer->range_deletes);
     lsm_put_u64(to + CHECKSUM_AT, lsm_xxh3(to, CHECKSUM_AT));
 }
 
@@ -61,19 +62,29 @@ static bool handle_is_inside(lsm_block_handle handle, uint64_t begin, uint64_t e
            handle.offset - begin <= room - LSM_BLOCK_FRAME_SIZE - handle.size;
 }
 
+static bool handle_is_none(lsm_block_handle handle) {
+    return handle.offset == 0 && handle.size == 0;
+}
+
 /* Names the part of the layout that is impossible in a tail that ends at `end`; NULL:
  * none is. */
 static const char *find_layout_problem(const lsm_footer *footer, uint64_t end) {
-    bool no_filter = footer->filter.offset == 0 && footer->filter.size == 0;
+    bool no_ranges = handle_is_none(footer->range_deletes);
     uint64_t begin = footer->tail_offset;
 
     if (begin > end) {
         return "tail";
     }
-    if (!handle_is_inside(footer->index, begin, end)) {
+    if (!no_ranges && !handle_is_inside(footer->range_deletes, begin, end)) {
+        return "range delete block";
+    }
+    /* A table of range deletes alone has no index. */
+    if ((no_ranges || begin != 0 || !handle_is_none(footer->index)) &&
+        !handle_is_inside(footer->index, begin, end)) {
         return "index";
     }
-    if (!no_filter && !handle_is_inside(footer->filter, begin, end)) {
+    if (!handle_is_none(footer->filter) &&
+        !handle_is_inside(footer->filter, begin, end)) {
         return "filter";
     }
     return handle_is_inside(footer->properties, begin, end) ? NULL : "properties";
@@ -109,11 +120,6 @@ lsmkv_status lsm_footer_decode(const uint8_t *from, uint64_t file_size,
                            "version %d without any",
                            version, features, LSM_TABLE_VERSION);
     }
-    lsm_block_handle range_deletes = get_handle(from + RANGE_DELETES_AT);
-    if (range_deletes.offset != 0 || range_deletes.size != 0) {
-        return lsm_fail_at(err, LSMKV_UNSUPPORTED_VERSION, file, at,
-                           "the table holds range deletes, which a later lsmkv reads");
-    }
     memcpy(footer->uuid, from + UUID_AT, LSM_UUID_SIZE);
     footer->number = lsm_get_u64(from + NUMBER_AT);
     footer->file_id = lsm_get_u64(from + FILE_ID_AT);
@@ -121,6 +127,7 @@ lsmkv_status lsm_footer_decode(const uint8_t *from, uint64_t file_size,
     footer->index = get_handle(from + INDEX_AT);
     footer->filter = get_handle(from + FILTER_AT);
     footer->properties = get_handle(from + PROPERTIES_AT);
+    footer->range_deletes = get_handle(from + RANGE_DELETES_AT);
     const char *problem = find_layout_problem(footer, end);
     if (problem != NULL) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, file, at,
@@ -142,6 +149,7 @@ static const size_t property_places[] = {
     offsetof(lsm_properties, index_block_count),
     offsetof(lsm_properties, expire_min),
     offsetof(lsm_properties, expire_max),
+    offsetof(lsm_properties, range_delete_count),
 };
 
 _Static_assert(LSM_ARRAY_COUNT(property_places) * sizeof(uint64_t) ==

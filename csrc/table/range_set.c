@@ -340,13 +340,14 @@ uint64_t lsm_range_set_cover(const lsm_range_set *set, lsm_slice skey,
     return low == fragment->count ? 0 : sequences[low];
 }
 
-bool lsm_range_encode(lsm_buf *to, lsm_slice start, lsm_slice stop,
-                      const uint64_t *sequences, size_t count) {
-    bool ok = lsm_buf_append_slice(to, start) && lsm_buf_append_slice(to, stop) &&
-              lsm_buf_append_varint(to, count) &&
+bool lsm_range_encode(lsm_buf *to, const lsm_range_span *span) {
+    const uint64_t *sequences = span->sequences;
+    bool ok = lsm_buf_append_slice(to, span->start) &&
+              lsm_buf_append_slice(to, span->stop) &&
+              lsm_buf_append_varint(to, span->count) &&
               lsm_buf_append_varint(to, sequences[0]);
 
-    for (size_t i = 1; ok && i < count; i++) {
+    for (size_t i = 1; ok && i < span->count; i++) {
         ok = lsm_buf_append_varint(to, sequences[i - 1] - sequences[i]);
     }
     return ok;

@@ -97,9 +97,23 @@ static inline const uint64_t *lsm_range_sequences(const lsm_range_set *set,
     return set->sequences + fragment->first;
 }
 
-/* Appends one fragment in the form above; `count` sequences. false: no memory. */
-bool lsm_range_encode(lsm_buf *to, lsm_slice start, lsm_slice stop,
-                      const uint64_t *sequences, size_t count) LSM_MUST_CHECK;
+/* A fragment, or a piece of one, with all that belongs to it; borrows everything. */
+typedef struct lsm_range_span {
+    lsm_slice start;
+    lsm_slice stop;
+    const uint64_t *sequences;
+    size_t count;
+} lsm_range_span;
+
+static inline lsm_range_span lsm_range_span_of(const lsm_range_set *set, size_t index) {
+    const lsm_range_fragment *fragment = &set->fragments[index];
+
+    return (lsm_range_span){fragment->start, fragment->stop,
+                            lsm_range_sequences(set, fragment), fragment->count};
+}
+
+/* Appends one fragment in the form above. false: no memory. */
+bool lsm_range_encode(lsm_buf *to, const lsm_range_span *span) LSM_MUST_CHECK;
 /* OK and a set that borrows its keys from `bytes`, which hold at least one fragment;
  * CORRUPTION, with the error left alone, or NO_MEMORY. Checks everything: bounds,
  * order, sequences. */

@@ -32,8 +32,10 @@ static inline void prefetch_block(const lsm_cached_block *block) {
     LSM_PREFETCH(block->data + LSM_CACHE_LINE);
 }
 
-lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonblocking,
-                           lsm_found *found, lsmkv_error *err) {
+/* Among the entries alone. */
+static inline lsmkv_status get_entry(lsm_table *table, const lsm_lookup *lookup,
+                                     bool nonblocking, lsm_found *found,
+                                     lsmkv_error *err) {
     lsm_cached_block *block = NULL;
     uint32_t number = 0;
 
@@ -58,6 +60,39 @@ lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonb
         }
     }
     return lsm_block_get(&block->block, lookup, found);
+}
+
+static uint64_t cover_of(const lsm_table *table, const lsm_lookup *lookup) {
+    size_t place = 0;
+
+    return lsm_range_set_cover(table->ranges, lookup->skey, lookup->sequence, &place);
+}
+
+/* In a table with range deletes. Nothing is read when no entry can be newer. */
+static LSM_NOINLINE lsmkv_status get_covered(lsm_table *table, const lsm_lookup *lookup,
+                                             bool nonblocking, lsm_found *found,
+                                             lsmkv_error *err) {
+    uint64_t cover = cover_of(table, lookup);
+    lsmkv_status status = LSMKV_NOT_FOUND;
+
+    if (cover < table->info.sequence_max) {
+        status = get_entry(table, lookup, nonblocking, found, err);
+    }
+    if (cover != 0 &&
+        (status == LSMKV_NOT_FOUND ||
+         (status == LSMKV_OK && lsm_trailer_sequence(found->trailer) < cover))) {
+        *found = (lsm_found){.trailer = lsm_trailer_make(cover, LSM_KIND_RANGE_DELETE)};
+        return LSMKV_OK;
+    }
+    return status;
+}
+
+lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonblocking,
+                           lsm_found *found, lsmkv_error *err) {
+    if (LSM_UNLIKELY(table->ranges != NULL)) {
+        return get_covered(table, lookup, nonblocking, found, err);
+    }
+    return get_entry(table, lookup, nonblocking, found, err);
 }
 
 /* A group of requests between its stages. */
@@ -237,12 +272,36 @@ out:
     return status;
 }
 
+/* Answers, one by one, the requests that range deletes of the table cover. */
+static lsmkv_status get_all_covered(lsm_table *table,
+                                    lsm_table_request *const *requests, size_t count,
+                                    lsmkv_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        lsm_table_request *request = requests[i];
+
+        if (request->done || cover_of(table, &request->lookup) == 0) {
+            continue;
+        }
+        lsmkv_status status =
+            get_covered(table, &request->lookup, false, &request->found, err);
+        if (status != LSMKV_OK) {
+            return status;
+        }
+        request->done = true;
+    }
+    return LSMKV_OK;
+}
+
 lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requests,
                                 size_t count, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_table_request **missed = NULL;
     size_t missed_count = 0;
     size_t at = 0;
+
+    if (LSM_UNLIKELY(table->ranges != NULL)) {
+        LSM_TRY(get_all_covered(table, requests, count, err));
+    }
 
     for (size_t next = 0; next < count;) {
         lookup_group group;
@@ -271,6 +330,7 @@ lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requ
     LSM_ASSERT(at == missed_count);
     qsort(missed, missed_count, sizeof(*missed), compare_blocks);
     status = read_missed(table, missed, missed_count, err);
+out:
     lsm_free(missed);
     return status;
 }

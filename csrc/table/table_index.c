@@ -145,12 +145,25 @@ out:
     return status;
 }
 
+/* Whether the last separator fits the largest bound. */
+static bool ends_with_largest(const lsm_table_info *info, lsm_slice last) {
+    return lsm_bound_is_exclusive(info->largest)
+               ? lsm_ikey_compare(last, info->largest) < 0
+               : lsm_slice_equal(last, info->largest);
+}
+
 /* Visits every entry of the index and checks what holds for all of them together. */
 static lsmkv_status visit_index(index_visitor *visitor, lsmkv_error *err) {
     const lsm_index_source *source = visitor->source;
     lsm_block_handle handle = source->footer->index;
     lsmkv_status status = LSMKV_OK;
 
+    if (handle.size == 0) {
+        return source->properties->data_block_count == 0 &&
+                       source->properties->index_block_count == 0
+                   ? LSMKV_OK
+                   : fail_index(source, source->begin, "there is none", err);
+    }
     if (source->properties->index_block_count != 1) {
         LSM_TRY(visit_top(visitor, handle, err));
     } else if (handle.offset != source->begin) {
@@ -168,7 +181,7 @@ static lsmkv_status visit_index(index_visitor *visitor, lsmkv_error *err) {
         visitor->block_count >= UINT32_MAX || visitor->key_bytes > UINT32_MAX) {
         return fail_index(source, handle.offset, "the number of blocks is wrong", err);
     }
-    if (!lsm_slice_equal(lsm_buf_slice(&visitor->cursor.key), source->info->largest)) {
+    if (!ends_with_largest(source->info, lsm_buf_slice(&visitor->cursor.key))) {
         return fail_index(source, handle.offset, "it does not end with the largest key",
                           err);
     }
@@ -191,8 +204,9 @@ static inline uint64_t key_prefix(const lsm_table_index *index, lsm_slice skey) 
     return prefix;
 }
 
+/* At least one, so that a search of nothing has something to look at. */
 static size_t lines_of(size_t count) {
-    return (count + LINE_KEYS - 1) / LINE_KEYS;
+    return count == 0 ? 1 : (count + LINE_KEYS - 1) / LINE_KEYS;
 }
 
 /* Takes the memory for everything and divides it up. */
@@ -244,11 +258,18 @@ static bool lay_out(lsm_table_index *index, const index_visitor *counts) {
     return true;
 }
 
+/* The last separator, which no entry is above; without entries the smallest bound. */
+static lsm_slice last_of(const lsm_table_index *index) {
+    return index->block_count == 0
+               ? index->smallest
+               : lsm_table_index_separator(index, index->block_count - 1);
+}
+
 /* Fills the search tree, from the leaves up. */
 static void fill_levels(lsm_table_index *index) {
     size_t count = index->block_count;
 
-    index->prefix_last = key_prefix(index, lsm_ikey_skey(index->largest));
+    index->prefix_last = key_prefix(index, lsm_ikey_skey(last_of(index)));
     for (size_t i = 0; i < lines_of(count) * LINE_KEYS; i++) {
         index->levels[0][i] =
             i < count ? key_prefix(index, lsm_ikey_skey(lsm_table_index_separator(
@@ -279,8 +300,9 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
     LSM_ASSERT(index->key_ends != NULL);
     LSM_TRY(visit_index(&filler, err));
     index->common = (uint32_t)lsm_slice_common(lsm_ikey_skey(index->smallest),
-                                               lsm_ikey_skey(index->largest));
-    if (lsm_ikey_compare(lsm_table_index_separator(index, 0), index->smallest) < 0) {
+                                               lsm_ikey_skey(last_of(index)));
+    if (index->block_count != 0 &&
+        lsm_ikey_compare(lsm_table_index_separator(index, 0), index->smallest) < 0) {
         LSM_TRY(fail_index(source, source->footer->index.offset,
                            "it begins before the smallest key", err));
     }

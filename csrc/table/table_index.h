@@ -35,9 +35,9 @@ typedef struct lsm_table_index {
     uint8_t *keys;      /* the separators, internal keys, one after the other */
     size_t charge;      /* bytes of all of it */
     void *memory;       /* owned */
-    lsm_slice smallest; /* internal keys, in `memory` */
+    lsm_slice smallest; /* the bounds of the table, in `memory` */
     lsm_slice largest;
-    uint32_t common; /* bytes all stored keys of the table begin with */
+    uint32_t common; /* bytes the stored keys of all entries begin with */
 } lsm_table_index;
 
 /* Where the parts of a table lie, for building its index. Offsets are the file's. */
@@ -50,9 +50,12 @@ typedef struct lsm_index_source {
     const char *file; /* for messages */
 } lsm_index_source;
 
-/* Reads the index blocks, which must tile the tail between the filter and the
- * properties, and checks them completely: frames, order, that the data blocks lie end
- * to end from 0 to the tail, that the last separator is the largest key. */
+/* Reads the index blocks, which must tile the tail between filter or range
+ * deletes and the properties, and checks them completely: frames, order, that the data
+ * blocks lie end to end from 0 to the tail, that the last separator is the largest key,
+ * or below the largest bound where a range delete set that. A table without entries has
+ * no index blocks, and every search in its index ends behind its last block, number 0.
+ */
 lsmkv_status lsm_table_index_init(lsm_table_index *index,
                                   const lsm_index_source *source,
                                   lsmkv_error *err) LSM_MUST_CHECK;

@@ -236,6 +236,9 @@ static void table_iter_seek_first(lsm_iter *base) {
     table_iter *iter = iter_of(base);
 
     begin_jump(iter);
+    if (iter->table->index.block_count == 0) {
+        return;
+    }
     if (iter->block != NULL && iter->number == 0) {
         iter->counted = iter->block->entry_count;
     } else {
@@ -251,7 +254,8 @@ static void table_iter_seek_last(lsm_iter *base) {
     table_iter *iter = iter_of(base);
 
     begin_jump(iter);
-    if (jump_to_block(iter, iter->table->index.block_count - 1, BACKWARD)) {
+    if (iter->table->index.block_count != 0 &&
+        jump_to_block(iter, iter->table->index.block_count - 1, BACKWARD)) {
         stand_on(iter, iter->block->entry_count - 1);
     }
 }

@@ -11,6 +11,7 @@
 
 #include "format/bloom.h"
 #include "format/filename.h"
+#include "table/range_set.h"
 #include "table/table_index.h"
 #include "table/table_reader.h"
 
@@ -23,6 +24,9 @@ struct lsm_table {
     lsm_file *file;  /* owned */
     uint8_t *filter; /* owned, at a cache line, so that a test touches one */
     size_t filter_size;
+    lsm_range_set *ranges; /* owned; NULL: the table holds no range deletes */
+    uint8_t *range_bytes;  /* owned; holds the keys of `ranges` */
+    size_t range_size;
     lsm_properties properties;
     lsm_table_info info;              /* its keys are the index's */
     const lsm_table_context *context; /* borrowed */

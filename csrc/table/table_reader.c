@@ -22,12 +22,18 @@ static LSM_COLD lsmkv_status fail_table(const lsm_table *table, uint64_t offset,
     return lsm_fail_at(err, LSMKV_CORRUPTION, table->name, (int64_t)offset, "%s", what);
 }
 
-/* The payload of a block of the tail other than an index block, its frame checked. */
+/* A block of the tail other than an index block. */
+typedef struct tail_block {
+    lsm_block_handle handle;
+    lsm_block_type type;
+    const char *name;
+} tail_block;
+
+/* Its payload, taken out of the tail that *payload is at first; the frame checked. */
 static lsmkv_status open_tail_block(const lsm_table *table, const lsm_footer *footer,
-                                    lsm_block_handle handle, lsm_slice *payload,
+                                    tail_block block, lsm_slice *payload,
                                     lsmkv_error *err) {
-    bool is_filter = handle.offset == footer->filter.offset;
-    lsm_block_type type = is_filter ? LSM_BLOCK_FILTER : LSM_BLOCK_PROPERTIES;
+    lsm_block_handle handle = block.handle;
     size_t at = (size_t)(handle.offset - footer->tail_offset);
     lsm_block_frame frame;
 
@@ -36,13 +42,40 @@ static lsmkv_status open_tail_block(const lsm_table *table, const lsm_footer *fo
     if (!lsm_block_frame_open(
             lsm_slice_make(payload->data, payload->size + LSM_BLOCK_FRAME_SIZE),
             footer->file_id, handle.offset, &frame) ||
-        frame.type != type || frame.codec != 0) {
-        return fail_table(table, handle.offset,
-                          is_filter ? "the checksum of the filter is wrong"
-                                    : "the checksum of the properties is wrong",
-                          err);
+        frame.type != block.type || frame.codec != 0) {
+        return lsm_fail_at(err, LSMKV_CORRUPTION, table->name, (int64_t)handle.offset,
+                           "the checksum of the %s is wrong", block.name);
     }
     return LSMKV_OK;
+}
+
+/* Moves *at behind a block that begins there, if there is one. false: it does not. */
+static bool pass_block(lsm_block_handle handle, uint64_t *at) {
+    if (handle.size == 0) {
+        return true;
+    }
+    bool begins_there = handle.offset == *at;
+    *at = handle.offset + handle.size + LSM_BLOCK_FRAME_SIZE;
+    return begins_there;
+}
+
+/* Where the index blocks begin. */
+static uint64_t index_begin(const lsm_footer *footer) {
+    uint64_t at = footer->tail_offset;
+    bool ok = pass_block(footer->filter, &at) && pass_block(footer->range_deletes, &at);
+
+    return ok ? at : UINT64_MAX;
+}
+
+/* Whether the blocks of the tail lie end to end up to `end`; what lies between the
+ * first of them and the end of the index is for the index to check. */
+static bool tail_is_whole(const lsm_footer *footer, uint64_t end) {
+    uint64_t at = index_begin(footer);
+
+    if (footer->index.size != 0 && at != UINT64_MAX) {
+        at = footer->index.offset + footer->index.size + LSM_BLOCK_FRAME_SIZE;
+    }
+    return pass_block(footer->properties, &at) && at == end;
 }
 
 /* Compares what the MANIFEST says with what the footer says. */
@@ -50,7 +83,6 @@ static lsmkv_status check_footer(const lsm_table *table, const lsm_footer *foote
                                  lsmkv_error *err) {
     const lsm_table_info *info = &table->info;
     uint64_t at = info->file_size - LSM_FOOTER_SIZE;
-    const lsm_block_handle *filter = &footer->filter;
 
     if (memcmp(footer->uuid, table->context->uuid, LSM_UUID_SIZE) != 0) {
         return fail_table(table, at, "the table belongs to another database", err);
@@ -68,11 +100,7 @@ static lsmkv_status check_footer(const lsm_table *table, const lsm_footer *foote
                            (unsigned long long)footer->tail_offset,
                            (unsigned long long)(info->file_size - info->tail_size));
     }
-    if ((filter->size != 0 && filter->offset != footer->tail_offset) ||
-        footer->properties.offset !=
-            footer->index.offset + footer->index.size + LSM_BLOCK_FRAME_SIZE ||
-        footer->properties.offset + footer->properties.size + LSM_BLOCK_FRAME_SIZE !=
-            at) {
+    if (!tail_is_whole(footer, at)) {
         return fail_table(table, at, "the blocks of the tail do not lie end to end",
                           err);
     }
@@ -88,6 +116,7 @@ static lsmkv_status check_properties(const lsm_table *table, uint64_t at,
         properties->tombstone_count != info->tombstone_count ||
         properties->sequence_min != info->sequence_min ||
         properties->sequence_max != info->sequence_max ||
+        properties->range_delete_count != info->range_delete_count ||
         properties->key_bytes + properties->value_bytes != info->raw_bytes) {
         return lsm_fail_at(
             err, LSMKV_CORRUPTION, table->name, (int64_t)at,
@@ -105,10 +134,12 @@ static lsmkv_status take_filter(lsm_table *table, const lsm_footer *footer,
                                 lsm_slice tail, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
+    tail_block block = {footer->filter, LSM_BLOCK_FILTER, "filter"};
+
     if (footer->filter.size == 0) {
         return LSMKV_OK;
     }
-    LSM_TRY(open_tail_block(table, footer, footer->filter, &tail, err));
+    LSM_TRY(open_tail_block(table, footer, block, &tail, err));
     table->filter = lsm_alloc_aligned(tail.size);
     if (table->filter == NULL) {
         return lsm_fail_memory(err, tail.size);
@@ -117,6 +148,72 @@ static lsmkv_status take_filter(lsm_table *table, const lsm_footer *footer,
     table->filter_size = tail.size;
     if (!lsm_bloom_open(&table->bloom, lsm_slice_make(table->filter, tail.size))) {
         return fail_table(table, footer->filter.offset, "malformed filter", err);
+    }
+out:
+    return status;
+}
+
+/* Whether the bounds of the table are those of its range deletes where they say so,
+ * and lie outside of them where they do not. */
+static bool bounds_fit(const lsm_table_info *info, const lsm_range_set *ranges) {
+    const lsm_range_fragment *first = &ranges->fragments[0];
+    const lsm_range_fragment *last = &ranges->fragments[ranges->count - 1];
+    uint64_t trailer =
+        lsm_trailer_make(lsm_range_sequences(ranges, first)[0], LSM_KIND_RANGE_DELETE);
+    int start = lsm_slice_compare(lsm_ikey_skey(info->smallest), first->start);
+    int stop = lsm_slice_compare(lsm_ikey_skey(info->largest), last->stop);
+    bool is_start = start == 0 && lsm_ikey_trailer(info->smallest) == trailer;
+    bool is_stop = stop == 0 && lsm_bound_is_exclusive(info->largest);
+    bool from_entry =
+        lsm_trailer_tag(lsm_ikey_trailer(info->smallest)) != LSM_KIND_RANGE_DELETE;
+
+    return (is_start || (from_entry && start <= 0)) &&
+           (is_stop || (!lsm_bound_is_exclusive(info->largest) && stop >= 0)) &&
+           (info->entry_count != 0 || (is_start && is_stop));
+}
+
+static bool sequences_fit(const lsm_table_info *info, const lsm_range_set *ranges) {
+    for (size_t i = 0; i < ranges->sequence_count; i++) {
+        if (ranges->sequences[i] < info->sequence_min ||
+            ranges->sequences[i] > info->sequence_max) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static lsmkv_status take_ranges(lsm_table *table, const lsm_footer *footer,
+                                lsm_slice tail, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    const lsm_table_info *info = &table->info;
+    uint64_t at = footer->range_deletes.offset;
+    tail_block block = {footer->range_deletes, LSM_BLOCK_RANGE_DELETES,
+                        "range deletes"};
+
+    if (!lsm_bounds_check(info->smallest, info->largest,
+                          footer->range_deletes.size != 0)) {
+        return fail_table(table, at, "the MANIFEST says impossible bounds", err);
+    }
+    if (footer->range_deletes.size == 0) {
+        return info->range_delete_count == 0
+                   ? LSMKV_OK
+                   : fail_table(table, at, "the range deletes are missing", err);
+    }
+    LSM_TRY(open_tail_block(table, footer, block, &tail, err));
+    table->range_bytes = lsm_alloc(tail.size);
+    if (table->range_bytes == NULL) {
+        return lsm_fail_memory(err, tail.size);
+    }
+    memcpy(table->range_bytes, tail.data, tail.size);
+    table->range_size = tail.size;
+    status = lsm_range_set_decode(lsm_slice_make(table->range_bytes, tail.size),
+                                  &table->ranges);
+    if (status == LSMKV_NO_MEMORY) {
+        return lsm_fail_memory(err, tail.size);
+    }
+    if (status != LSMKV_OK || table->ranges->count != info->range_delete_count ||
+        !bounds_fit(info, table->ranges) || !sequences_fit(info, table->ranges)) {
+        return fail_table(table, at, "malformed range deletes", err);
     }
 out:
     return status;
@@ -133,20 +230,19 @@ static lsmkv_status take_tail(lsm_table *table, lsm_slice tail, lsmkv_error *err
                               &footer, err));
     LSM_TRY(check_footer(table, &footer, err));
     LSM_TRY(take_filter(table, &footer, tail, err));
-    LSM_TRY(open_tail_block(table, &footer, footer.properties, &properties, err));
+    tail_block block = {footer.properties, LSM_BLOCK_PROPERTIES, "properties"};
+    LSM_TRY(open_tail_block(table, &footer, block, &properties, err));
     if (!lsm_properties_decode(properties, &table->properties)) {
         return fail_table(table, footer.properties.offset, "malformed properties", err);
     }
     LSM_TRY(check_properties(table, footer.properties.offset, err));
-    lsm_index_source source = {
-        .info = &table->info,
-        .footer = &footer,
-        .properties = &table->properties,
-        .tail = tail,
-        .begin = footer.filter.size == 0
-                     ? footer.tail_offset
-                     : footer.filter.offset + footer.filter.size + LSM_BLOCK_FRAME_SIZE,
-        .file = table->name};
+    LSM_TRY(take_ranges(table, &footer, tail, err));
+    lsm_index_source source = {.info = &table->info,
+                               .footer = &footer,
+                               .properties = &table->properties,
+                               .tail = tail,
+                               .begin = index_begin(&footer),
+                               .file = table->name};
     LSM_TRY(lsm_table_index_init(&table->index, &source, err));
     table->info.smallest = table->index.smallest;
     table->info.largest = table->index.largest;
@@ -235,6 +331,8 @@ void lsm_table_unref(lsm_table *table) {
     }
     lsm_cache_drop(table->cache, table->index.slots, table->index.block_count);
     lsm_free_aligned(table->filter);
+    lsm_range_set_destroy(table->ranges);
+    lsm_free(table->range_bytes);
     lsm_table_index_deinit(&table->index);
     lsm_file_drop(table->file);
     lsm_free(table);
@@ -249,7 +347,15 @@ void lsm_table_retire(lsm_table *table, lsm_epoch *epoch) {
 }
 
 uint64_t lsm_table_charge(const lsm_table *table) {
-    return sizeof(*table) + table->filter_size + table->index.charge;
+    uint64_t charge = sizeof(*table) + table->filter_size + table->index.charge;
+
+    return table->ranges == NULL
+               ? charge
+               : charge + table->range_size + lsm_range_set_charge(table->ranges);
+}
+
+const lsm_range_set *lsm_table_ranges(const lsm_table *table) {
+    return table->ranges;
 }
 
 const lsm_properties *lsm_table_properties(const lsm_table *table) {
@@ -268,7 +374,12 @@ static bool block_fits(const lsm_table *table, uint32_t number,
         return false;
     }
     if (number == 0) {
-        return lsm_ikey_compare(first, index->smallest) == 0;
+        /* Entries begin behind a bound that a range delete set. */
+        int begin = lsm_ikey_compare(first, index->smallest);
+        return lsm_trailer_tag(lsm_ikey_trailer(index->smallest)) ==
+                       LSM_KIND_RANGE_DELETE
+                   ? begin > 0
+                   : begin == 0;
     }
     return lsm_ikey_compare(first, lsm_table_index_separator(index, number - 1)) > 0;
 }

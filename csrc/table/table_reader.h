@@ -49,9 +49,13 @@ void lsm_table_retire(lsm_table *table, lsm_epoch *epoch);
 
 uint64_t lsm_table_charge(const lsm_table *table); /* memory besides cached blocks */
 const lsm_properties *lsm_table_properties(const lsm_table *table);
+/* Its range deletes, lent while the table lives; NULL: none. */
+const struct lsm_range_set *lsm_table_ranges(const lsm_table *table);
 
 /* OK and *found, NOT_FOUND, WOULD_BLOCK (only when nonblocking), or an error. Any kind
- * of version is an answer: the caller sees tombstones. */
+ * of version is an answer: the caller sees tombstones. A key that is covered by a range
+ * delete of the table, and has nothing newer there, is found as one: kind
+ * RANGE_DELETE, its sequence, no field. */
 lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonblocking,
                            lsm_found *found, lsmkv_error *err) LSM_MUST_CHECK;
 

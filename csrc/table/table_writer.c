@@ -38,7 +38,10 @@ struct lsm_table_writer {
     lsm_buf packed; /* the compressed form of a block */
     lsm_buf index;  /* (separator slice, handle slice)* of the blocks so far */
     lsm_buf scratch;
-    lsm_buf smallest;
+    lsm_buf smallest;    /* internal key of the first entry */
+    lsm_buf ranges;      /* encoded fragments of range deletes */
+    lsm_buf range_start; /* where they begin and end, as bounds of the table */
+    lsm_buf range_stop;
     uint64_t *hashes; /* of every stored key, for the filter */
     size_t hash_count;
     size_t hash_capacity;
@@ -91,6 +94,9 @@ void lsm_table_writer_destroy(lsm_table_writer *writer) {
     lsm_buf_deinit(&writer->index);
     lsm_buf_deinit(&writer->scratch);
     lsm_buf_deinit(&writer->smallest);
+    lsm_buf_deinit(&writer->ranges);
+    lsm_buf_deinit(&writer->range_start);
+    lsm_buf_deinit(&writer->range_stop);
     lsm_free(writer->hashes);
     lsm_free(writer);
 }
@@ -198,21 +204,24 @@ static lsmkv_status note_key(lsm_table_writer *writer, lsm_slice skey,
     return LSMKV_OK;
 }
 
-static void note_record(lsm_properties *properties, lsm_slice ikey, lsm_slice field) {
-    uint64_t trailer = lsm_ikey_trailer(ikey);
-    uint64_t sequence = lsm_trailer_sequence(trailer);
-    uint8_t tag = lsm_trailer_tag(trailer);
-
-    properties->entry_count++;
-    properties->tombstone_count += lsm_tag_kind(tag) == LSM_KIND_DELETE;
-    properties->key_bytes += ikey.size;
-    properties->value_bytes += field.size;
+static void note_sequence(lsm_properties *properties, uint64_t sequence) {
     if (sequence < properties->sequence_min) {
         properties->sequence_min = sequence;
     }
     if (sequence > properties->sequence_max) {
         properties->sequence_max = sequence;
     }
+}
+
+static void note_record(lsm_properties *properties, lsm_slice ikey, lsm_slice field) {
+    uint64_t trailer = lsm_ikey_trailer(ikey);
+    uint8_t tag = lsm_trailer_tag(trailer);
+
+    properties->entry_count++;
+    properties->tombstone_count += lsm_tag_kind(tag) == LSM_KIND_DELETE;
+    properties->key_bytes += ikey.size;
+    properties->value_bytes += field.size;
+    note_sequence(properties, lsm_trailer_sequence(trailer));
     if ((tag & LSM_TAG_EXPIRES) != 0) {
         uint64_t expire_at = lsm_get_u64(field.data);
 
@@ -262,27 +271,65 @@ out:
     return status;
 }
 
+/* Makes `to` the internal key of a bound. */
+static bool set_bound(lsm_buf *to, lsm_slice skey, uint64_t trailer) {
+    uint8_t bytes[LSM_TRAILER_SIZE];
+
+    lsm_put_u64(bytes, trailer);
+    lsm_buf_clear(to);
+    return lsm_buf_append(to, skey.data, skey.size) &&
+           lsm_buf_append(to, bytes, sizeof(bytes));
+}
+
+lsmkv_status lsm_table_writer_add_range(lsm_table_writer *writer,
+                                        const lsm_range_span *range, lsmkv_error *err) {
+    lsm_properties *properties = &writer->properties;
+    bool is_first = properties->range_delete_count == 0;
+
+    LSM_ASSERT(writer->created && range->count > 0);
+    if (!lsm_range_check(range->start, range->stop) ||
+        (!is_first &&
+         lsm_slice_compare(lsm_ikey_skey(lsm_buf_slice(&writer->range_stop)),
+                           range->start) > 0)) {
+        return lsm_fail_at(err, LSMKV_CORRUPTION, writer->name, -1,
+                           "range delete %llu is malformed or out of order",
+                           (unsigned long long)properties->range_delete_count);
+    }
+    if ((is_first &&
+         !set_bound(&writer->range_start, range->start,
+                    lsm_trailer_make(range->sequences[0], LSM_KIND_RANGE_DELETE))) ||
+        !set_bound(&writer->range_stop, range->stop, LSM_TRAILER_EXCLUSIVE) ||
+        !lsm_range_encode(&writer->ranges, range)) {
+        return lsm_fail_memory(err, range->start.size + range->stop.size);
+    }
+    note_sequence(properties, range->sequences[0]);
+    note_sequence(properties, range->sequences[range->count - 1]);
+    properties->range_delete_count++;
+    return LSMKV_OK;
+}
+
 uint64_t lsm_table_writer_size(const lsm_table_writer *writer) {
     return writer->offset + writer->block.data.size +
            writer->hash_count * writer->options.bloom_bits_per_key / 8 +
            (writer->properties.data_block_count + 1) * INDEX_ENTRY_ESTIMATE +
-           LSM_FOOTER_SIZE;
+           writer->ranges.size + LSM_FOOTER_SIZE;
 }
 
 uint64_t lsm_table_writer_entry_count(const lsm_table_writer *writer) {
     return writer->properties.entry_count;
 }
 
-/* Writes `scratch` as a block of the tail. */
-static lsmkv_status put_scratch(lsm_table_writer *writer, lsm_block_type type,
-                                lsm_block_handle *handle, lsmkv_error *err) {
-    lsm_block_frame frame = {(uint32_t)writer->scratch.size, 0, type};
+/* Writes a block of the tail. */
+static lsmkv_status put_tail_block(lsm_table_writer *writer, lsm_block_type type,
+                                   lsm_buf *payload, lsm_block_handle *handle,
+                                   lsmkv_error *err) {
+    lsm_block_frame frame = {(uint32_t)payload->size, 0, type};
 
-    if (writer->scratch.size > LSM_BLOCK_RAW_SIZE_MAX) {
+    if (payload->size > LSM_BLOCK_RAW_SIZE_MAX) {
         return lsm_fail_at(err, LSMKV_LIMIT_EXCEEDED, writer->name, -1,
-                           "a block of %zu bytes", writer->scratch.size);
+                           "a block of %zu bytes", payload->size);
     }
-    return put_block(writer, &writer->scratch, frame, handle, err);
+    return put_block(writer, payload, frame, handle, err);
 }
 
 /* Writes the block in `builder` as an index block and adds its entry, under the last
@@ -352,7 +399,16 @@ static lsmkv_status put_filter(lsm_table_writer *writer, lsm_block_handle *handl
                          writer->options.bloom_bits_per_key, &writer->scratch)) {
         return lsm_fail_memory(err, writer->hash_count);
     }
-    return put_scratch(writer, LSM_BLOCK_FILTER, handle, err);
+    return put_tail_block(writer, LSM_BLOCK_FILTER, &writer->scratch, handle, err);
+}
+
+static lsmkv_status put_ranges(lsm_table_writer *writer, lsm_block_handle *handle,
+                               lsmkv_error *err) {
+    if (writer->ranges.size == 0) {
+        return LSMKV_OK;
+    }
+    return put_tail_block(writer, LSM_BLOCK_RANGE_DELETES, &writer->ranges, handle,
+                          err);
 }
 
 static lsmkv_status put_index(lsm_table_writer *writer, lsm_block_handle *handle,
@@ -362,6 +418,9 @@ static lsmkv_status put_index(lsm_table_writer *writer, lsm_block_handle *handle
     lsm_buf top = {0};
     lsm_buf none = {0};
 
+    if (writer->properties.data_block_count == 0) {
+        return LSMKV_OK;
+    }
     LSM_TRY(put_index_level(writer, LSM_BLOCK_INDEX, lsm_buf_slice(&writer->index),
                             &top, handle, err));
     if (handle->offset != begin) {
@@ -384,12 +443,14 @@ static lsmkv_status put_tail(lsm_table_writer *writer, lsmkv_error *err) {
 
     memcpy(footer.uuid, writer->options.uuid, LSM_UUID_SIZE);
     LSM_TRY(put_filter(writer, &footer.filter, err));
+    LSM_TRY(put_ranges(writer, &footer.range_deletes, err));
     LSM_TRY(put_index(writer, &footer.index, err));
     lsm_buf_clear(&writer->scratch);
     if (!lsm_properties_encode(&writer->properties, &writer->scratch)) {
         LSM_TRY(lsm_fail_memory(err, sizeof(writer->properties)));
     }
-    LSM_TRY(put_scratch(writer, LSM_BLOCK_PROPERTIES, &footer.properties, err));
+    LSM_TRY(put_tail_block(writer, LSM_BLOCK_PROPERTIES, &writer->scratch,
+                           &footer.properties, err));
     lsm_footer_encode(&footer, encoded);
     if (!lsm_buf_append(&writer->out, encoded, sizeof(encoded))) {
         LSM_TRY(lsm_fail_memory(err, sizeof(encoded)));
@@ -400,17 +461,35 @@ out:
     return status;
 }
 
+/* The bounds of entries and range deletes together. */
+static void find_bounds(const lsm_table_writer *writer, lsm_table_info *info) {
+    info->smallest = lsm_buf_slice(&writer->smallest);
+    info->largest = lsm_buf_slice(&writer->block.last_key);
+    if (info->range_delete_count == 0) {
+        return;
+    }
+    lsm_slice start = lsm_buf_slice(&writer->range_start);
+    lsm_slice stop = lsm_buf_slice(&writer->range_stop);
+    if (info->entry_count == 0 || lsm_ikey_compare(start, info->smallest) < 0) {
+        info->smallest = start;
+    }
+    if (info->entry_count == 0 || lsm_ikey_compare(stop, info->largest) > 0) {
+        info->largest = stop;
+    }
+}
+
 lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *info,
                                      lsmkv_error *err) {
     const lsm_properties *properties = &writer->properties;
-    lsm_slice largest = lsm_buf_slice(&writer->block.last_key);
     lsmkv_status status = LSMKV_OK;
     lsm_file *file = NULL;
     uint64_t tail_offset = 0;
 
     LSM_ASSERT(writer->created);
-    LSM_ASSERT(properties->entry_count != 0);
-    LSM_TRY(cut_block(writer, largest, err));
+    LSM_ASSERT(properties->entry_count != 0 || properties->range_delete_count != 0);
+    if (properties->entry_count != 0) {
+        LSM_TRY(cut_block(writer, lsm_buf_slice(&writer->block.last_key), err));
+    }
     tail_offset = writer->offset;
     LSM_TRY(put_tail(writer, err));
     LSM_TRY(lsm_file_sync(writer->file, err));
@@ -423,14 +502,14 @@ lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *i
         .file_id = writer->options.file_id,
         .file_size = writer->offset,
         .tail_size = writer->offset - tail_offset,
-        .smallest = lsm_buf_slice(&writer->smallest),
-        .largest = largest,
         .sequence_min = properties->sequence_min,
         .sequence_max = properties->sequence_max,
         .entry_count = properties->entry_count,
         .tombstone_count = properties->tombstone_count,
         .raw_bytes = properties->key_bytes + properties->value_bytes,
+        .range_delete_count = properties->range_delete_count,
     };
+    find_bounds(writer, info);
 out:
     return status;
 }

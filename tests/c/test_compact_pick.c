@@ -380,7 +380,7 @@ LSM_TEST(a_manual_pick_takes_everything_in_the_range) {
     lsm_options options = options_make();
 
     for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
-        lsm_key_range range = {{NULL, 0}, {NULL, 0}};
+        lsm_key_range range = {0};
         word_key from;
         word_key to;
         lsmkv_error err;

@@ -161,7 +161,7 @@ static void mark_inputs(const lsm_pick *pick, bool busy) {
 }
 
 static lsmkv_status pick_manual(world *w, lsm_pick *pick) {
-    lsm_key_range range;
+    lsm_key_range range = {0};
     word_key from;
     word_key to;
     lsmkv_error err;

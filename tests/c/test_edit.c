@@ -159,8 +159,9 @@ static lsmkv_status decode_copy(const uint8_t *data, size_t size, lsmkv_error *e
     if (status == LSMKV_OK) {
         for (size_t i = 0; i < edit.added_count; i++) {
             CHECK(edit.added[i].level < LSMKV_LEVEL_COUNT);
-            CHECK(lsm_ikey_check(edit.added[i].info.smallest));
-            CHECK(lsm_ikey_check(edit.added[i].info.largest));
+            const lsm_table_info *info = &edit.added[i].info;
+            CHECK(lsm_bounds_check(info->smallest, info->largest,
+                                   info->range_delete_count != 0));
         }
     } else {
         CHECK(edit.added_count == 0 && edit.logs == NULL && edit.deleted == NULL);

@@ -73,9 +73,8 @@ static lsm_range_set *read_back(const lsm_range_set *set, lsm_buf *bytes) {
     lsm_range_set *again = NULL;
 
     for (size_t i = 0; i < set->count; i++) {
-        const lsm_range_fragment *f = &set->fragments[i];
-        CHECK(lsm_range_encode(bytes, f->start, f->stop, lsm_range_sequences(set, f),
-                               f->count));
+        lsm_range_span span = lsm_range_span_of(set, i);
+        CHECK(lsm_range_encode(bytes, &span));
     }
     CHECK_STATUS(lsm_range_set_decode(lsm_buf_slice(bytes), &again), LSMKV_OK);
     return again;
@@ -261,9 +260,10 @@ static lsmkv_status decode_one(const char *start, size_t start_size, const char 
                                size_t stop_size, const uint64_t sequences[2]) {
     lsm_range_set *set = NULL;
     lsm_buf bytes = {0};
+    lsm_range_span span = {lsm_slice_make(start, start_size),
+                           lsm_slice_make(stop, stop_size), sequences, 2};
 
-    CHECK(lsm_range_encode(&bytes, lsm_slice_make(start, start_size),
-                           lsm_slice_make(stop, stop_size), sequences, 2));
+    CHECK(lsm_range_encode(&bytes, &span));
     lsmkv_status status = lsm_range_set_decode(lsm_buf_slice(&bytes), &set);
     lsm_range_set_destroy(set);
     lsm_buf_deinit(&bytes);

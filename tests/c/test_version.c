@@ -141,7 +141,10 @@ LSM_TEST(a_table_that_breaks_an_invariant_is_refused_by_name) {
         {1, 3, "d", "e", "tables 1 and 3 of level 1 overlap"},
         {1, 3, "e", "f", "tables 3 and 2 of level 1 overlap"},
         {1, 3, "h", "h", "tables 2 and 3 of level 1 overlap"},
-        {1, 3, "z", "y", "table 3 of level 1: its smallest key is above"},
+        {1, 3, "z", "y", "table 3 of level 1: its bounds are not"},
+        {1, 3, "e", "g)", "tables 3 and 2 of level 1 overlap"},
+        {1, 3, "d", "f)", "tables 1 and 3 of level 1 overlap"},
+        {1, 3, "e", "e)", "table 3 of level 1: its bounds are not"},
         {2, 2, "x", "y", "table 2 is there twice"},
         {0, 1, "x", "y", "table 1 is there twice"},
         {1, 10, "x", "y", "table 10 is there twice"},
@@ -305,7 +308,12 @@ typedef struct model_table {
     uint32_t level;
     uint32_t from;
     uint32_t to;
+    bool exclusive; /* `to` itself is outside */
 } model_table;
+
+static bool model_before(const model_table *a, const model_table *b) {
+    return a->to < b->from || (a->to == b->from && a->exclusive);
+}
 
 typedef struct model {
     model_table tables[MODEL_TABLES + 1];
@@ -317,7 +325,7 @@ static bool model_is_legal(const model *state) {
             const model_table *a = &state->tables[i];
             const model_table *b = &state->tables[j];
             if (a->live && b->live && a->level == b->level && a->level > 0 &&
-                a->from <= b->to && b->from <= a->to) {
+                !model_before(a, b) && !model_before(b, a)) {
                 return false;
             }
         }
@@ -335,6 +343,10 @@ static void model_add(lsm_edit *edit, uint64_t number, const model_table *table)
 
     model_word(from, table->from);
     model_word(to, table->to);
+    if (table->exclusive) {
+        to[strlen(to) + 1] = '\0';
+        to[strlen(to)] = ')';
+    }
     edit_add(edit, table->level, number, from, to);
 }
 
@@ -370,6 +382,7 @@ static bool model_change(lsm_rng *rng, model *state, lsm_edit *edit) {
             table->level = (uint32_t)lsm_rng_below(rng, LSMKV_LEVEL_COUNT);
             table->from = (uint32_t)lsm_rng_below(rng, MODEL_KEYS);
             table->to = table->from + (uint32_t)lsm_rng_below(rng, 8);
+            table->exclusive = table->to > table->from && lsm_rng_below(rng, 3) == 0;
             model_add(edit, number, table);
         }
     }
@@ -386,16 +399,20 @@ static void check_search(const lsm_version *version, lsm_rng *rng) {
     word_key_make(&key, word, 1);
     for (uint32_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &version->levels[i];
-        lsm_key_range point = {word_skey(&key), word_skey(&key)};
+        lsm_key_range point = {word_skey(&key), word_skey(&key), false};
         size_t place = 0;
         for (size_t j = 0; j < level->count; j++) {
             lsm_key_range range = lsm_live_table_range(level->tables[j]);
-            place += lsm_slice_compare(range.largest, word_skey(&key)) < 0;
+            place += lsm_range_before(range, point);
+            CHECK_EQ(lsm_live_table_covers(level->tables[j], word_skey(&key)),
+                     lsm_range_overlaps(range, point));
             below |= i >= from && lsm_range_overlaps(range, point);
         }
         CHECK(i == 0 || lsm_level_find(level, word_skey(&key)) == place);
     }
     CHECK_EQ(lsm_version_may_hold_below(version, from, word_skey(&key)), below);
+    lsm_key_range point = {word_skey(&key), word_skey(&key), false};
+    CHECK_EQ(lsm_version_overlaps_below(version, from, point), below);
 }
 
 LSM_TEST(random_edits_apply_exactly_when_a_plain_model_allows_them) {
@@ -454,12 +471,13 @@ LSM_TEST(ranges_overlap_when_they_share_a_key_and_open_ends_reach_everything) {
     }
     for (size_t a = 0; a < 5; a++) {
         for (size_t b = a; b < 5; b++) {
-            lsm_key_range left = {word_skey(&keys[a]), word_skey(&keys[b])};
-            lsm_key_range up_to = {{NULL, 0}, word_skey(&keys[b])};
-            lsm_key_range from = {word_skey(&keys[a]), {NULL, 0}};
+            lsm_key_range left = {word_skey(&keys[a]), word_skey(&keys[b]), false};
+            lsm_key_range up_to = {{NULL, 0}, word_skey(&keys[b]), false};
+            lsm_key_range from = {word_skey(&keys[a]), {NULL, 0}, false};
             for (size_t c = 0; c < 5; c++) {
                 for (size_t d = c; d < 5; d++) {
-                    lsm_key_range right = {word_skey(&keys[c]), word_skey(&keys[d])};
+                    lsm_key_range right = {word_skey(&keys[c]), word_skey(&keys[d]),
+                                           false};
                     CHECK_EQ(lsm_range_overlaps(left, right), a <= d && c <= b);
                     CHECK_EQ(lsm_range_overlaps(up_to, right), c <= b);
                     CHECK_EQ(lsm_range_overlaps(right, up_to), c <= b);

@@ -40,7 +40,8 @@ static inline lsm_slice word_skey(const word_key *key) {
     return lsm_ikey_skey(word_ikey(key));
 }
 
-/* A table from word to word, whose sequences are [number * 10, number * 10 + 9]. */
+/* A table from word to word, whose sequences are [number * 10, number * 10 + 9]. A ")"
+ * behind the last word makes that an exclusive end. */
 typedef struct word_table {
     word_key smallest;
     word_key largest;
@@ -50,7 +51,14 @@ typedef struct word_table {
 static inline void word_table_make(word_table *table, uint64_t number, const char *from,
                                    const char *to) {
     word_key_make(&table->smallest, from, number * 10 + 9);
+    size_t size = strlen(to);
+    bool exclusive = to[size - 1] == ')';
     word_key_make(&table->largest, to, number * 10);
+    if (exclusive) {
+        table->largest.size--;
+        lsm_put_u64(table->largest.bytes + table->largest.size - LSM_TRAILER_SIZE,
+                    LSM_TRAILER_EXCLUSIVE);
+    }
     table->info = (lsm_table_info){
         .number = number,
         .file_id = number * 7919,
@@ -62,6 +70,7 @@ static inline void word_table_make(word_table *table, uint64_t number, const cha
         .sequence_max = number * 10 + 9,
         .entry_count = 10,
         .raw_bytes = 900,
+        .range_delete_count = exclusive,
     };
 }
 
@@ -138,7 +147,8 @@ static inline bool version_is_legal(const lsm_version *version) {
             const lsm_table_info *before = &level->tables[j - 1]->info;
             if (i == 0 ? before->sequence_min <= info->sequence_max
                        : lsm_slice_compare(lsm_ikey_skey(before->largest),
-                                           lsm_ikey_skey(info->smallest)) >= 0) {
+                                           lsm_ikey_skey(info->smallest)) >=
+                             (lsm_bound_is_exclusive(before->largest) ? 1 : 0)) {
                 return false;
             }
         }
