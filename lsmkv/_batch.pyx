@@ -26,7 +26,7 @@ cdef class Batch:
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_put(self._batch, view[0], view[1], &err)
+                status = lsmkv_batch_put(self._batch, NULL, view[0], view[1], &err)
         finally:
             release_two(hold)
         check(status, &err, "")
@@ -41,7 +41,7 @@ cdef class Batch:
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_delete(self._batch, view, &err)
+                status = lsmkv_batch_delete(self._batch, NULL, view, &err)
         finally:
             PyBuffer_Release(&hold)
         check(status, &err, "")

@@ -116,18 +116,24 @@ cdef extern from "include/lsmkv.h" nogil:
         bint sync
         bint nosync
         bint nonblocking
+        int64_t ttl_ms
 
     lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                            lsmkv_bytes value, lsmkv_error *err)
     lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                               lsmkv_error *err)
 
+    lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                           int64_t *ttl_ms, lsmkv_error *err)
+    lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                             lsmkv_error *err)
+
     lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err)
     void lsmkv_batch_free(lsmkv_batch *batch)
-    lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, lsmkv_bytes key,
-                                 lsmkv_bytes value, lsmkv_error *err)
-    lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, lsmkv_bytes key,
-                                    lsmkv_error *err)
+    lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, const lsmkv_write *how,
+                                 lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err)
+    lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
+                                    lsmkv_bytes key, lsmkv_error *err)
     void lsmkv_batch_clear(lsmkv_batch *batch)
     size_t lsmkv_batch_count(const lsmkv_batch *batch)
     size_t lsmkv_batch_bytes(const lsmkv_batch *batch)
@@ -229,6 +235,9 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t stall_count
         uint64_t stall_us
         uint64_t snapshot_count
+        uint64_t expired_count
+        uint64_t expired_table_count
+        uint64_t clock_jumps
         uint64_t recovered_records
         uint64_t recovered_dropped_bytes
         uint32_t state

@@ -313,7 +313,7 @@ cdef inline lsmkv_write writing(object sync) noexcept:
     cdef lsmkv_write how
     how.sync = sync is not None and bool(sync)
     how.nosync = sync is not None and not sync
-    how.nonblocking = not how.sync
+    how.nonblocking, how.ttl_ms = not how.sync, 0
     return how
 
 

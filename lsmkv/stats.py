@@ -55,6 +55,10 @@ class Stats:
         stall_count: Writes that were slowed down or stopped.
         stall_us: The microseconds that cost them.
         snapshot_count: Open snapshots.
+        expired_count: Values that flushes and compactions let go after they expired.
+        expired_table_count: Tables dropped unread: everything in them had expired.
+        clock_jumps: How often the wall clock jumped ahead by more than a day, which
+            expiry does not follow while the database is open.
         recovered_records: Records that this opening found in the log.
         recovered_dropped_bytes: Unsynced end of the log that this opening cut off.
         state: "open"; "degraded": the disk is full; "poisoned": a device error made
@@ -87,6 +91,9 @@ class Stats:
     stall_count: int
     stall_us: int
     snapshot_count: int
+    expired_count: int
+    expired_table_count: int
+    clock_jumps: int
     recovered_records: int
     recovered_dropped_bytes: int
     state: State

@@ -227,14 +227,31 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
 static lsm_write_how resolve_how(const lsmkv_db *db, const lsmkv_write *how) {
     bool sync = db->options.given.durability == LSMKV_DURABILITY_SYNC;
     if (how == NULL) {
-        return (lsm_write_how){sync, false};
+        return (lsm_write_how){.sync = sync};
     }
-    return (lsm_write_how){how->sync || (sync && !how->nosync), how->nonblocking};
+    return (lsm_write_how){.sync = how->sync || (sync && !how->nosync),
+                           .nonblocking = how->nonblocking};
 }
 
-static lsmkv_status write_batch(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
+/* Adds a put to a batch as `how` says. */
+static lsmkv_status add_put(lsm_batch *batch, const lsmkv_write *how, lsmkv_bytes key,
+                            lsmkv_bytes value, lsmkv_error *err) {
+    int64_t ttl_ms = how == NULL ? 0 : how->ttl_ms;
+    lsm_times times = {.ttl_ms = (uint64_t)ttl_ms};
+
+    if (LSM_LIKELY(ttl_ms == 0 || ttl_ms == -1)) {
+        return lsm_batch_put(batch, LSM_NAMESPACE_DEFAULT, key, value, err);
+    }
+    if (ttl_ms < 0) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "a time to live of %lld ms: -1 (never), 0 or more",
+                        (long long)ttl_ms);
+    }
+    return lsm_batch_put_timed(batch, LSM_NAMESPACE_DEFAULT, &times, key, value, err);
+}
+
+static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch *batch,
                                 lsmkv_error *err) {
-    lsm_write_how resolved = resolve_how(db, how);
     if (resolved.sync && resolved.nonblocking) {
         return LSMKV_WOULD_BLOCK; /* a sync always waits */
     }
@@ -245,9 +262,9 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                        lsmkv_bytes value, lsmkv_error *err) {
     lsm_batch batch;
     lsm_batch_init(&batch);
-    lsmkv_status status = lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, key, value, err);
+    lsmkv_status status = add_put(&batch, how, key, value, err);
     if (status == LSMKV_OK) {
-        status = write_batch(db, how, &batch, err);
+        status = write_batch(db, resolve_how(db, how), &batch, err);
     }
     lsm_batch_deinit(&batch);
     return status;
@@ -259,9 +276,110 @@ lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     lsm_batch_init(&batch);
     lsmkv_status status = lsm_batch_delete(&batch, LSM_NAMESPACE_DEFAULT, key, err);
     if (status == LSMKV_OK) {
-        status = write_batch(db, how, &batch, err);
+        status = write_batch(db, resolve_how(db, how), &batch, err);
     }
     lsm_batch_deinit(&batch);
+    return status;
+}
+
+/* The newest visible version of a key, copied. */
+typedef struct seen_version {
+    uint64_t sequence;
+    uint64_t left_ms; /* LSM_NEVER: it never expires */
+    lsm_buf value;    /* owned; empty unless asked for */
+} seen_version;
+
+/* OK, NOT_FOUND, WOULD_BLOCK or an error. */
+static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey,
+                            bool with_value, seen_version *seen, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_found found;
+    lsmkv_status status = lsm_db_enter(db, &token, err);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    lsm_lookup lookup = lsm_lookup_make(skey, sequence_of(db, read));
+    status = lsm_db_find(db, &lookup, read != NULL && read->nonblocking,
+                         lsm_db_readstate(db), &found, err);
+    uint64_t now_ms = lsm_clock_now_ms(&db->clock);
+    if (status == LSMKV_OK && !lsm_found_visible(&found, now_ms)) {
+        status = LSMKV_NOT_FOUND;
+    }
+    if (status == LSMKV_OK) {
+        uint8_t tag = lsm_trailer_tag(found.trailer);
+        uint64_t at = lsm_hidden_at(tag, found.field);
+        lsm_slice value = lsm_value_of_field(tag, found.field);
+        seen->sequence = lsm_trailer_sequence(found.trailer);
+        seen->left_ms = at == LSM_NEVER ? LSM_NEVER : at - now_ms;
+        lsm_buf_clear(&seen->value);
+        if (with_value && !lsm_buf_append(&seen->value, value.data, value.size)) {
+            status = lsm_fail_memory(err, value.size);
+        }
+    }
+    lsm_epoch_leave(token);
+    return status;
+}
+
+lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                       int64_t *ttl_ms, lsmkv_error *err) {
+    lsm_skey skey;
+    seen_version seen = {0};
+
+    *ttl_ms = 0;
+    lsmkv_status status = check_snapshot(db, read, err);
+    if (status == LSMKV_OK) {
+        status = skey_init(&skey, key, err);
+    }
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    status = look_at(db, read, skey.skey, false, &seen, err);
+    if (status == LSMKV_OK) {
+        *ttl_ms = seen.left_ms > INT64_MAX ? -1 : (int64_t)seen.left_ms;
+    }
+    skey_deinit(&skey);
+    return status;
+}
+
+/* One attempt: reads the value and writes it back unless it has changed in between.
+ * *again: it has. */
+static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice skey,
+                               seen_version *seen, bool *again, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_read read = {.nonblocking = how != NULL && how->nonblocking};
+    lsmkv_bytes key = {skey.data + LSM_NAMESPACE_SIZE, skey.size - LSM_NAMESPACE_SIZE};
+    lsm_write_how resolved = resolve_how(db, how);
+    lsm_batch batch;
+
+    *again = false;
+    lsm_batch_init(&batch);
+    LSM_TRY(look_at(db, &read, skey, true, seen, err));
+    lsm_condition condition = {skey, seen->sequence};
+    resolved.condition = &condition;
+    LSM_TRY(add_put(&batch, how, key, (lsmkv_bytes){seen->value.data, seen->value.size},
+                    err));
+    status = write_batch(db, resolved, &batch, err);
+    *again = status == LSMKV_NOT_FOUND;
+out:
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                         lsmkv_error *err) {
+    seen_version seen = {0};
+    lsm_skey skey;
+    bool again = true;
+
+    lsmkv_status status = skey_init(&skey, key, err);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    while (again) {
+        status = touch_once(db, how, skey.skey, &seen, &again, err);
+    }
+    lsm_buf_deinit(&seen.value);
+    skey_deinit(&skey);
     return status;
 }
 
@@ -280,7 +398,7 @@ lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch
         }
         return status;
     }
-    return write_batch(db, how, &batch->inner, err);
+    return write_batch(db, resolve_how(db, how), &batch->inner, err);
 }
 
 lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
@@ -299,12 +417,14 @@ void lsmkv_batch_free(lsmkv_batch *batch) {
     }
 }
 
-lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, lsmkv_bytes key, lsmkv_bytes value,
-                             lsmkv_error *err) {
-    return lsm_batch_put(&batch->inner, LSM_NAMESPACE_DEFAULT, key, value, err);
+lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, const lsmkv_write *how,
+                             lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
+    return add_put(&batch->inner, how, key, value, err);
 }
 
-lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, lsmkv_bytes key, lsmkv_error *err) {
+lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
+                                lsmkv_bytes key, lsmkv_error *err) {
+    (void)how;
     return lsm_batch_delete(&batch->inner, LSM_NAMESPACE_DEFAULT, key, err);
 }
 

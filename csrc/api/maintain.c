@@ -89,6 +89,7 @@ static lsmkv_status move(lsmkv_iter *iter, void (*step)(lsmkv_iter *iter),
         iter->valid = false;
         return status;
     }
+    lsm_db_iter_begin(iter);
     step(iter);
     lsm_epoch_leave(token);
     return iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
@@ -105,6 +106,7 @@ static lsmkv_status move_to(lsmkv_iter *iter,
         status = lsm_db_enter(iter->db, &token, err);
     }
     if (status == LSMKV_OK) {
+        lsm_db_iter_begin(iter);
         seek(iter, lsm_buf_slice(&skey));
         lsm_epoch_leave(token);
         status =

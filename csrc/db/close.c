@@ -84,6 +84,16 @@ static void relieve_level0(lsmkv_db *db) {
     lsm_mutex_unlock(&db->mu);
 }
 
+/* Engine time goes on record, so that what has expired now has expired after the next
+ * open, too, however the wall clock is set by then. No promise to a writer hangs on it:
+ * if it fails, time starts from the last edit. */
+static void record_time(lsmkv_db *db) {
+    lsm_edit edit;
+    lsm_edit_init(&edit);
+    lsm_ignore(lsm_db_install(db, &edit, 0, NULL));
+    lsm_edit_deinit(&edit);
+}
+
 /* Closes the log and MANIFEST writers; their files hold what they should. */
 static void close_files(lsmkv_db *db) LSM_UNSHARED {
     for (size_t i = 0; i < db->log_count; i++) {
@@ -120,6 +130,7 @@ lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
     if (status == LSMKV_OK) {
         relieve_level0(db);
     }
+    record_time(db);
     shut(db);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The choice, in order:
+ * The choice, in order, between what pick_dead.c finds before and after it:
  *
  *   1. targets: from the size of the last level with data upwards
  *   2. scores: level 0 by table count, the others by the bytes that are not already on
@@ -379,8 +379,28 @@ static uint32_t find_highest(const double scores[LSMKV_LEVEL_COUNT],
     return highest;
 }
 
-lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *options,
-                                 lsm_pick *pick, lsmkv_error *err) {
+lsmkv_status lsm_pick_push(const lsm_version *version, const lsm_options *options,
+                           uint32_t level, size_t index, lsm_pick *pick,
+                           lsmkv_error *err) {
+    if (level == 0) {
+        return pick_level_0(version, lsm_pick_targets(version, options).base_level,
+                            pick, err);
+    }
+    const lsm_level *below = &version->levels[level + 1];
+    lsm_live_table *table = version->levels[level].tables[index];
+    table_run lower = find_overlap(below, lsm_live_table_range(table));
+    if (table->compacting || any_compacting(below, lower)) {
+        return LSMKV_NOT_FOUND;
+    }
+    pick->level = level;
+    pick->output_level = level + 1;
+    return fill_pick(version, (table_run){index, index + 1}, lower, pick, err);
+}
+
+/* By size and count alone. */
+static lsmkv_status pick_by_score(const lsm_version *version,
+                                  const lsm_options *options, lsm_pick *pick,
+                                  lsmkv_error *err) {
     lsm_level_targets targets = lsm_pick_targets(version, options);
     double scores[LSMKV_LEVEL_COUNT];
     bool tried[LSMKV_LEVEL_COUNT] = {false};
@@ -403,6 +423,19 @@ lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *
             return status;
         }
     }
+}
+
+lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *options,
+                                 const lsm_pick_moment *moment, lsm_pick *pick,
+                                 lsmkv_error *err) {
+    lsmkv_status status = lsm_pick_expired(version, moment, pick, err);
+    if (status == LSMKV_NOT_FOUND) {
+        status = pick_by_score(version, options, pick, err);
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        status = lsm_pick_dead(version, options, moment, pick, err);
+    }
+    return status;
 }
 
 /* The tables of level 0 are taken together: one left behind could hold older versions

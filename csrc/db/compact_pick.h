@@ -16,7 +16,14 @@
  * and with it neighbours that need no further reading below. From level 0 all tables
  * are taken, or one that overlaps nothing at all. A table that overlaps nothing below
  * it is moved, not rewritten, unless that would carry tombstones to where nothing lies
- * below. Tables marked `compacting` are left alone, and level 0 is compacted by one job
+ * below.
+ *
+ * First of all, though, tables in which everything has expired and that hide nothing
+ * older go unread. Last, when nothing else is due, tables of which half has expired, or
+ * more than half are tombstones, are rewritten: into the next level or, in the last one
+ * with data, in place, where that lets something go.
+ *
+ * Tables marked `compacting` are left alone, and level 0 is compacted by one job
  * at a time.
  */
 #ifndef LSM_DB_COMPACT_PICK_H
@@ -34,6 +41,12 @@ typedef struct lsm_level_targets {
 lsm_level_targets lsm_pick_targets(const lsm_version *version,
                                    const lsm_options *options);
 
+/* What a pick may go by, beside the version. */
+typedef struct lsm_pick_moment {
+    uint64_t now_ms;          /* engine time */
+    uint64_t oldest_sequence; /* every snapshot sees this one */
+} lsm_pick_moment;
+
 typedef struct lsm_pick {
     uint32_t level;
     uint32_t output_level;
@@ -41,6 +54,7 @@ typedef struct lsm_pick {
                                    borrowed from the version; level 0 newest first */
     size_t input_counts[2];
     bool move; /* inputs[0] only change their level */
+    bool drop; /* inputs[0] only go */
     double score;
 } lsm_pick;
 
@@ -48,7 +62,23 @@ void lsm_pick_deinit(lsm_pick *pick);
 
 /* OK with a pick, NOT_FOUND when nothing is due, NO_MEMORY. */
 lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *options,
-                                 lsm_pick *pick, lsmkv_error *err) LSM_MUST_CHECK;
+                                 const lsm_pick_moment *moment, lsm_pick *pick,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+
+/* The two halves of it that go by what is dead, in pick_dead.c. */
+lsmkv_status lsm_pick_expired(const lsm_version *version, const lsm_pick_moment *moment,
+                              lsm_pick *pick, lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_pick_dead(const lsm_version *version, const lsm_options *options,
+                           const lsm_pick_moment *moment, lsm_pick *pick,
+                           lsmkv_error *err) LSM_MUST_CHECK;
+/* The next moment at which a table becomes due by itself; LSM_NEVER: none. */
+uint64_t lsm_pick_next_due(const lsm_version *version, uint64_t now_ms);
+
+/* One table of a level into the next one; of level 0 whatever has to go with it.
+ * NOT_FOUND when an input is taken. */
+lsmkv_status lsm_pick_push(const lsm_version *version, const lsm_options *options,
+                           uint32_t level, size_t index, lsm_pick *pick,
+                           lsmkv_error *err) LSM_MUST_CHECK;
 
 /* For a manual compaction: everything of `level` that overlaps the range, into the next
  * level (from level 0: the base level). NOT_FOUND when nothing overlaps or `level` is

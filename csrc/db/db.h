@@ -32,6 +32,7 @@
 
 #include "base/epoch.h"
 #include "base/rng.h"
+#include "db/clock.h"
 #include "db/manifest.h"
 #include "db/options.h"
 #include "db/table_cache.h"
@@ -82,6 +83,7 @@ typedef struct lsm_counters {
     _Atomic uint64_t compact_bytes_read, compact_bytes_written;
     _Atomic uint64_t flush_count, compact_count, trivial_move_count, sync_count;
     _Atomic uint64_t write_group_count, write_count, stall_count, stall_us;
+    _Atomic uint64_t expired_count, expired_table_count;
 } lsm_counters;
 
 struct lsmkv_db {
@@ -109,6 +111,7 @@ struct lsmkv_db {
     lsm_epoch epoch;
     _Atomic(lsm_readstate *) readstate; /* release/acquire */
     _Atomic uint64_t published;         /* newest readable sequence; release/acquire */
+    lsm_clock clock;                    /* set up before anything reads it */
     lsm_counters counters;
 
     lsm_mutex mu;
@@ -189,7 +192,7 @@ lsmkv_status lsm_db_recall_options(lsmkv_db *db, const struct lsm_recovery *reco
                                    bool *remembered, lsmkv_error *err) LSM_MUST_CHECK;
 /* How this database writes its tables. */
 struct lsm_table_write_options;
-void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
+void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
                           struct lsm_table_write_options *how);
 lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Teardown without making anything durable. */
@@ -219,12 +222,20 @@ static inline uint64_t lsm_db_published(lsmkv_db *db) {
 
 /* In write.c, room.c, log_sync.c. */
 
+/* "If the newest version of this key is still the one that was read." */
+typedef struct lsm_condition {
+    lsm_slice skey;
+    uint64_t sequence; /* of the version; 0: no value is visible */
+} lsm_condition;
+
 typedef struct lsm_write_how {
     bool sync;
     bool nonblocking;
+    const lsm_condition *condition; /* NULL: none */
 } lsm_write_how;
 
-/* Commits a batch (not empty). */
+/* Commits a batch (not empty). Resolves times to live. NOT_FOUND, without a text: the
+ * condition does not hold, and nothing was written. */
 lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
                           lsmkv_error *err) LSM_MUST_CHECK;
 /* Queues like a writer and makes everything written before durable in the logs. */

@@ -48,6 +48,32 @@ static bool past_stop(const lsmkv_iter *iter, lsm_slice skey) {
     return lsm_slice_compare(skey, lsm_buf_slice(&iter->stop)) >= 0;
 }
 
+/* Engine time, read once a call and only if something expires. */
+static uint64_t call_time(lsmkv_iter *iter) {
+    if (iter->now_ms == 0) {
+        iter->now_ms = lsm_clock_now_ms(&iter->db->clock);
+    }
+    return iter->now_ms;
+}
+
+bool lsm_db_iter_stale(lsmkv_iter *iter) {
+    return iter->valid && iter->hidden_at != LSM_NEVER &&
+           iter->hidden_at <= call_time(iter);
+}
+
+/* Whether the version the inner iterator is on, which the sequence sees, is a value. */
+static inline bool shows_value(lsmkv_iter *iter, uint8_t tag) {
+    iter->hidden_at = LSM_NEVER;
+    if (LSM_LIKELY(tag == LSM_KIND_PUT)) {
+        return true;
+    }
+    if (lsm_tag_kind(tag) != LSM_KIND_PUT) {
+        return false;
+    }
+    iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
+    return iter->hidden_at > call_time(iter);
+}
+
 /* From where the inner iterator stands, finds the next key to show. With `skipping`,
  * skey_copy is a key whose further versions are passed over. */
 static void find_next(lsmkv_iter *iter, bool skipping) {
@@ -68,14 +94,14 @@ static void find_next(lsmkv_iter *iter, bool skipping) {
         }
         if (!skipped && !too_new) {
             uint8_t tag = lsm_trailer_tag(trailer);
-            if (lsm_tag_kind(tag) == LSM_KIND_PUT) {
+            if (shows_value(iter, tag)) {
                 iter->valid = true;
                 iter->status = LSMKV_OK;
                 iter->skey = skey;
                 iter->value = lsm_value_of_field(tag, inner->value);
                 return;
             }
-            if (!set(iter, &iter->skey_copy, skey)) { /* a tombstone hides the rest */
+            if (!set(iter, &iter->skey_copy, skey)) { /* what is dead hides the rest */
                 return;
             }
             skipping = true;
@@ -112,7 +138,7 @@ static bool gather_versions(lsmkv_iter *iter, bool *shown) {
         if (lsm_trailer_sequence(trailer) > iter->sequence) {
             break;
         }
-        *shown = lsm_tag_kind(tag) == LSM_KIND_PUT;
+        *shown = shows_value(iter, tag);
         if (*shown &&
             !set(iter, &iter->value_copy, lsm_value_of_field(tag, inner->value))) {
             return false;

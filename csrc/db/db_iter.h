@@ -2,7 +2,8 @@
  *
  * The user's iterator: over the internal keys of one readstate, it shows each stored
  * key of its range once, with the value that its sequence sees, and hides tombstones,
- * older versions and newer ones.
+ * values that have expired, older versions and newer ones. What has expired is decided
+ * at the moment of the call that moves it.
  *
  * Going forward, the inner iterator stands on the entry shown (so key and value need
  * no copy); going backward, it stands before all versions of the key shown, which was
@@ -20,6 +21,8 @@ struct lsmkv_iter {
     lsmkv_db *db;         /* one reference */
     lsm_readstate *state; /* one reference */
     uint64_t sequence;
+    uint64_t now_ms;     /* engine time of this call; 0: not asked for yet */
+    uint64_t hidden_at;  /* when what is shown will not be */
     lsm_iter *inner;     /* owned; merges memtables and tables */
     lsm_buf start, stop; /* stored keys: the range is [start, stop); owned */
     bool positioned;     /* a seek has been made */
@@ -43,12 +46,19 @@ lsmkv_status lsm_db_iter_create(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                                 lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_db_iter_destroy(lsmkv_iter *iter);
 
+/* Begins a call: what has expired is decided anew. */
+static inline void lsm_db_iter_begin(lsmkv_iter *iter) {
+    iter->now_ms = 0;
+}
+
 void lsm_db_iter_seek_first(lsmkv_iter *iter);
 void lsm_db_iter_seek_last(lsmkv_iter *iter);
 void lsm_db_iter_seek(lsmkv_iter *iter, lsm_slice skey);          /* first >= skey */
 void lsm_db_iter_seek_for_prev(lsmkv_iter *iter, lsm_slice skey); /* last <= skey */
 void lsm_db_iter_next(lsmkv_iter *iter);
 void lsm_db_iter_prev(lsmkv_iter *iter);
+/* Whether what an earlier call has shown has expired since. */
+bool lsm_db_iter_stale(lsmkv_iter *iter);
 
 /* Copies rows into iter->chunk; see lsmkv_iter_fill. */
 lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,

@@ -168,9 +168,13 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
     size_t count = 0;
     bool no_memory = false;
 
+    lsm_db_iter_begin(iter);
     lsm_buf_clear(&iter->chunk);
     if (!iter->positioned) {
         (fill->reverse ? lsm_db_iter_seek_last : lsm_db_iter_seek_first)(iter);
+    }
+    if (lsm_db_iter_stale(iter)) {
+        (fill->reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
     }
     while (iter->valid && count < row_max &&
            (count == 0 || iter->chunk.size < byte_max)) {

@@ -43,6 +43,8 @@ static lsmkv_status describe_locked(lsmkv_db *db, const lsm_edit *edit,
         edit->has_last_sequence ? edit->last_sequence : db->flushed_sequence;
     everything->has_first_log = true;
     everything->first_log = edit->has_first_log ? edit->first_log : db->first_log;
+    everything->has_time = edit->has_time;
+    everything->time_ms = edit->time_ms;
     for (size_t i = 0; ok && i < db->log_count; i++) {
         uint64_t number = lsm_wal_number(db->logs[i].writer);
         if (db->logs[i].recorded && number >= everything->first_log) {
@@ -171,6 +173,8 @@ static lsmkv_status prepare_locked(lsmkv_db *db, lsm_edit *edit, lsm_version **v
     lsmkv_status status = LSMKV_OK;
     edit->has_next_file = true;
     edit->next_file = db->next_file;
+    edit->has_time = true;
+    edit->time_ms = lsm_clock_follow_ms(&db->clock);
     *rewrites =
         lsm_wal_size(db->manifest) > db->manifest_limit || lsm_wal_dead(db->manifest);
     LSM_TRY(lsm_version_apply(db->version, edit, &db->sink, versionp, err));

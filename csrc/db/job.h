@@ -6,8 +6,9 @@
  * Both are the same merge: sorted input, in which the versions of a key come newest
  * first, to tables of one level. A version is dropped when a newer one of its key is
  * visible to the same snapshots; a tombstone also when no snapshot needs it and no
- * deeper table may hold the key. Every input entry is counted: a merge that saw fewer
- * than its tables promise fails instead of losing data.
+ * deeper table may hold the key. A value that has expired is a tombstone of the same
+ * sequence: it hides what is older, for snapshots as well. Every input entry is
+ * counted: a merge that saw fewer than its tables promise fails instead of losing data.
  *
  * On failure the outputs are unlinked and the inputs stay as they were.
  */
@@ -38,6 +39,9 @@ struct lsm_job {
     lsm_table_writer *writer; /* the output being written; owned */
     lsm_edit edit;            /* finished outputs and deletions */
     lsm_buf current;          /* stored key of the last version seen */
+    lsm_buf dead_key;         /* scratch: the tombstone of an expired version */
+    uint64_t now_ms;          /* engine time of this step */
+    uint64_t expired_count;
     bool has_current;
     size_t stratum;  /* of the last version seen */
     bool installing; /* outputs may be in the MANIFEST: never unlink them */
@@ -53,6 +57,9 @@ lsm_job *lsm_job_start_compaction_locked(lsmkv_db *db, lsmkv_error *err)
 /* For a pick the caller made; takes what the pick owns. */
 lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *err)
     LSM_REQUIRES(db->mu);
+
+/* What a pick may go by, beside the version. */
+lsm_pick_moment lsm_job_moment_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
 
 /* Runs one step, without mu. *done once the result is installed. */
 lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_CHECK;

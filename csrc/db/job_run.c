@@ -63,16 +63,26 @@ static size_t stratum_of(const lsm_job *job, uint64_t sequence) {
     return low;
 }
 
+/* What becomes of a version. */
+typedef struct verdict {
+    bool new_key;
+    bool keep;
+    bool expired; /* to be kept as a tombstone */
+} verdict;
+
 /* Whether the current version is still needed. Updates what is known of its key. */
-static lsmkv_status judge(lsm_job *job, bool *keep, bool *new_key, lsmkv_error *err) {
+static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
     lsm_slice skey = lsm_ikey_skey(job->input->key);
     uint64_t trailer = lsm_ikey_trailer(job->input->key);
+    uint8_t tag = lsm_trailer_tag(trailer);
     size_t stratum = stratum_of(job, lsm_trailer_sequence(trailer));
 
-    *new_key =
+    found->new_key =
         !job->has_current || !lsm_slice_equal(skey, lsm_buf_slice(&job->current));
-    *keep = *new_key || stratum != job->stratum;
-    if (*new_key) {
+    found->keep = found->new_key || stratum != job->stratum;
+    found->expired = found->keep && (tag & LSM_TAG_EXPIRES) != 0 &&
+                     lsm_expire_at(tag, job->input->value) <= job->now_ms;
+    if (found->new_key) {
         lsm_buf_clear(&job->current);
         if (!lsm_buf_append(&job->current, skey.data, skey.size)) {
             return lsm_fail_memory(err, skey.size);
@@ -80,11 +90,25 @@ static lsmkv_status judge(lsm_job *job, bool *keep, bool *new_key, lsmkv_error *
         job->has_current = true;
     }
     job->stratum = stratum;
-    if (*keep && stratum == 0 &&
-        lsm_tag_kind(lsm_trailer_tag(trailer)) == LSM_KIND_DELETE) {
-        *keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
+    if (found->keep && stratum == 0 && (found->expired || tag == LSM_KIND_DELETE)) {
+        found->keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
     }
     return LSMKV_OK;
+}
+
+/* Writes the tombstone that an expired version has become. */
+static lsmkv_status add_expired(lsm_job *job, lsmkv_error *err) {
+    lsm_slice ikey = job->input->key;
+    uint64_t sequence = lsm_trailer_sequence(lsm_ikey_trailer(ikey));
+
+    lsm_buf_clear(&job->dead_key);
+    if (!lsm_buf_append(&job->dead_key, ikey.data, ikey.size)) {
+        return lsm_fail_memory(err, ikey.size);
+    }
+    lsm_put_u64(job->dead_key.data + ikey.size - LSM_TRAILER_SIZE,
+                lsm_trailer_make(sequence, LSM_KIND_DELETE));
+    return lsm_table_writer_add(job->writer, lsm_buf_slice(&job->dead_key),
+                                lsm_slice_make(NULL, 0), err);
 }
 
 static lsmkv_status create_output(lsm_job *job, lsmkv_error *err) {
@@ -125,18 +149,20 @@ static bool must_cut(const lsm_job *job, bool new_key) {
 
 static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    bool keep;
-    bool new_key;
+    verdict found;
 
     job->input_seen += 1;
-    LSM_TRY(judge(job, &keep, &new_key, err));
-    if (must_cut(job, new_key)) {
+    LSM_TRY(judge(job, &found, err));
+    job->expired_count += found.expired;
+    if (must_cut(job, found.new_key)) {
         LSM_TRY(finish_output(job, err));
     }
-    if (keep) {
-        if (job->writer == NULL) {
-            LSM_TRY(create_output(job, err));
-        }
+    if (found.keep && job->writer == NULL) {
+        LSM_TRY(create_output(job, err));
+    }
+    if (found.keep && found.expired) {
+        LSM_TRY(add_expired(job, err));
+    } else if (found.keep) {
         LSM_TRY(
             lsm_table_writer_add(job->writer, job->input->key, job->input->value, err));
     }
@@ -147,6 +173,11 @@ out:
 /* Before the installation, which wakes those who wait for it and may look at once. */
 static void count_job(const lsm_job *job) {
     lsm_counters *counters = &job->db->counters;
+    if (job->pick.drop) {
+        atomic_fetch_add(&counters->expired_table_count, job->pick.input_counts[0]);
+        return;
+    }
+    atomic_fetch_add(&counters->expired_count, job->expired_count);
     atomic_fetch_add(job->flush       ? &counters->flush_count
                      : job->pick.move ? &counters->trivial_move_count
                                       : &counters->compact_count,
@@ -202,7 +233,7 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
     uint64_t bytes = 0;
 
     *done = false;
-    if (job->pick.move) {
+    if (job->pick.move || job->pick.drop) {
         *done = true;
         return install(job, err);
     }
@@ -212,6 +243,7 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
     if (job->input_seen == 0) {
         lsm_iter_seek_first(job->input);
     }
+    job->now_ms = lsm_clock_now_ms(&job->db->clock);
     while (job->input->valid && bytes < job->step_bytes) {
         bytes += job->input->key.size + job->input->value.size;
         LSM_TRY(merge_one(job, err));

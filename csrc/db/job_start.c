@@ -41,6 +41,7 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
     job->step_bytes = step_bytes(db);
     lsm_edit_init(&job->edit);
     lsm_buf_init(&job->current);
+    lsm_buf_init(&job->dead_key);
     if (lsm_snapshots_list_locked(db, &job->sequences, &job->sequence_count, err) !=
         LSMKV_OK) {
         lsm_free(job);
@@ -58,6 +59,7 @@ static void destroy(lsm_job *job) {
     lsm_pick_deinit(&job->pick);
     lsm_edit_deinit(&job->edit);
     lsm_buf_deinit(&job->current);
+    lsm_buf_deinit(&job->dead_key);
     lsm_free(job->sequences);
     lsm_free(job);
 }
@@ -116,9 +118,20 @@ lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *er
     return job;
 }
 
+lsm_pick_moment lsm_job_moment_locked(lsmkv_db *db) {
+    lsm_pick_moment moment = {lsm_clock_now_ms(&db->clock), lsm_db_published(db)};
+    if (!lsm_list_empty(&db->snapshots)) {
+        moment.oldest_sequence =
+            LSM_CONTAINER_OF(db->snapshots.next, lsmkv_snapshot, link)->sequence;
+    }
+    return moment;
+}
+
 lsm_job *lsm_job_start_compaction_locked(lsmkv_db *db, lsmkv_error *err) {
     lsm_pick pick = {0};
-    if (lsm_pick_compaction(db->version, &db->options, &pick, err) != LSMKV_OK) {
+    lsm_pick_moment moment = lsm_job_moment_locked(db);
+    if (lsm_pick_compaction(db->version, &db->options, &moment, &pick, err) !=
+        LSMKV_OK) {
         return NULL; /* nothing due, or no memory: err says so */
     }
     return lsm_job_start_pick_locked(db, &pick, err);

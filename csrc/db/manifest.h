@@ -19,6 +19,7 @@ typedef struct lsm_manifest_state {
     uint64_t next_file;     /* larger than every number named in it */
     uint64_t last_sequence; /* the largest one that tables hold */
     uint64_t first_log;     /* logs with lower numbers are obsolete */
+    uint64_t time_ms;       /* engine time: the latest on record */
     lsm_edit_log *logs;     /* live logs known to hold synced data; owned */
     size_t log_count;
     lsm_version *version; /* one reference */
@@ -28,10 +29,10 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state);
 
 /* Reads CURRENT and the MANIFEST it names. NOT_FOUND when there is no CURRENT; else
  * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Of next file, last
- * sequence and first log the largest of all edits counts; tables and logs must lie
- * below them. Checks that every table file exists with the size recorded. Edits apply
- * in time n log n in their number: they are gathered and one version is built at the
- * end. On failure the sink hears of no table. */
+ * sequence, first log and engine time the largest of all edits counts; tables and logs
+ * must lie below them. Checks that every table file exists with the size recorded.
+ * Edits apply in time n log n in their number: they are gathered and one version is
+ * built at the end. On failure the sink hears of no table. */
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
                                lsm_manifest_state *state,
                                lsmkv_error *err) LSM_MUST_CHECK;

@@ -153,6 +153,7 @@ static lsmkv_status take_numbers(loading *load, const lsm_edit *edit, uint64_t o
     raise_to(&state->next_file, edit->next_file);
     raise_to(&state->last_sequence, edit->last_sequence);
     raise_to(&state->first_log, edit->first_log);
+    raise_to(&state->time_ms, edit->time_ms);
     return LSMKV_OK;
 }
 

@@ -47,7 +47,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     return db;
 }
 
-void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
+void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
                           lsm_table_write_options *how) {
     *how = (lsm_table_write_options){
         .block_bytes = db->options.block_bytes,
@@ -56,6 +56,7 @@ void lsm_db_table_options(const lsmkv_db *db, uint64_t file_id,
         .codec = db->options.codec,
         .codec_level = db->options.codec_level,
         .file_id = file_id,
+        .now_ms = lsm_clock_follow_ms(&db->clock),
     };
     memcpy(how->uuid, db->uuid, LSM_UUID_SIZE);
 }
@@ -210,6 +211,8 @@ static lsmkv_status commit(lsmkv_db *db, lsm_edit *edit, bool *renamed,
     everything.last_sequence = edit->last_sequence;
     everything.has_first_log = true;
     everything.first_log = db->first_log;
+    everything.has_time = true;
+    everything.time_ms = lsm_clock_now_ms(&db->clock);
     if (!lsm_edit_describe_version(&everything, version)) {
         LSM_TRY(lsm_fail_memory(err, 0));
     }
@@ -238,6 +241,9 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
     LSM_TRY(lsm_recovery_open(db, state, &recovery, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));
     lsm_recovery_close_logs(&recovery);
+    lsm_clock_init(
+        &db->clock, db->env,
+        recovery.time_ms > state->time_ms ? recovery.time_ms : state->time_ms);
     LSM_TRY(lsm_db_recall_options(db, &recovery, remembered, err));
     LSM_TRY(lsm_recovery_flush(db, &recovery, &edit, err));
     edit.has_last_sequence = true;
@@ -295,7 +301,7 @@ static lsmkv_status remember_options(lsmkv_db *db, bool remembered, lsmkv_error 
     LSM_TRY(lsm_batch_put(&batch, LSM_NAMESPACE_SYSTEM,
                           (lsmkv_bytes){LSM_OPTIONS_KEY, sizeof(LSM_OPTIONS_KEY) - 1},
                           (lsmkv_bytes){value.data, value.size}, err));
-    LSM_TRY(lsm_db_write(db, &batch, (lsm_write_how){false, false}, err));
+    LSM_TRY(lsm_db_write(db, &batch, (lsm_write_how){0}, err));
 out:
     lsm_batch_deinit(&batch);
     lsm_buf_deinit(&value);

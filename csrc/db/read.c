@@ -3,7 +3,7 @@
  * Point reads. The newest version of a key is looked for in the active memtable, the
  * immutable ones (newest first), the tables of level 0 (newest first), then in at most
  * one table of each deeper level. The first version found, of whatever kind, ends the
- * search: a tombstone hides everything older.
+ * search: a tombstone hides everything older, and so does a value that has expired.
  *
  * A batched read takes the same way with all keys together, place by place, so that
  * the cache misses of different keys overlap.
@@ -12,11 +12,18 @@
 
 #include <stdlib.h>
 
-/* What a version means to a reader. */
-static lsmkv_status resolve(const lsm_found *found, lsm_slice *value) {
+/* What a version means to a reader. The clock is read, once for all that share
+ * *now_ms, which begins as 0, when a version has times. */
+static lsmkv_status resolve(const lsmkv_db *db, const lsm_found *found,
+                            uint64_t *now_ms, lsm_slice *value) {
     uint8_t tag = lsm_trailer_tag(found->trailer);
-    if (lsm_tag_kind(tag) != LSM_KIND_PUT) {
-        return LSMKV_NOT_FOUND;
+    if (LSM_UNLIKELY(tag != LSM_KIND_PUT)) {
+        if (lsm_tag_has_times(tag) && *now_ms == 0) {
+            *now_ms = lsm_clock_now_ms(&db->clock);
+        }
+        if (!lsm_found_visible(found, *now_ms)) {
+            return LSMKV_NOT_FOUND;
+        }
     }
     *value = lsm_value_of_field(tag, found->field);
     return LSMKV_OK;
@@ -66,25 +73,33 @@ static lsmkv_status search_version(lsmkv_db *db, const lsm_version *version,
     return status;
 }
 
+lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
+                         lsm_readstate *state, lsm_found *found, lsmkv_error *err) {
+    lsmkv_status status = lsm_memtable_get(state->mem, lookup, found);
+    for (size_t i = 0; status == LSMKV_NOT_FOUND && i < state->immutable_count; i++) {
+        status = lsm_memtable_get(state->immutables[i], lookup, found);
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        status = search_version(db, state->version, lookup, nonblocking, found, err);
+    }
+    return status;
+}
+
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
                         lsm_readstate *state, lsm_slice *value, lsmkv_error *err) {
     lsm_found found;
-    lsmkv_status status = lsm_memtable_get(state->mem, lookup, &found);
-    for (size_t i = 0; status == LSMKV_NOT_FOUND && i < state->immutable_count; i++) {
-        status = lsm_memtable_get(state->immutables[i], lookup, &found);
-    }
-    if (status == LSMKV_NOT_FOUND) {
-        status = search_version(db, state->version, lookup, nonblocking, &found, err);
-    }
-    return status == LSMKV_OK ? resolve(&found, value) : status;
+    uint64_t now_ms = 0;
+    lsmkv_status status = lsm_db_find(db, lookup, nonblocking, state, &found, err);
+    return status == LSMKV_OK ? resolve(db, &found, &now_ms, value) : status;
 }
 
 lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
                                const lsm_version *version, lsm_slice *value,
                                lsmkv_error *err) {
     lsm_found found;
+    uint64_t now_ms = 0;
     lsmkv_status status = search_version(db, version, lookup, false, &found, err);
-    return status == LSMKV_OK ? resolve(&found, value) : status;
+    return status == LSMKV_OK ? resolve(db, &found, &now_ms, value) : status;
 }
 
 /* The requests of a batched read that have no answer yet, and room to sort them. */
@@ -213,6 +228,7 @@ lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
                              const lsm_get_many *many, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
+    uint64_t now_ms = 0;
 
     search_memtable(state->mem, &pending);
     for (size_t i = 0; i < state->immutable_count; i++) {
@@ -224,8 +240,8 @@ lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
     }
     for (size_t i = 0; i < many->count; i++) {
         lsm_table_request *request = &many->requests[i];
-        request->done = request->done &&
-                        resolve(&request->found, &request->found.field) == LSMKV_OK;
+        request->done = request->done && resolve(db, &request->found, &now_ms,
+                                                 &request->found.field) == LSMKV_OK;
     }
 out:
     return status;

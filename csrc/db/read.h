@@ -8,6 +8,19 @@
 
 #include "db/db.h"
 
+/* The newest version of a stored key that the lookup's sequence sees, of whatever kind:
+ * OK, NOT_FOUND, WOULD_BLOCK (only when nonblocking) or an error. */
+lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
+                         lsm_readstate *state, lsm_found *found,
+                         lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Whether a plain read shows the version at a moment of engine time. */
+static inline bool lsm_found_visible(const lsm_found *found, uint64_t now_ms) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+    return lsm_tag_kind(tag) == LSM_KIND_PUT &&
+           lsm_hidden_at(tag, found->field) > now_ms;
+}
+
 /* The newest visible value of a stored key: OK and the value, NOT_FOUND, WOULD_BLOCK
  * (only when nonblocking) or an error. */
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,

@@ -166,6 +166,9 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_record *record,
     LSM_TRY(status);
     LSM_TRY(room_for(replay, &plan, &mem, err));
     lsm_memtable_insert(mem, &plan, reader.sequence);
+    if (reader.time_ms > recovery->time_ms) {
+        recovery->time_ms = reader.time_ms;
+    }
     recovery->last_sequence += plan.count;
     recovery->records += plan.count;
 out:

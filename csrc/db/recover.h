@@ -37,6 +37,7 @@ typedef struct lsm_recovery {
     size_t count;
     size_t capacity;
     uint64_t last_sequence;
+    uint64_t time_ms; /* the latest engine time in a batch; 0: none */
     uint64_t records;
     uint64_t dropped_bytes;
     uint64_t *written; /* numbers of the tables the last part wrote; owned */

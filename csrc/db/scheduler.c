@@ -18,6 +18,7 @@ enum {
     FAILURES_MAX = 3,
     RETRY_FIRST_US = 50 * 1000,
     RETRY_DOUBLINGS_MAX = 6,
+    EXPIRY_WAIT_MAX_MS = 3600 * 1000, /* then one looks again */
 };
 
 typedef struct lsm_due {
@@ -88,10 +89,24 @@ static lsmkv_status run_job(lsm_job *job, lsmkv_error *err) {
     return status;
 }
 
+/* How long until a table is due because its values expire; 0: none will be. */
+static uint64_t expiry_wait_us_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    uint64_t now = lsm_clock_now_ms(&db->clock);
+    uint64_t due = lsm_pick_next_due(db->version, now);
+    if (due == LSM_NEVER) {
+        return 0;
+    }
+    return due - now < EXPIRY_WAIT_MAX_MS ? (due - now) * 1000
+                                          : (uint64_t)EXPIRY_WAIT_MAX_MS * 1000;
+}
+
 static void pause_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     uint64_t now = lsm_env_monotonic_us(db->env);
+    uint64_t expiry_us = expiry_wait_us_locked(db);
     if (db->retry_at_us > now) {
         (void)lsm_cond_wait_us(&db->work, &db->mu, db->retry_at_us - now);
+    } else if (expiry_us != 0) {
+        (void)lsm_cond_wait_us(&db->work, &db->mu, expiry_us);
     } else {
         lsm_cond_wait(&db->work, &db->mu);
     }
@@ -296,7 +311,9 @@ static bool is_busy_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
         return true;
     }
     lsm_pick pick = {0};
-    bool due = lsm_pick_compaction(db->version, &db->options, &pick, NULL) == LSMKV_OK;
+    lsm_pick_moment moment = lsm_job_moment_locked(db);
+    bool due = lsm_pick_compaction(db->version, &db->options, &moment, &pick, NULL) ==
+               LSMKV_OK;
     lsm_pick_deinit(&pick);
     return due;
 }

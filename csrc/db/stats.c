@@ -46,6 +46,8 @@ static void add_counters(const lsm_counters *from, lsmkv_stats *to) {
     to->write_count = atomic_load(&from->write_count);
     to->stall_count = atomic_load(&from->stall_count);
     to->stall_us = atomic_load(&from->stall_us);
+    to->expired_count = atomic_load(&from->expired_count);
+    to->expired_table_count = atomic_load(&from->expired_table_count);
 }
 
 void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
@@ -62,6 +64,7 @@ void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     lsm_mutex_unlock(&db->mu);
     add_counters(&db->counters, stats);
     stats->sequence = lsm_db_published(db);
+    stats->clock_jumps = atomic_load(&db->clock.jump_count);
     stats->cache_bytes = lsm_cache_used(db->cache);
     stats->cache_capacity = lsm_cache_capacity(db->cache);
     stats->cache_misses = lsm_cache_misses(db->cache);

@@ -131,6 +131,9 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(hold_tables(db, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));
+    lsm_clock_init(
+        &db->clock, db->env,
+        recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
     LSM_TRY(keep_files(db, &state, &recovery, err));
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
     LSM_TRY(publish(db, &recovery, err));

@@ -2,7 +2,8 @@
  *
  * The life of a write:
  *
- *   1. The batch is parsed, hashed and sorted into a plan, outside every lock.
+ *   1. Times to live become times, and the batch is parsed, hashed and sorted into a
+ *      plan, outside every lock.
  *   2. The writer joins the queue. Whoever stands at its head leads; the others wait.
  *   3. The leader makes room in the memtable, which may delay it or rotate the
  * memtable.
@@ -16,12 +17,16 @@
  * themselves: room was made and memory allocated before. A group that fails there is
  * not inserted, so it is not readable.
  *
+ * A write with a condition leads alone: nothing can come between the check, which may
+ * read tables and so is made without the lock, and its publishing.
+ *
  * sync() and the rotation of the memtable go through the same queue, as writers without
  * a batch, because only the leader may touch the log and the memtable.
  */
 #include "db/db.h"
 
 #include "base/assert.h"
+#include "db/read.h"
 #include "wal/wal.h"
 
 enum {
@@ -34,6 +39,7 @@ typedef struct lsm_writer {
     lsm_list link;
     lsm_batch *batch;   /* NULL: a request to sync or to rotate */
     lsm_mem_plan *plan; /* of the batch */
+    const lsm_condition *condition;
     bool sync;
     bool rotate;
     bool done;    /* under mu */
@@ -132,7 +138,8 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
                                                      : GROUP_BYTES_MAX;
     for (lsm_list *at = leader->link.next; at != &db->writers; at = at->next) {
         lsm_writer *writer = LSM_CONTAINER_OF(at, lsm_writer, link);
-        if (writer->batch == NULL || writer->plan->bytes > left ||
+        if (leader->condition != NULL || writer->condition != NULL ||
+            writer->batch == NULL || writer->plan->bytes > left ||
             group->count == GROUP_COUNT_MAX ||
             group->bytes + writer->batch->record.size > cap) {
             break;
@@ -140,7 +147,7 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
         left -= writer->plan->bytes;
         group_add(group, writer);
     }
-    uint64_t now_ms = lsm_env_now_ms(db->env);
+    uint64_t now_ms = lsm_clock_follow_ms(&db->clock);
     group->log = db->logs[db->log_count - 1].writer;
     group->first_sequence = db->last_sequence + 1;
     group->last_sequence = db->last_sequence;
@@ -203,6 +210,32 @@ static void note_failure_locked(lsmkv_db *db, const lsmkv_error *failure)
     }
 }
 
+/* Whether the leader's condition holds: OK or NOT_FOUND. Only leaders publish, so what
+ * is found stays the newest. */
+static lsmkv_status check_condition(lsmkv_db *db, const lsm_writer *leader,
+                                    bool nonblocking, lsmkv_error *err) {
+    const lsm_condition *condition = leader->condition;
+    lsm_found found;
+    bool visible = false;
+
+    if (condition == NULL) {
+        return LSMKV_OK;
+    }
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsm_lookup lookup = lsm_lookup_make(condition->skey, lsm_db_published(db));
+    lsmkv_status status =
+        lsm_db_find(db, &lookup, nonblocking, lsm_db_readstate(db), &found, err);
+    if (status == LSMKV_OK) {
+        visible = lsm_found_visible(&found, lsm_clock_now_ms(&db->clock));
+    }
+    lsm_epoch_leave(token);
+    if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
+        return status;
+    }
+    uint64_t sequence = visible ? lsm_trailer_sequence(found.trailer) : 0;
+    return sequence == condition->sequence ? LSMKV_OK : LSMKV_NOT_FOUND;
+}
+
 /* Leads one group, with mu held; releases it. */
 static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
                                bool nonblocking) LSM_NO_LOCK_ANALYSIS {
@@ -222,7 +255,10 @@ static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
     group_form_locked(db, leader, &group);
     lsm_mutex_unlock(&db->mu);
 
-    status = group_commit(db, &group, &failure);
+    status = check_condition(db, leader, nonblocking, &failure);
+    if (status == LSMKV_OK) {
+        status = group_commit(db, &group, &failure);
+    }
 
     lsm_mutex_lock(&db->mu);
     if (status == LSMKV_OK) {
@@ -255,9 +291,16 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     }
     /* The plan needs the count in the payload; the leader stamps again. */
     lsm_batch_stamp(batch, 0, 0);
+    if (batch->ttl_count != 0) {
+        lsm_batch_resolve(batch, lsm_clock_now_ms(&db->clock));
+    }
     lsm_slice payload = lsm_slice_make(batch->record.data + LSM_RECORD_HEADER_SIZE,
                                        lsm_batch_payload_size(batch));
-    lsm_writer writer = {.batch = batch, .plan = &plan, .sync = how.sync, .err = err};
+    lsm_writer writer = {.batch = batch,
+                         .plan = &plan,
+                         .condition = how.condition,
+                         .sync = how.sync,
+                         .err = err};
     LSM_TRY(lsm_mem_plan_init(&plan, payload, err));
     LSM_TRY(enqueue(db, &writer, how.nonblocking, &leads));
     status = leads ? lead_group(db, &writer, how.nonblocking) : writer.status;

@@ -106,8 +106,9 @@ void lsm_file_allocate(lsm_file *file, uint64_t size);
 /* Tells the system that the extent will be read soon; a hint. */
 void lsm_file_will_need(lsm_file *file, uint64_t offset, uint64_t size);
 
-uint64_t lsm_env_now_ms(lsm_env *env);       /* wall clock, since 1970 */
-uint64_t lsm_env_monotonic_us(lsm_env *env); /* never goes back */
+uint64_t lsm_env_now_ms(lsm_env *env); /* wall clock, since 1970 */
+/* Never goes back; counts the time the machine sleeps where the system can. */
+uint64_t lsm_env_monotonic_us(lsm_env *env);
 void lsm_env_entropy(lsm_env *env, void *to, size_t size);
 /* false: the engine starts no threads and runs background work when it would wait. */
 bool lsm_env_threaded(const lsm_env *env);

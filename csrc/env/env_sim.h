@@ -104,7 +104,10 @@ void lsm_sim_set_quota(lsm_env *env, uint64_t bytes);
  * be made to fail. Not for crashed copies. */
 void lsm_sim_exempt_memory(lsm_env *env);
 #endif
-void lsm_sim_advance_ms(lsm_env *env, int64_t ms); /* may go back */
+/* Lets time pass. Negative: sets the wall clock back; the monotonic clock stays. */
+void lsm_sim_advance_ms(lsm_env *env, int64_t ms);
+/* Sets the wall clock ahead, while no time passes. */
+void lsm_sim_jump_ms(lsm_env *env, uint64_t ms);
 
 /* Direct access for damage tests, by path of the directory and name: lends the current
  * bytes until the next change; writes or removes durably, making all names of the

@@ -169,6 +169,10 @@ void lsm_sim_advance_ms(lsm_env *env, int64_t ms) {
     }
 }
 
+void lsm_sim_jump_ms(lsm_env *env, uint64_t ms) {
+    lsm_sim_of(env)->now_ms += ms;
+}
+
 static lsm_sim_inode *find_file(const lsm_sim *sim, const char *path,
                                 const char *name) {
     const lsm_sim_dir *dir = lsm_sim_find_dir(sim, path);

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 
 enum {
@@ -17,7 +18,9 @@ enum {
     COUNT_AT = 16,
     /* tag, size and namespace of the key, size of the value field */
     RECORD_SIZE_MIN = 1 + 1 + LSM_NAMESPACE_SIZE + 1,
-    RECORD_EXTRA_MAX = 1 + 2 * LSM_VARINT_SIZE_MAX + LSM_NAMESPACE_SIZE,
+    TIMES_SIZE_MAX = 16,
+    RECORD_EXTRA_MAX = 1 + 2 * LSM_VARINT_SIZE_MAX + LSM_NAMESPACE_SIZE +
+        TIMES_SIZE_MAX,
 };
 
 _Static_assert(COUNT_AT + 4 == LSM_BATCH_HEADER_SIZE, "the count ends the header");
@@ -25,18 +28,21 @@ _Static_assert(LSM_SKEY_SIZE_MAX == LSM_NAMESPACE_SIZE + LSMKV_KEY_SIZE_MAX,
                "the limits of format and interface agree");
 
 void lsm_batch_init(lsm_batch *batch) {
+    *batch = (lsm_batch){0};
     lsm_buf_init(&batch->record);
-    batch->count = 0;
 }
 
 void lsm_batch_deinit(lsm_batch *batch) {
     lsm_buf_deinit(&batch->record);
-    batch->count = 0;
+    lsm_free(batch->ttls);
+    *batch = (lsm_batch){0};
+    lsm_buf_init(&batch->record);
 }
 
 void lsm_batch_clear(lsm_batch *batch) {
     lsm_buf_clear(&batch->record);
     batch->count = 0;
+    batch->ttl_count = 0;
 }
 
 /* The size of a varint and the varint itself, with the one-byte case in line. */
@@ -59,7 +65,15 @@ static inline uint8_t *put_bytes(uint8_t *to, const void *data, size_t size) {
     return to + size;
 }
 
-static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespace_id,
+/* What a record is but for key and value. `prefix` comes before the value. */
+typedef struct record_head {
+    uint8_t tag;
+    uint8_t prefix_size;
+    uint32_t namespace_id;
+    uint8_t prefix[TIMES_SIZE_MAX];
+} record_head;
+
+static lsmkv_status add_record(lsm_batch *batch, const record_head *what,
                                lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
     lsm_buf *record = &batch->record;
     size_t head =
@@ -74,9 +88,10 @@ static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespa
                         value.size, LSMKV_VALUE_SIZE_MAX);
     }
     size_t skey_size = LSM_NAMESPACE_SIZE + key.size;
+    size_t field_size = what->prefix_size + value.size;
     size_t room = head + RECORD_EXTRA_MAX + key.size + value.size + LSM_RECORD_ALIGN;
     size_t size = head + 1 + size_of_varint(skey_size) + skey_size +
-                  size_of_varint(value.size) + value.size;
+                  size_of_varint(field_size) + field_size;
     if (LSM_UNLIKELY(size > LSM_RECORD_HEADER_SIZE + (size_t)LSMKV_BATCH_SIZE_MAX -
                                 record->size)) {
         return lsm_fail(err, LSMKV_LIMIT_EXCEEDED,
@@ -91,11 +106,12 @@ static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespa
         memset(to, 0, head);
         to += head;
     }
-    *to++ = (uint8_t)kind;
+    *to++ = what->tag;
     to = put_varint(to, skey_size);
-    lsm_put_u32_be(to, namespace_id);
+    lsm_put_u32_be(to, what->namespace_id);
     to = put_bytes(to + LSM_NAMESPACE_SIZE, key.data, key.size);
-    to = put_varint(to, value.size);
+    to = put_varint(to, field_size);
+    to = put_bytes(to, what->prefix, what->prefix_size);
     (void)put_bytes(to, value.data, value.size);
     record->size += size;
     batch->count++;
@@ -104,14 +120,54 @@ static lsmkv_status add_record(lsm_batch *batch, lsm_kind kind, uint32_t namespa
 
 lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                            lsmkv_bytes value, lsmkv_error *err) {
-    return add_record(batch, LSM_KIND_PUT, namespace_id, key, value, err);
+    record_head head = {.tag = LSM_KIND_PUT, .namespace_id = namespace_id};
+
+    return add_record(batch, &head, key, value, err);
+}
+
+lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
+                                 const lsm_times *times, lsmkv_bytes key,
+                                 lsmkv_bytes value, lsmkv_error *err) {
+    record_head head = {.tag = LSM_KIND_PUT, .namespace_id = namespace_id};
+    void *ttls = batch->ttls;
+
+    if (times->ttl_ms != 0 || times->expire_at != 0) {
+        head.tag |= LSM_TAG_EXPIRES;
+        lsm_put_u64(head.prefix, times->expire_at);
+        head.prefix_size = 8;
+    }
+    if (times->fresh_until != 0) {
+        head.tag |= LSM_TAG_FRESH;
+        lsm_put_u64(head.prefix + head.prefix_size, times->fresh_until);
+        head.prefix_size += 8;
+    }
+    if (times->ttl_ms != 0 && !lsm_grow(&ttls, &batch->ttl_capacity,
+                                        batch->ttl_count + 1, sizeof(*batch->ttls))) {
+        return lsm_fail_memory(err, (batch->ttl_count + 1) * sizeof(*batch->ttls));
+    }
+    batch->ttls = ttls;
+    lsmkv_status status = add_record(batch, &head, key, value, err);
+    if (status == LSMKV_OK && times->ttl_ms != 0) {
+        size_t offset = batch->record.size - value.size - head.prefix_size;
+        batch->ttls[batch->ttl_count++] = (lsm_batch_ttl){offset, times->ttl_ms};
+    }
+    return status;
 }
 
 lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                               lsmkv_error *err) {
+    record_head head = {.tag = LSM_KIND_DELETE, .namespace_id = namespace_id};
     lsmkv_bytes nothing = {NULL, 0};
 
-    return add_record(batch, LSM_KIND_DELETE, namespace_id, key, nothing, err);
+    return add_record(batch, &head, key, nothing, err);
+}
+
+void lsm_batch_resolve(lsm_batch *batch, uint64_t now_ms) {
+    for (size_t i = 0; i < batch->ttl_count; i++) {
+        uint64_t ttl = batch->ttls[i].ttl_ms;
+        uint64_t at = ttl < UINT64_MAX - now_ms ? now_ms + ttl : UINT64_MAX - 1;
+        lsm_put_u64(batch->record.data + batch->ttls[i].offset, at);
+    }
 }
 
 void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms) {

@@ -7,6 +7,9 @@
  *
  * Record i has sequence + i. DELETE has an empty value. See ikey.h for tags and fields.
  *
+ * A value given with a time to live, ttl, relative to the write, has room for its
+ * expire_at, which lsm_batch_resolve fills in. So a batch can be written again later.
+ *
  * In memory a batch keeps LSM_RECORD_HEADER_SIZE bytes free before its payload and 8
  * behind it, so that the log writes it from where it lies.
  */
@@ -21,10 +24,25 @@
 
 enum { LSM_BATCH_HEADER_SIZE = 20 };
 
+/* Where an expire_at is to be written, and how far ahead. */
+typedef struct lsm_batch_ttl {
+    size_t offset; /* in `record` */
+    uint64_t ttl_ms;
+} lsm_batch_ttl;
+
 typedef struct lsm_batch {
     lsm_buf record; /* header room, payload; capacity for the padding; owned */
     uint32_t count;
+    lsm_batch_ttl *ttls; /* owned */
+    size_t ttl_count, ttl_capacity;
 } lsm_batch;
+
+/* When a value ends; all zero: never. Either ttl_ms or expire_at is given. */
+typedef struct lsm_times {
+    uint64_t ttl_ms;
+    uint64_t expire_at;
+    uint64_t fresh_until;
+} lsm_times;
 
 void lsm_batch_init(lsm_batch *batch);
 void lsm_batch_deinit(lsm_batch *batch);
@@ -33,6 +51,9 @@ void lsm_batch_clear(lsm_batch *batch); /* keeps the memory */
 /* Append a record to the batch; LIMIT_EXCEEDED or NO_MEMORY leave it as it was. */
 lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                            lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
+                                 const lsm_times *times, lsmkv_bytes key,
+                                 lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
@@ -43,6 +64,9 @@ static inline size_t lsm_batch_payload_size(const lsm_batch *batch) {
 
 /* Writes sequence, time and count into the payload. The batch is not empty. */
 void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms);
+
+/* Writes the expire_at of every record with a ttl, counted from `now_ms`. */
+void lsm_batch_resolve(lsm_batch *batch, uint64_t now_ms);
 
 /* Reading a payload. */
 typedef struct lsm_batch_reader {

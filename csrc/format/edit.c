@@ -20,6 +20,7 @@ typedef enum edit_tag {
     TAG_ADDED = 5,
     TAG_DELETED = 6,
     TAG_SEGMENT = 7, /* reserved */
+    TAG_TIME = 8,
 } edit_tag;
 
 void lsm_edit_init(lsm_edit *edit) {
@@ -136,7 +137,8 @@ bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
     bool ok = encode_field(to, edit->has_next_file, TAG_NEXT_FILE, edit->next_file) &&
               encode_field(to, edit->has_last_sequence, TAG_LAST_SEQUENCE,
                            edit->last_sequence) &&
-              encode_field(to, edit->has_first_log, TAG_FIRST_LOG, edit->first_log);
+              encode_field(to, edit->has_first_log, TAG_FIRST_LOG, edit->first_log) &&
+              encode_field(to, edit->has_time, TAG_TIME, edit->time_ms);
 
     for (size_t i = 0; ok && i < edit->log_count; i++) {
         ok = encode_field(to, true, TAG_LOG, edit->logs[i].number) &&
@@ -322,6 +324,9 @@ static lsmkv_status decode_field(lsm_edit *edit, lsm_reader *reader, lsmkv_error
             return decode_table(edit, reader, err);
         case TAG_DELETED:
             return decode_deletion(edit, reader, err);
+        case TAG_TIME:
+            return decode_single(reader, "engine time", &edit->has_time, &edit->time_ms,
+                                 err);
         case TAG_SEGMENT:
         default:
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,

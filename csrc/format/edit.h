@@ -9,7 +9,8 @@
  *     is corruption
  *   5 added table: level varint, then the fields of lsm_table_info in order
  *   6 deleted table: level varint, number varint
- *   7 segment   8 engine time   9 origin UUID: reserved
+ *   7 segment   9 origin UUID: reserved
+ *   8 engine time in ms, varint
  *
  * Only numbers are stored, never names; unknown tags are UNSUPPORTED_VERSION.
  */
@@ -65,8 +66,9 @@ typedef struct lsm_edit_log {
 } lsm_edit_log;
 
 typedef struct lsm_edit {
-    bool has_next_file, has_last_sequence, has_first_log;
+    bool has_next_file, has_last_sequence, has_first_log, has_time;
     uint64_t next_file, last_sequence, first_log;
+    uint64_t time_ms;   /* engine time */
     lsm_edit_log *logs; /* arrays owned by the edit */
     size_t log_count, log_capacity;
     lsm_edit_table *added;

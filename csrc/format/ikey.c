@@ -13,11 +13,10 @@
 
 enum { TAG_KNOWN_BITS = LSM_TAG_KIND_MASK | LSM_TAG_EXPIRES | LSM_TAG_FRESH };
 
+/* Only what has a value has times. */
 static inline bool tag_is_known(uint8_t tag) {
-    lsm_kind kind = lsm_tag_kind(tag);
-
-    return (tag & ~TAG_KNOWN_BITS) == 0 &&
-           (kind == LSM_KIND_PUT || kind == LSM_KIND_DELETE);
+    return ((tag & ~TAG_KNOWN_BITS) == 0 && lsm_tag_kind(tag) == LSM_KIND_PUT) ||
+           tag == LSM_KIND_DELETE;
 }
 
 bool lsm_ikey_check(lsm_slice ikey) {
@@ -26,13 +25,10 @@ bool lsm_ikey_check(lsm_slice ikey) {
 }
 
 bool lsm_record_check(uint8_t tag, lsm_slice value_field) {
-    size_t times =
-        ((tag & LSM_TAG_EXPIRES) ? 8u : 0u) + ((tag & LSM_TAG_FRESH) ? 8u : 0u);
-
-    if (!tag_is_known(tag) || value_field.size < times) {
+    if (!tag_is_known(tag) || value_field.size < lsm_times_size(tag)) {
         return false;
     }
-    return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == times;
+    return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == 0;
 }
 
 bool lsm_range_check(lsm_slice start, lsm_slice stop) {

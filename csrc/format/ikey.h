@@ -5,8 +5,11 @@
  *   stored key    namespace u32 big-endian | user key, 0..65535 bytes
  *   internal key  stored key | trailer u64 little-endian = sequence << 8 | tag
  *   tag           bits 0..3 kind; 0x10 an expire_at is there; 0x20 a fresh_until is
- *                 there; bits 6 and 7 are zero
- *   value field   [expire_at u64] [fresh_until u64] value     (times in ms since 1970)
+ *                 there, both only with a value; bits 6 and 7 are zero
+ *   value field   [expire_at u64] [fresh_until u64] value     (engine time, ms)
+ *
+ * From expire_at on a version is dead: no more than a tombstone. From fresh_until on
+ * plain reads hide it as well, but it is kept.
  *
  * The value of a RANGE_DELETE is the stored key it ends before; of a POINTER, where
  * the bytes lie. Order: stored key ascending as unsigned bytes, then trailer
@@ -108,11 +111,37 @@ bool lsm_range_check(lsm_slice start, lsm_slice stop);
  * (a key of that kind) and end (exclusive), if it holds any. */
 bool lsm_bounds_check(lsm_slice smallest, lsm_slice largest, bool has_range_deletes);
 
+/* The bytes that the times of a value field take. */
+static inline size_t lsm_times_size(uint8_t tag) {
+    return ((tag & LSM_TAG_EXPIRES) ? 8u : 0u) + ((tag & LSM_TAG_FRESH) ? 8u : 0u);
+}
+
 /* The bytes after the optional times of a value field that passed lsm_record_check. */
 static inline lsm_slice lsm_value_of_field(uint8_t tag, lsm_slice field) {
-    size_t skip =
-        ((tag & LSM_TAG_EXPIRES) ? 8u : 0u) + ((tag & LSM_TAG_FRESH) ? 8u : 0u);
+    size_t skip = lsm_times_size(tag);
     return lsm_slice_make(field.data + skip, field.size - skip);
+}
+
+#define LSM_NEVER UINT64_MAX
+
+/* When the version is dead, from the times of a checked field; LSM_NEVER without. */
+static inline uint64_t lsm_expire_at(uint8_t tag, lsm_slice field) {
+    return (tag & LSM_TAG_EXPIRES) != 0 ? lsm_get_u64(field.data) : LSM_NEVER;
+}
+
+/* From when on plain reads hide the version: dead, or no longer fresh. */
+static inline uint64_t lsm_hidden_at(uint8_t tag, lsm_slice field) {
+    uint64_t at = lsm_expire_at(tag, field);
+    if ((tag & LSM_TAG_FRESH) != 0) {
+        size_t skip = (tag & LSM_TAG_EXPIRES) != 0 ? 8 : 0;
+        uint64_t fresh_until = lsm_get_u64(field.data + skip);
+        at = fresh_until < at ? fresh_until : at;
+    }
+    return at;
+}
+
+static inline bool lsm_tag_has_times(uint8_t tag) {
+    return (tag & (LSM_TAG_EXPIRES | LSM_TAG_FRESH)) != 0;
 }
 
 /* What a point read looks for: the newest version of `skey` at or below `sequence`.

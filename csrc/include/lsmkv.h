@@ -197,9 +197,17 @@ typedef struct lsmkv_write {
     bool sync;        /* survive power loss before returning */
     bool nosync;      /* overrides the database's durability "sync" for this write */
     bool nonblocking; /* answer WOULD_BLOCK, having done nothing, instead of waiting */
+    int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 or
+                         -1 never, > 0 after so long */
 } lsmkv_write;
 
-/* `how` may be NULL: the database's durability. A write that failed is not readable
+/* A value that has expired is gone from every read, snapshots included, for good, and
+ * no older value of its key comes back. Time is the database's own: it follows the wall
+ * clock, but never goes back, not across reopens either, and does not follow a clock
+ * that jumps ahead by more than a day while the database is open
+ * (lsmkv_stats.clock_jumps).
+ *
+ * `how` may be NULL: the database's durability. A write that failed is not readable
  * through this handle; if the failure came at or after the log append it may be
  * present, whole, after a reopen. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how,
@@ -209,17 +217,31 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete(lsmkv_db *db,
                                                      const lsmkv_write *how,
                                                      lsmkv_bytes key, lsmkv_error *err);
 
+/* The time left to the value of a key: OK and *ttl_ms, -1 if it never expires;
+ * NOT_FOUND without a value, else as lsmkv_get. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read,
+                                                  lsmkv_bytes key, int64_t *ttl_ms,
+                                                  lsmkv_error *err);
+/* Gives the value of a key the time how->ttl_ms from now on, leaving it as it is: OK,
+ * or NOT_FOUND when there is none. A put or delete at the same time is never undone. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
+                                                    const lsmkv_write *how,
+                                                    lsmkv_bytes key, lsmkv_error *err);
+
 /* A batch is applied whole or not at all; later records win over earlier ones. It
  * belongs to no database, keeps copies of what it is given and can be written more
- * than once. */
+ * than once; a time to live counts from each write. Of a record's `how`, which may be
+ * NULL, only ttl_ms is looked at. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp,
                                                            lsmkv_error *err);
 LSMKV_API void lsmkv_batch_free(lsmkv_batch *batch);
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_put(lsmkv_batch *batch,
+                                                        const lsmkv_write *how,
                                                         lsmkv_bytes key,
                                                         lsmkv_bytes value,
                                                         lsmkv_error *err);
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch,
+                                                           const lsmkv_write *how,
                                                            lsmkv_bytes key,
                                                            lsmkv_error *err);
 LSMKV_API void lsmkv_batch_clear(lsmkv_batch *batch);
@@ -371,6 +393,10 @@ typedef struct lsmkv_stats {
     uint64_t stall_count;
     uint64_t stall_us;
     uint64_t snapshot_count;
+    uint64_t expired_count;       /* values that flushes and compactions let go */
+    uint64_t expired_table_count; /* tables dropped unread: all of it had expired */
+    uint64_t
+        clock_jumps; /* the wall clock was ahead by more than a day: not followed */
     uint64_t recovered_records;       /* by this open */
     uint64_t recovered_dropped_bytes; /* unsynced tail that this open cut off */
     uint32_t state; /* 0 open, 1 degraded, 2 poisoned, 3 closed, 4 read-only */

@@ -19,6 +19,7 @@
 #include "format/bloom.h"
 #include "format/codec.h"
 #include "format/filename.h"
+#include "table/expiry.h"
 
 enum {
     OUT_SIZE = 256 << 10,      /* bytes gathered for one append */
@@ -46,6 +47,7 @@ struct lsm_table_writer {
     size_t hash_count;
     size_t hash_capacity;
     lsm_properties properties;
+    lsm_expiry expiry;
 };
 
 lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
@@ -61,6 +63,7 @@ lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
     writer->options = *options;
     writer->dir = dir;
     writer->number = number;
+    writer->expiry.now_ms = options->now_ms;
     writer->properties.sequence_min = UINT64_MAX;
     lsm_filename_make(writer->name, LSM_NAME_TABLE, number);
     lsm_block_builder_init(&writer->block);
@@ -213,7 +216,17 @@ static void note_sequence(lsm_properties *properties, uint64_t sequence) {
     }
 }
 
-static void note_record(lsm_properties *properties, lsm_slice ikey, lsm_slice field) {
+/* When every entry is dead; 0: not all will be. Range deletes never are. */
+static uint64_t find_expire_all(const lsm_table_writer *writer) {
+    const lsm_properties *properties = &writer->properties;
+    return writer->expiry.count == properties->entry_count &&
+                   properties->range_delete_count == 0
+               ? properties->expire_max
+               : 0;
+}
+
+static void note_record(lsm_table_writer *writer, lsm_slice ikey, lsm_slice field) {
+    lsm_properties *properties = &writer->properties;
     uint64_t trailer = lsm_ikey_trailer(ikey);
     uint8_t tag = lsm_trailer_tag(trailer);
 
@@ -223,14 +236,10 @@ static void note_record(lsm_properties *properties, lsm_slice ikey, lsm_slice fi
     properties->value_bytes += field.size;
     note_sequence(properties, lsm_trailer_sequence(trailer));
     if ((tag & LSM_TAG_EXPIRES) != 0) {
-        uint64_t expire_at = lsm_get_u64(field.data);
-
-        if (properties->expire_min == 0 || expire_at < properties->expire_min) {
-            properties->expire_min = expire_at;
-        }
-        if (expire_at > properties->expire_max) {
-            properties->expire_max = expire_at;
-        }
+        lsm_expiry_add(&writer->expiry, lsm_get_u64(field.data),
+                       ikey.size + field.size);
+        properties->expire_min = writer->expiry.earliest;
+        properties->expire_max = writer->expiry.latest;
     }
 }
 
@@ -263,7 +272,7 @@ lsmkv_status lsm_table_writer_add(lsm_table_writer *writer, lsm_slice ikey,
         !lsm_buf_append(&writer->smallest, ikey.data, ikey.size)) {
         return lsm_fail_memory(err, ikey.size);
     }
-    note_record(&writer->properties, ikey, field);
+    note_record(writer, ikey, field);
     if (writer->block.key_is_new) {
         LSM_TRY(note_key(writer, lsm_ikey_skey(ikey), err));
     }
@@ -508,6 +517,9 @@ lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *i
         .tombstone_count = properties->tombstone_count,
         .raw_bytes = properties->key_bytes + properties->value_bytes,
         .range_delete_count = properties->range_delete_count,
+        .expire_all_at = find_expire_all(writer),
+        .expire_half_at = lsm_expiry_half_at(
+            &writer->expiry, properties->key_bytes + properties->value_bytes),
     };
     find_bounds(writer, info);
 out:

@@ -37,6 +37,7 @@ typedef struct lsm_table_write_options {
     int codec_level;
     uint8_t uuid[LSM_UUID_SIZE];
     uint64_t file_id; /* random, per table */
+    uint64_t now_ms;  /* engine time, from which expiry is measured */
 } lsm_table_write_options;
 
 /* Creates table file `number` in `dir`. `options` is copied. */

@@ -186,10 +186,11 @@ static void write_pairs(void *context) {
             char half = i == 0 ? 'a' : 'b';
             char key[KEY_SIZE];
             uint8_t value[VALUE_MAX];
-            status = version % DELETE_EVERY == 0
-                         ? lsmkv_batch_delete(batch, make_key(key, pair, half), &err)
-                         : lsmkv_batch_put(batch, make_key(key, pair, half),
-                                           make_value(value, version, half), &err);
+            status =
+                version % DELETE_EVERY == 0
+                    ? lsmkv_batch_delete(batch, NULL, make_key(key, pair, half), &err)
+                    : lsmkv_batch_put(batch, NULL, make_key(key, pair, half),
+                                      make_value(value, version, half), &err);
             (void)go_on(status, &err, "batch");
         }
         atomic_store(&pairs[pair].begun, version);

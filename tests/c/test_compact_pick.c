@@ -234,7 +234,8 @@ LSM_TEST(each_version_gets_the_pick_that_is_due) {
         lsmkv_error err;
         lsm_pick pick;
 
-        lsmkv_status status = lsm_pick_compaction(version, &options, &pick, &err);
+        lsmkv_status status =
+            lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err);
         const char *found = pick_text(status, &pick);
         if (strcmp(found, pick_cases[i].expected) != 0) {
             lsm_test_fail(__FILE__, __LINE__, "%s: picked '%s', not '%s'",
@@ -259,19 +260,22 @@ LSM_TEST(a_level_0_that_slows_writers_goes_before_higher_scores) {
         rows[3 + i] = (table_row){0, 1 + i, "a", "z", 1, 0};
     }
     lsm_version *version = version_make(rows, &sink);
-    CHECK_OK(lsm_pick_compaction(version, &options, &pick, &err));
+    CHECK_OK(
+        lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err));
     CHECK_EQ(pick.level, 0);
     CHECK_EQ(pick.input_counts[0], 12);
     lsm_pick_deinit(&pick);
     options.l0_slowdown = 13;
-    CHECK_OK(lsm_pick_compaction(version, &options, &pick, &err));
+    CHECK_OK(
+        lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err));
     CHECK_EQ(pick.level, 4);
     lsm_pick_deinit(&pick);
 
     /* While its way is barred, the others go on. */
     options.l0_slowdown = 12;
     version->levels[0].tables[5]->compacting = true;
-    CHECK_OK(lsm_pick_compaction(version, &options, &pick, &err));
+    CHECK_OK(
+        lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err));
     CHECK_EQ(pick.level, 4);
     lsm_pick_deinit(&pick);
     lsm_version_unref(version);
@@ -437,12 +441,14 @@ LSM_TEST(picking_survives_failing_allocations) {
 
     for (uint64_t i = 0; i < 2; i++) {
         lsm_alloc_fail_after(i, 0);
-        lsmkv_status status = lsm_pick_compaction(version, &options, &pick, &err);
+        lsmkv_status status =
+            lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err);
         lsm_alloc_fail_never();
         CHECK_EQ(status, LSMKV_NO_MEMORY);
         CHECK(pick.inputs[0] == NULL && pick.inputs[1] == NULL);
     }
-    CHECK_OK(lsm_pick_compaction(version, &options, &pick, &err));
+    CHECK_OK(
+        lsm_pick_compaction(version, &options, &(lsm_pick_moment){0}, &pick, &err));
     lsm_pick_deinit(&pick);
     lsm_version_unref(version);
 }

@@ -181,7 +181,8 @@ static bool start_job(world *w, running_job *job, bool manual) {
     lsmkv_error err;
     lsmkv_status status =
         manual ? pick_manual(w, &job->pick)
-               : lsm_pick_compaction(w->version, &w->options, &job->pick, &err);
+               : lsm_pick_compaction(w->version, &w->options, &(lsm_pick_moment){0},
+                                     &job->pick, &err);
 
     if (status != LSMKV_OK) {
         CHECK(status == LSMKV_NOT_FOUND || (manual && status == LSMKV_WOULD_BLOCK));

@@ -117,16 +117,18 @@ static void write_commit(writer *w, lsmkv_batch *batch, uint8_t *buffer,
 
     lsmkv_batch_clear(batch);
     if (is_delete(d)) {
-        child_need(lsmkv_batch_delete(batch, make_key(key, w->thread, key_of(d)), &err),
-                   &err, "batch_delete");
+        child_need(
+            lsmkv_batch_delete(batch, NULL, make_key(key, w->thread, key_of(d)), &err),
+            &err, "batch_delete");
     } else {
         make_value(buffer, d, commit);
-        child_need(lsmkv_batch_put(batch, make_key(key, w->thread, key_of(d)),
+        child_need(lsmkv_batch_put(batch, NULL, make_key(key, w->thread, key_of(d)),
                                    (lsmkv_bytes){buffer, size_of(d)}, &err),
                    &err, "batch_put");
     }
-    child_need(lsmkv_batch_put(batch, make_head_key(head_key, w->thread), head, &err),
-               &err, "batch_put");
+    child_need(
+        lsmkv_batch_put(batch, NULL, make_head_key(head_key, w->thread), head, &err),
+        &err, "batch_put");
     atomic_store(&w->memory->threads[w->thread].begun, commit);
     child_need(lsmkv_write_batch(w->db, &how, batch, &err), &err, "write");
     atomic_store(&w->memory->threads[w->thread].acknowledged, commit);

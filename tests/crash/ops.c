@@ -174,10 +174,10 @@ bool world_batch(world *w, size_t records, bool sync) {
         size_t key = (first + world_below(w, spread)) % w->model.key_count;
         if (world_odds(w, 300)) {
             model_stage_delete(&w->model, key);
-            status = lsmkv_batch_delete(w->batch, w->model.keys[key], &err);
+            status = lsmkv_batch_delete(w->batch, NULL, w->model.keys[key], &err);
         } else {
             lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w));
-            status = lsmkv_batch_put(w->batch, w->model.keys[key], value, &err);
+            status = lsmkv_batch_put(w->batch, NULL, w->model.keys[key], value, &err);
         }
     }
     if (!world_ok(w, status, &err, "building a batch")) {

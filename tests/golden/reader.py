@@ -19,6 +19,7 @@ import xxhash
 import zstandard
 
 PUT, DELETE = 1, 2
+EXPIRES, FRESH = 0x10, 0x20
 LOG, MANIFEST = 1, 2
 BATCH, MARK, EDIT = 1, 2, 3
 DATA, INDEX, TOP_INDEX, FILTER, PROPERTIES = 1, 2, 3, 4, 5
@@ -75,6 +76,22 @@ class Cursor:
         return self.varint(), self.varint()
 
 
+def need_value(place: Place, field: bytes) -> None:
+    """Check that a value field has what its tag names."""
+    need(place.tag != DELETE or not field, "a value of a DELETE")
+    need(len(field) >= times_size(place.tag), "times cut short")
+
+
+def times_size(tag: int) -> int:
+    """Return the size of the times in front of a value."""
+    return (8 if tag & EXPIRES else 0) + (8 if tag & FRESH else 0)
+
+
+def expire_at(place: Place, field: bytes) -> int | None:
+    """Return when a version is dead; None is never."""
+    return int.from_bytes(field[:8], "little") if place.tag & EXPIRES else None
+
+
 def unzigzag(value: int) -> int:
     """Return the signed number."""
     return value >> 1 ^ -(value & 1)
@@ -97,7 +114,8 @@ class Place:
     def of(cls, internal_key: bytes) -> Place:
         need(len(internal_key) >= 12, "an internal key of less than 12 bytes")
         place = cls(internal_key[:-8], -int.from_bytes(internal_key[-8:], "little"))
-        need(place.tag in (PUT, DELETE), f"tag {place.tag}")
+        kind, known = place.tag & 0xF, place.tag & 0x3F == place.tag
+        need(place.tag == DELETE or (kind == PUT and known), f"tag {place.tag}")
         return place
 
     @property
@@ -181,7 +199,7 @@ def read_batch(payload: bytes) -> Iterator[Version]:
         tag, stored_key, field = batch.uint(1), batch.slice(), batch.slice()
         trailer = number << 8 | tag
         place = Place.of(stored_key + trailer.to_bytes(8, "little"))
-        need(tag == PUT or not field, "a value of a DELETE")
+        need_value(place, field)
         yield place, field
     need(batch.left == 0, "bytes behind a batch")
 
@@ -236,7 +254,7 @@ def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
     added: list[TableInfo] = []
     while edit.left:
         tag = edit.varint()
-        if tag in (1, 2, 3):
+        if tag in (1, 2, 3, 8):
             need(tag not in once, f"field {tag} twice")
             once[tag] = edit.varint()
         elif tag == 4:
@@ -248,7 +266,7 @@ def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
             need(tag == 6, f"field {tag}")
             level, number = edit.varint(), edit.varint()
             need(files.tables.pop(number).level == level, "deleted from its level")
-    need(len(once) == 3 or not is_first, "the first edit")
+    need(once.keys() >= {1, 2, 3} or not is_first, "the first edit")
     files.next_file = max(files.next_file, once.get(1, 0))
     files.last_sequence = max(files.last_sequence, once.get(2, 0))
     files.first_log = max(files.first_log, once.get(3, 0))
@@ -340,8 +358,10 @@ class TableFile:
             need(sequence <= SEQUENCE_MAX, "sequence")
             trailer = sequence << 8 | tag
             field = block.take(size)
-            need(kind != DATA or tag == PUT or not field, "a value of a DELETE")
-            yield Place.of(key + trailer.to_bytes(8, "little")), field
+            place = Place.of(key + trailer.to_bytes(8, "little"))
+            if kind == DATA:
+                need_value(place, field)
+            yield place, field
             first = False
 
 
@@ -447,7 +467,12 @@ def check_totals(
     }
     for tag, value in found.items():
         need(properties.get(tag, 0) == value, f"property {tag}")
-    need(not properties.keys() & {9, 10}, "times of expiry")
+    times = [expire_at(place, field) for place, field in versions]
+    given = [time for time in times if time is not None]
+    need(properties.get(9, 0) == min(given, default=0), "earliest expiry")
+    need(properties.get(10, 0) == max(given, default=0), "latest expiry")
+    need(info.expire_all_at == (0 if None in times else max(given)), "expiry of all")
+    need(not given or info.expire_half_at <= max(given), "expiry of half")
     said = info.entries, info.tombstones, info.raw_bytes
     need(said == (found[2], found[3], found[4] + found[5]), "totals in the MANIFEST")
     said_sequences = info.sequence_min, info.sequence_max
@@ -472,7 +497,7 @@ def check_filter(payload: bytes, versions: list[Version]) -> None:
 
 @dataclasses.dataclass
 class Database:
-    """Everything that a directory holds."""
+    """Everything that a directory holds, as if nothing had expired."""
 
     files: Files
     tables: dict[int, Table]
@@ -507,7 +532,8 @@ def read_database(directory: Path) -> Database:
     versions += replay(files, logs)
     newest: dict[bytes, bytes | None] = {}
     for place, field in sorted(versions, reverse=True):  # oldest first
-        newest[place.stored_key] = field if place.tag == PUT else None
+        value = field[times_size(place.tag) :]
+        newest[place.stored_key] = None if place.tag == DELETE else value
     check_levels(files)
     rows: dict[int, dict[bytes, bytes]] = {SYSTEM: {}, DEFAULT: {}}
     for stored_key, value in sorted(newest.items()):

@@ -232,10 +232,14 @@ class Database(Handle):
             for key, value in records:
                 key_in = self.bytes_in(key, keep)
                 if value is None:
-                    status = self.lib.lsmkv_batch_delete(batch, key_in, self.err)
+                    status = self.lib.lsmkv_batch_delete(
+                        batch, self.ffi.NULL, key_in, self.err
+                    )
                 else:
                     value_in = self.bytes_in(value, keep)
-                    status = self.lib.lsmkv_batch_put(batch, key_in, value_in, self.err)
+                    status = self.lib.lsmkv_batch_put(
+                        batch, self.ffi.NULL, key_in, value_in, self.err
+                    )
                 self.check(status)
             how = self._how(sync, keep)
             self.check(self.lib.lsmkv_write_batch(self.db, how, batch, self.err))
