@@ -77,8 +77,14 @@ static void publish_handle(lsm_sim *sim, lsm_sim_handle **list,
     sim->open_count++;
 }
 
+static void note_failed(lsm_sim *sim, const char *name) {
+    if (sim->failed[0] == '\0') {
+        memcpy(sim->failed, name, strlen(name) + 1);
+    }
+}
+
 /* true when this call of the class shall fail, with the errno in *code. */
-static bool fails(lsm_sim *sim, lsm_sim_call call, int *code) {
+static bool fails(lsm_sim *sim, lsm_sim_call call, const char *name, int *code) {
     lsm_sim_fault *fault = &sim->faults[call];
 
     sim->call_counts[call]++;
@@ -93,7 +99,28 @@ static bool fails(lsm_sim *sim, lsm_sim_call call, int *code) {
     if (!fault->sticky) {
         fault->code = 0;
     }
+    note_failed(sim, name);
     return true;
+}
+
+/* As above for a transfer of *size bytes, which may also be ordered to stop half way;
+ * then the call behind it is the one that fails. */
+static bool fails_transfer(lsm_sim *sim, lsm_sim_call call, const char *name,
+                           uint64_t *size, int *code) {
+    lsm_sim_fault *fault = &sim->faults[call];
+
+    if (LSM_LIKELY(!fault->halved)) {
+        return fails(sim, call, name, code);
+    }
+    sim->call_counts[call]++;
+    if (fault->skip > 0) {
+        fault->skip--;
+    } else {
+        *size -= *size / 2;
+        fault->halved = fault->sticky && fault->code == 0;
+        note_failed(sim, name);
+    }
+    return false;
 }
 
 /* Shortens or interrupts a transfer of *size bytes at the odds that were set. */
@@ -180,7 +207,7 @@ static int dir_sync(lsm_dir *head) {
     lsm_sim_dir *dir = dir_handle(head)->dir;
     int code = 0;
 
-    if (fails(sim, LSM_SIM_DIR_SYNC, &code)) {
+    if (fails(sim, LSM_SIM_DIR_SYNC, "", &code)) {
         return code;
     }
     begin_step(sim);
@@ -196,7 +223,7 @@ static int rename_file(lsm_dir *head, const char *from, const char *to) {
     lsm_sim_inode *replaced = NULL;
     int code = 0;
 
-    if (fails(sim, LSM_SIM_RENAME, &code)) {
+    if (fails(sim, LSM_SIM_RENAME, from, &code)) {
         return code;
     }
     if (entry == NULL) {
@@ -223,7 +250,7 @@ static int unlink_file(lsm_dir *head, const char *name) {
     lsm_sim_inode *removed = NULL;
     int code = 0;
 
-    if (fails(sim, LSM_SIM_UNLINK, &code)) {
+    if (fails(sim, LSM_SIM_UNLINK, name, &code)) {
         return code;
     }
     if (entry == NULL) {
@@ -307,7 +334,7 @@ static int file_open(lsm_dir *head, const char *name, lsm_open_mode mode,
     const lsm_sim_entry *entry = lsm_sim_map_find(&dir->current, name);
     int code = 0;
 
-    if (fails(sim, LSM_SIM_OPEN, &code)) {
+    if (fails(sim, LSM_SIM_OPEN, name, &code)) {
         return code;
     }
     if ((mode == LSM_OPEN_READ) != (entry != NULL)) {
@@ -336,7 +363,7 @@ static int file_close(lsm_file *file) {
     lsm_sim_handle *handle = file_handle(file);
     int code = 0;
 
-    (void)fails(sim, LSM_SIM_CLOSE, &code); /* closed all the same */
+    (void)fails(sim, LSM_SIM_CLOSE, file->name, &code); /* closed all the same */
     lsm_sim_drop_use(sim, handle->inode);
     lsm_sim_inode_unref(handle->inode);
     handle->inode = NULL;
@@ -349,17 +376,14 @@ static int file_read(lsm_file *file, uint64_t offset, void *to, size_t size,
                      size_t *got) {
     lsm_sim *sim = lsm_sim_of(file->env);
     const lsm_sim_inode *inode = file_handle(file)->inode;
-    uint64_t part = size;
+    uint64_t part = offset < inode->size ? inode->size - offset : 0;
     int code = 0;
 
     *got = 0;
-    if (fails(sim, LSM_SIM_READ, &code)) {
+    part = size < part ? size : part;
+    if (fails_transfer(sim, LSM_SIM_READ, file->name, &part, &code)) {
         return code;
     }
-    if (offset >= inode->size) {
-        return 0;
-    }
-    part = part < inode->size - offset ? part : inode->size - offset;
     if (interrupts(sim, &part)) {
         return EINTR;
     }
@@ -383,7 +407,7 @@ static int file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
     for (size_t i = 0; i < count; i++) {
         size += pieces[i].size;
     }
-    if (fails(sim, LSM_SIM_APPEND, &code)) {
+    if (fails_transfer(sim, LSM_SIM_APPEND, file->name, &size, &code)) {
         return code;
     }
     if (handle->mode != LSM_OPEN_CREATE) {
@@ -419,7 +443,7 @@ static int file_sync(lsm_file *file) {
     lsm_sim_inode *inode = handle->inode;
     int code = 0;
 
-    if (fails(sim, LSM_SIM_SYNC, &code)) {
+    if (fails(sim, LSM_SIM_SYNC, file->name, &code)) {
         if (sim->fsyncgate) {
             begin_step(sim);
             if (!lsm_sim_inode_lose(inode)) {
@@ -446,7 +470,7 @@ static int file_truncate(lsm_file *file, uint64_t size) {
     uint64_t before = handle->inode->size;
     int code = 0;
 
-    if (fails(sim, LSM_SIM_TRUNCATE, &code)) {
+    if (fails(sim, LSM_SIM_TRUNCATE, file->name, &code)) {
         return code;
     }
     if (handle->mode != LSM_OPEN_CREATE) {

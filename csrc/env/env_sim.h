@@ -92,6 +92,13 @@ uint64_t lsm_sim_history_hash(const lsm_env *env);
  * later ones. A class can have one failure at a time; os_errno 0 removes it. */
 void lsm_sim_fail(lsm_env *env, lsm_sim_call call, uint64_t skip, int os_errno,
                   bool sticky);
+/* The same for reads and appends, after a first transfer that stopped half way. With
+ * os_errno 0 that is all; `sticky`: each stops half way. */
+void lsm_sim_halve(lsm_env *env, lsm_sim_call call, uint64_t skip, int os_errno,
+                   bool sticky);
+/* The file that the first call was about which failed or stopped half way since the
+ * last lsm_sim_fail or lsm_sim_halve; "" for the directory, and when none did. */
+const char *lsm_sim_failed_name(const lsm_env *env);
 uint64_t lsm_sim_call_count(const lsm_env *env, lsm_sim_call call);
 /* Of 1000 reads and appends, about this many are short or interrupted. */
 void lsm_sim_set_short_odds(lsm_env *env, uint32_t permille);

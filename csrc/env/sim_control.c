@@ -137,7 +137,19 @@ uint64_t lsm_sim_history_hash(const lsm_env *env) {
 void lsm_sim_fail(lsm_env *env, lsm_sim_call call, uint64_t skip, int os_errno,
                   bool sticky) {
     LSM_ASSERT(call < LSM_SIM_CALL_COUNT);
-    lsm_sim_of(env)->faults[call] = (lsm_sim_fault){skip, os_errno, sticky};
+    lsm_sim_of(env)->faults[call] = (lsm_sim_fault){skip, os_errno, sticky, false};
+    lsm_sim_of(env)->failed[0] = '\0';
+}
+
+void lsm_sim_halve(lsm_env *env, lsm_sim_call call, uint64_t skip, int os_errno,
+                   bool sticky) {
+    LSM_ASSERT(call == LSM_SIM_READ || call == LSM_SIM_APPEND);
+    lsm_sim_of(env)->faults[call] = (lsm_sim_fault){skip, os_errno, sticky, true};
+    lsm_sim_of(env)->failed[0] = '\0';
+}
+
+const char *lsm_sim_failed_name(const lsm_env *env) {
+    return const_sim_of(env)->failed;
 }
 
 uint64_t lsm_sim_call_count(const lsm_env *env, lsm_sim_call call) {

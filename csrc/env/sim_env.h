@@ -34,6 +34,7 @@ typedef struct lsm_sim_fault {
     uint64_t skip;
     int code; /* 0: none */
     bool sticky;
+    bool halved; /* first of all, a transfer stops half way */
 } lsm_sim_fault;
 
 typedef struct lsm_sim {
@@ -55,6 +56,7 @@ typedef struct lsm_sim {
     uint64_t now_ms;
     uint64_t monotonic_us;
     lsm_sim_fault faults[LSM_SIM_CALL_COUNT];
+    char failed[LSM_NAME_SIZE_MAX]; /* the file of the first call that failed */
     uint64_t call_counts[LSM_SIM_CALL_COUNT];
 } lsm_sim;
 
