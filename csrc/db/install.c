@@ -7,8 +7,9 @@
  * One installation at a time; others wait. The MANIFEST is rewritten, as one edit that
  * describes everything, when it has outgrown options.manifest_bytes_max.
  *
- * If the MANIFEST or CURRENT fails, nobody knows which file set a reopen will find:
- * the database is poisoned and nothing, neither inputs nor outputs, is unlinked.
+ * If the MANIFEST or CURRENT fails, nobody knows which file set a reopen will find: the
+ * database is poisoned and nothing, neither inputs nor outputs, is unlinked. Only where
+ * an append finds the disk full is it known: the old one.
  */
 #include "db/db.h"
 
@@ -86,7 +87,9 @@ static lsmkv_status rewrite(lsmkv_db *db, const lsm_edit *everything, bool *rena
 /* The I/O of an installation, without mu; `installing` keeps others out. A rewrite that
  * fails before CURRENT was touched falls back to appending, unless the MANIFEST died
  * when it took the mark behind its last edit: that edit is synced, so the file set is
- * known. *unknown after a failure: nobody knows which one a reopen would find. */
+ * known. It is known, too, when the disk was too full to append the edit; the next
+ * installation then writes a fresh MANIFEST. *unknown after a failure: nobody knows
+ * which file set a reopen would find. */
 static lsmkv_status persist(lsmkv_db *db, const lsm_edit *edit,
                             const lsm_edit *everything, bool *unknown,
                             lsmkv_error *err) {
@@ -98,7 +101,7 @@ static lsmkv_status persist(lsmkv_db *db, const lsm_edit *edit,
         }
     }
     lsmkv_status status = lsm_manifest_append(db->manifest, edit, err);
-    *unknown = lsm_wal_dead(db->manifest);
+    *unknown = lsm_wal_dead(db->manifest) && !lsm_wal_full(db->manifest);
     return status;
 }
 

@@ -7,8 +7,8 @@
  *
  * A job that fails is tried again, in new files, after a pause that doubles. What
  * waits for it is told: each failure is counted, and a waiter that sees the count move
- * returns the error. Three failures in a row that are neither a full disk nor a lack
- * of memory poison the database.
+ * returns the error. Three failures in a row poison the database, unless what is
+ * lacking (space, memory, file descriptors) may come back.
  */
 #include "db/job.h"
 
@@ -69,8 +69,9 @@ static void note_outcome_locked(lsmkv_db *db, const lsmkv_error *outcome)
     db->failures_in_row += 1;
     db->retry_at_us =
         lsm_env_monotonic_us(db->env) + ((uint64_t)RETRY_FIRST_US << doublings);
-    bool passing =
-        outcome->status == LSMKV_DISK_FULL || outcome->status == LSMKV_NO_MEMORY;
+    bool passing = outcome->status == LSMKV_DISK_FULL ||
+                   outcome->status == LSMKV_NO_MEMORY ||
+                   lsm_error_is_file_limit(outcome);
     if (!passing && db->failures_in_row >= FAILURES_MAX) {
         (void)lsm_db_poison_locked(db, outcome);
     }

@@ -47,6 +47,9 @@ uint64_t lsm_wal_synced_to(const lsm_wal_writer *writer);
 uint64_t lsm_wal_number(const lsm_wal_writer *writer);
 uint64_t lsm_wal_file_id(const lsm_wal_writer *writer);
 bool lsm_wal_dead(const lsm_wal_writer *writer);
+/* It is dead because the disk was full in lsm_wal_append: of those records at least one
+ * is not whole in the file, so a reader ends before it, whatever a sync would say. */
+bool lsm_wal_full(const lsm_wal_writer *writer);
 
 /* Closes the file without syncing and frees the writer. NULL is fine. */
 lsmkv_status lsm_wal_close(lsm_wal_writer *writer, lsmkv_error *err) LSM_MUST_CHECK;

@@ -23,6 +23,7 @@ struct lsm_wal_writer {
     uint64_t records_end; /* of the last record that is not a mark */
     uint64_t allocated;
     bool dead;
+    bool full;           /* the append that killed it found no space */
     lsmkv_error failure; /* why it is dead */
     /* Written by the owner's thread, read by any. */
     _Atomic uint64_t size;
@@ -102,6 +103,7 @@ lsmkv_status lsm_wal_append(lsm_wal_writer *writer, lsm_record_type type,
     allocate_ahead(writer, place.offset);
     if (lsm_file_append(writer->file, pieces, count, NULL, &writer->failure) !=
         LSMKV_OK) {
+        writer->full = writer->failure.status == LSMKV_DISK_FULL;
         return die(writer, err);
     }
     writer->records_end = place.offset;
@@ -158,6 +160,10 @@ uint64_t lsm_wal_file_id(const lsm_wal_writer *writer) {
 
 bool lsm_wal_dead(const lsm_wal_writer *writer) {
     return writer->dead;
+}
+
+bool lsm_wal_full(const lsm_wal_writer *writer) {
+    return writer->full;
 }
 
 lsmkv_status lsm_wal_close(lsm_wal_writer *writer, lsmkv_error *err) {

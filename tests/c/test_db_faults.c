@@ -6,6 +6,8 @@
  */
 #include "sim_help.h"
 
+#include <errno.h>
+
 #include "api/testing.h"
 #include "base/alloc.h"
 
@@ -54,5 +56,86 @@ LSM_TEST(a_flush_that_lacks_memory_at_any_point_leaves_no_table_behind) {
         CHECK(lsm_test_files_match(db, name));
     }
     close_db(db);
+    lsm_sim_destroy(env);
+}
+
+static uint32_t state_of(lsmkv_db *db) {
+    lsmkv_error err;
+    lsmkv_stats stats;
+
+    CHECK_OK(lsmkv_get_stats(db, &stats, &err));
+    return stats.state;
+}
+
+/* Every append of a flush in turn: to the new log, the table and the MANIFEST. */
+LSM_TEST(a_full_disk_never_poisons_and_writing_goes_on_when_there_is_space) {
+    lsm_env *env = lsm_sim_create(2);
+    lsmkv_status status = LSMKV_DISK_FULL;
+    lsmkv_db *db = open_db(env);
+
+    for (uint64_t n = 0; status != LSMKV_OK; n++) {
+        lsmkv_error err;
+        char name[LSM_NAME_SIZE_MAX];
+        put(db, "key");
+        lsm_sim_halve(env, LSM_SIM_APPEND, n, ENOSPC, false);
+        status = lsmkv_flush(db, &err);
+        CHECK(status == LSMKV_OK || status == LSMKV_DISK_FULL);
+        CHECK(state_of(db) <= 1);
+        lsm_sim_fail(env, LSM_SIM_APPEND, 0, 0, false);
+        put(db, "key");
+        CHECK_OK(lsmkv_flush(db, &err));
+        CHECK_EQ(state_of(db), 0);
+        CHECK(lsm_test_files_match(db, name));
+    }
+    close_db(db);
+    lsm_sim_destroy(env);
+}
+
+LSM_TEST(flushes_that_lack_file_descriptors_do_not_poison_however_many_fail) {
+    lsm_env *env = lsm_sim_create(3);
+    lsmkv_db *db = open_db(env);
+    lsmkv_error err;
+
+    put(db, "key");
+    CHECK_OK(lsmkv_flush(db, &err));
+    put(db, "key");
+    lsm_sim_fail(env, LSM_SIM_OPEN, 1, EMFILE, true); /* the log, then the tables */
+    for (int i = 0; i < 8; i++) {
+        CHECK(lsmkv_flush(db, &err) == LSMKV_IO_ERROR);
+        CHECK_EQ(state_of(db), 0);
+    }
+    lsm_sim_fail(env, LSM_SIM_OPEN, 0, 0, false);
+    CHECK_OK(lsmkv_flush(db, &err));
+    close_db(db);
+    lsm_sim_destroy(env);
+}
+
+static void no_problem(void *context, const lsmkv_error *problem) {
+    (void)context;
+    lsm_test_fail(__FILE__, __LINE__, "verify: %s: %s", problem->file,
+                  problem->message);
+}
+
+/* MANIFESTs are replaced when they have grown enough; the directory sync behind that
+ * fails, so CURRENT names a MANIFEST that this handle does not go on with. */
+LSM_TEST(verify_finds_nothing_wrong_after_a_failed_switch_of_manifests) {
+    lsm_env *env = lsm_sim_create(4);
+    lsmkv_db *db = open_db(env);
+    lsmkv_report report;
+    lsmkv_error err;
+    uint64_t renames = lsm_sim_call_count(env, LSM_SIM_RENAME);
+
+    for (int i = 0; lsm_sim_call_count(env, LSM_SIM_RENAME) == renames; i++) {
+        CHECK(i < 100000);
+        put(db, "key");
+        lsm_sim_fail(env, LSM_SIM_DIR_SYNC, 2, EIO, false);
+        lsm_ignore(lsmkv_flush(db, &err)); /* two directory syncs: no rewrite */
+    }
+    CHECK_EQ(state_of(db), 2);
+    CHECK_OK(lsmkv_verify(db, no_problem, NULL, &report, &err));
+    CHECK_EQ(report.problem_count, 0);
+    CHECK(lsmkv_close(db, &err) == LSMKV_IO_ERROR);
+    lsmkv_free(db);
+    close_db(open_db(env));
     lsm_sim_destroy(env);
 }
