@@ -57,6 +57,11 @@ def run_alloc(seed: int) -> Totals:
     return _crash("alloc", "--seed", str(seed), "--seconds", "90")
 
 
+def run_errors(seed: int) -> Totals:
+    """Let calls of the system fail, all of them in turn in every way."""
+    return _crash("errors", "--seed", str(seed), "--seconds", "300")
+
+
 def run_sanitized(seed: int) -> Totals:
     """Run seeded workloads and I/O errors under ASan and UBSan."""
     seeds = _seed_range(seed, 100_000)
@@ -116,6 +121,7 @@ PARTS: tuple[Callable[[int], Totals], ...] = (
     run_threads,
     run_steps,
     run_alloc,
+    run_errors,
     run_sanitized,
     run_kills,
 )

@@ -5,8 +5,8 @@
  *   crash steps [--seed S] [--stride N] [--workload W [--at STEP.MODE.VARIANT]]
  *   crash sim --seeds A..B [--seconds N] [--verbose]
  *   crash faults --seeds A..B [--seconds N] [--verbose]
- *   crash alloc [--seed S] [--stride N] [--seconds N] [--workload W [--at N.WAY]]
- *   crash kill --dir DIR [--seed S] [--cycles N]
+ *   crash alloc|errors [--seed S] [--stride N] [--seconds N] [--workload W [--at
+ * N.WAY]] crash kill --dir DIR [--seed S] [--cycles N]
  *
  * Each closes with a line of what it did. A failed check prints what was found, the
  * last operations and the arguments that show it again, and ends with status 1. With
@@ -53,7 +53,7 @@ static int usage(void) {
                   "usage: crash steps [--seed S] [--stride N] [--workload W [--at "
                   "STEP.MODE.VARIANT]]\n"
                   "       crash sim|faults --seeds A..B [--seconds N] [--verbose]\n"
-                  "       crash alloc [--seed S] [--stride N] [--seconds N] "
+                  "       crash alloc|errors [--seed S] [--stride N] [--seconds N] "
                   "[--workload W [--at N.WAY]]\n"
                   "       crash kill --dir DIR [--seed S] [--cycles N]\n");
     return EXIT_USAGE;
@@ -149,6 +149,8 @@ static bool run(const char *command, arguments *a) {
         sim_run(&a->sim);
     } else if (strcmp(command, "alloc") == 0) {
         starve_run(&a->sweep);
+    } else if (strcmp(command, "errors") == 0) {
+        errors_run(&a->sweep);
     } else if (strcmp(command, "kill") == 0 && a->kill.path != NULL) {
         kill_run(&a->kill);
     } else {

@@ -2,7 +2,8 @@
  *
  * The systematic sweeps, each with what must hold told at the top of its file:
  *
- *   crash alloc   (starve.c)  the n-th allocation fails, for every n
+ *   crash alloc    (starve.c)  the n-th allocation fails, for every n
+ *   crash errors   (errors.c)  the n-th call of each class fails, with each errno
  *
  * A sweep goes through a long row of cases, all of them or each stride-th one.
  */
@@ -20,8 +21,10 @@ typedef struct sweep_request {
     bool only;        /* the failure `at` in this way and no other */
     uint64_t at;
     uint64_t at_way;
+    int64_t end; /* the time of that; 0: none */
 } sweep_request;
 
 void starve_run(const sweep_request *request);
+void errors_run(const sweep_request *request);
 
 #endif

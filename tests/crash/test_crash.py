@@ -54,6 +54,14 @@ def test_a_lack_of_memory_at_any_allocation_changes_nothing() -> None:
     assert counts["failures"] > 50_000
 
 
+@pytest.mark.timeout(600)
+def test_a_failure_of_any_call_loses_nothing_and_poisons_only_where_it_must() -> None:
+    counts = run_crash(["errors", "--seed", str(SEED), "--stride", "17"])
+    assert counts["seeds"] >= 8
+    assert counts["runs"] > 4000
+    assert counts["failures"] > 50_000
+
+
 @pytest.mark.timeout(900)
 def test_crashes_are_clean_under_the_sanitizers() -> None:
     steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "13"], ASAN)
@@ -61,6 +69,8 @@ def test_crashes_are_clean_under_the_sanitizers() -> None:
     faults = run_crash(["faults", "--seeds", seeds(60)], ASAN)
     alloc = run_crash(["alloc", "--seed", str(SEED + 1), "--stride", "47"], ASAN)
     assert alloc["runs"] > 400
+    errors = run_crash(["errors", "--seed", str(SEED + 1), "--stride", "211"], ASAN)
+    assert errors["runs"] > 400
     states = steps["states"] + simulated["states"] + faults["states"]
     print(f"seed={SEED + 1} states={states:.0f} under ASan and UBSan")
     assert states > 8000

@@ -93,8 +93,7 @@ bool world_allows(const world *w, lsmkv_status status) {
     return (w->allowed >> status & 1) != 0;
 }
 
-bool world_ok(const world *w, lsmkv_status status, const lsmkv_error *err,
-              const char *what) {
+bool world_ok(world *w, lsmkv_status status, const lsmkv_error *err, const char *what) {
     if (status == LSMKV_OK) {
         return true;
     }
@@ -103,6 +102,9 @@ bool world_ok(const world *w, lsmkv_status status, const lsmkv_error *err,
     }
     crash_count.failures++;
     crash_trace("  %s answered %s: %s", what, lsmkv_status_name(status), err->message);
+    if (w->refused != NULL) {
+        w->refused(w, err);
+    }
     return false;
 }
 

@@ -88,6 +88,8 @@ typedef struct world {
     uint32_t allowed;   /* errors an operation may answer, as 1 << status */
     bool reads_may_fail;
     void (*relief)(struct world *w); /* ends what makes an open fail; or NULL */
+    void (*refused)(struct world *w,
+                    const lsmkv_error *err); /* on each such; or NULL */
     bool over; /* its crash was taken: the model's history must stay as it is */
 } world;
 
@@ -106,8 +108,7 @@ void world_abandon(world *w);
 void world_free_views(world *w);
 bool world_allows(const world *w, lsmkv_status status);
 /* true: OK. false: an error that the world allows. Else the check fails. */
-bool world_ok(const world *w, lsmkv_status status, const lsmkv_error *err,
-              const char *what);
+bool world_ok(world *w, lsmkv_status status, const lsmkv_error *err, const char *what);
 uint64_t world_below(world *w, uint64_t bound);
 bool world_odds(world *w, uint32_t permille);
 
