@@ -28,7 +28,7 @@ from lsmkv.errors import (
     UnsupportedVersionError,
 )
 from lsmkv.options import Options
-from lsmkv.stats import LevelStats, Problem, Report, Stats
+from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
 
 __all__ = [
     "DB",
@@ -42,6 +42,7 @@ __all__ = [
     "LevelStats",
     "LimitError",
     "LockedError",
+    "Memory",
     "NotADatabaseError",
     "Options",
     "Problem",

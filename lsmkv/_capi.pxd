@@ -244,6 +244,20 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
 
+    ctypedef struct lsmkv_memory:
+        uint64_t budget_bytes
+        uint64_t memtable_bytes
+        uint64_t block_bytes
+        uint64_t filter_bytes
+        uint64_t index_bytes
+        uint64_t pinned_bytes
+
+    lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err)
+    void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options)
+    lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
+                                         const lsmkv_range *range, uint64_t *count,
+                                         lsmkv_error *err)
+
     ctypedef struct lsmkv_codec:
         uint32_t id
         const char *name

@@ -12,10 +12,12 @@ Two rules run through the file:
 """
 
 cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
+from libc.string cimport memcpy
 
 from lsmkv._base cimport *
 from lsmkv._batch cimport Batch
@@ -44,6 +46,40 @@ cdef class Keyspace(Handle):
         and with the GIL released: for more than a few keys much faster than get().
         """
         return find_many(self, snapshot, keys, default)
+
+    def get_into(self, key, buffer, *, Snapshot snapshot=None):
+        """Copy the value of `key` into a writable buffer; return its size, or None.
+
+        BufferError if the buffer is too small; the message tells the size needed, and
+        nothing is written. `snapshot` as for get().
+        """
+        return copy_into(self, snapshot, key, buffer)
+
+    def approximate_count(self, start=None, stop=None, *, Snapshot snapshot=None):
+        """Return about how many keys lie in start <= key < stop, None being no bound.
+
+        Takes about a millisecond at most, however many they are. Exact up to a few
+        thousand; beyond that an estimate from the sizes of tables, which counts a key
+        that was overwritten lately more than once and takes no notice of `snapshot`.
+        """
+        cdef Hold[2] hold
+        cdef lsmkv_range range_
+        cdef lsmkv_read read
+        cdef uint64_t count
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        take_range(start, stop, &range_, hold)
+        try:
+            read.snapshot = NULL if snapshot is None else snapshot.enter(self)
+            read.nonblocking = False
+            with nogil:
+                status = lsmkv_approximate_count(self._db, &read, &range_, &count, &err)
+            if snapshot is not None:
+                snapshot.leave()
+        finally:
+            release_two(hold)
+        check(status, &err, self.path)
+        return count
 
     def __getitem__(self, key):
         value = find(self, None, key)
@@ -190,6 +226,23 @@ cdef class DB(Keyspace):
         return stats
 
 
+    def _memory(self):
+        """What memory is used for, as a dict."""
+        cdef lsmkv_memory memory
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        with nogil:
+            status = lsmkv_get_memory(self._db, &memory, &err)
+        check(status, &err, self.path)
+        return memory
+
+    def _options(self):
+        """The options in force as a dict with the names of the C interface."""
+        cdef lsmkv_options options
+        lsmkv_get_options(self._db, &options)
+        return options
+
+
 ctypedef lsmkv_status (*Verb)(lsmkv_db *db, lsmkv_error *err) noexcept nogil
 
 
@@ -251,6 +304,35 @@ cdef object find(Handle space, Snapshot snapshot, object key):
                                          <Py_ssize_t>pin.value.size)
     finally:
         lsmkv_pin_release(&pin)
+
+
+cdef object copy_into(Handle space, Snapshot snapshot, object key, object buffer):
+    """The size of the value, once it was copied to the buffer, or None."""
+    cdef Hold hold, target
+    cdef lsmkv_bytes view
+    cdef lsmkv_pin pin
+    cdef size_t size
+    cdef bint fits
+    PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
+    try:
+        take(key, &view, &hold)
+        try:
+            if not locate(space, snapshot, view, &pin):
+                return None
+        finally:
+            PyBuffer_Release(&hold)
+        size = pin.value.size
+        fits = size <= <size_t>target.len
+        if fits and size > 0:
+            memcpy(target.buf, pin.value.data, size)
+        lsmkv_pin_release(&pin)
+        if not fits:
+            raise BufferError(
+                f"the value needs {size} bytes, the buffer has {target.len}"
+            )
+        return size
+    finally:
+        PyBuffer_Release(&target)
 
 
 cdef bint exists(Handle space, Snapshot snapshot, object key) except -1:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
 from lsmkv import _base, _batch, _core, _scan, _zstd
 from lsmkv.errors import InvalidArgumentError
+from lsmkv.mapping import KeyspaceMapping
 from lsmkv.options import Options, Overrides
-from lsmkv.stats import LevelStats, Problem, Report, State, Stats
+from lsmkv.stats import LevelStats, Memory, Problem, Report, State, Stats
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -195,6 +197,24 @@ class DB(_core.DB):
         levels = tuple(LevelStats(**level) for level in counters.pop("levels"))
         state = _STATES[counters.pop("state")]
         return Stats(levels=levels, state=state, zstd=_zstd.register(), **counters)
+
+    def memory(self) -> Memory:
+        """Return what the engine keeps in memory at this moment; cheap."""
+        return Memory(**self._memory())
+
+    @property
+    def options(self) -> Options:
+        """The options in force, every field resolved."""
+        return Options.from_engine(self._options())
+
+    def mapping(self) -> MutableMapping[bytes, bytes]:
+        """Return all of it as a MutableMapping, for code that expects one.
+
+        Each of its methods does what `collections.abc` says, one key at a time: `len()`
+        and comparisons read every key, and `pop`, `popitem`, `setdefault` and `update`
+        are several calls, between which other threads may write.
+        """
+        return KeyspaceMapping(self)
 
 
 class Snapshot(_core.Snapshot):

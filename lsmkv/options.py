@@ -9,7 +9,7 @@ it; giving another value later applies to the files written from then on.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
 from lsmkv.errors import InvalidArgumentError
 
@@ -84,6 +84,16 @@ class Options:
                     f"sync_interval is {interval!r}: must be between 0.001 and 3600"
                 )
 
+    @classmethod
+    def from_engine(cls, values: dict[str, int]) -> Self:
+        """Build the options that the C interface tells, which has resolved them all."""
+        return cls(
+            durability=_DURABILITIES[values["durability"] - 1],
+            compression=_COMPRESSIONS[values["codec"]],
+            sync_interval=values["sync_interval_ms"] / 1000,
+            **{name: values[_ENGINE_NAMES.get(name, name)] for name in _RANGES},
+        )
+
     def to_engine(self) -> dict[str, int]:
         """Return the fields of the C interface that these options set."""
         values: dict[str, int] = {}
@@ -121,8 +131,8 @@ class Overrides(TypedDict, total=False):
 
 
 # Their places are the numbers of the C interface, where 0 is an unset durability.
-_DURABILITIES = ("os", "sync", "interval")
-_COMPRESSIONS = ("none", "zstd")
+_DURABILITIES: tuple[Durability, ...] = ("os", "sync", "interval")
+_COMPRESSIONS: tuple[Compression, ...] = ("none", "zstd")
 _ENGINE_NAMES = {"compression_level": "codec_level"}
 
 _U32 = 2**32 - 1

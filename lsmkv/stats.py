@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a database says about itself: the results of `stats()` and `verify()`."""
+"""What a database says about itself: results of stats(), memory() and verify()."""
 
 from __future__ import annotations
 
@@ -110,6 +110,40 @@ class Stats:
             + self.compact_bytes_written
         )
         return written / self.user_bytes_written
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What an open database keeps in memory at one moment, in bytes.
+
+    Attributes:
+        budget_bytes: `memory_bytes` of the options, which all of the following but
+            pinned_bytes are held to.
+        memtable_bytes: The active memtable and those being flushed, reserved at their
+            full size.
+        block_bytes: Blocks of files in the cache.
+        filter_bytes: Filters of the open tables.
+        index_bytes: Indexes of the open tables, and what else those keep.
+        pinned_bytes: Blocks that iterators stand on. They may be cached as well, or no
+            longer.
+    """
+
+    budget_bytes: int
+    memtable_bytes: int
+    block_bytes: int
+    filter_bytes: int
+    index_bytes: int
+    pinned_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """What counts against the budget."""
+        return (
+            self.memtable_bytes
+            + self.block_bytes
+            + self.filter_bytes
+            + self.index_bytes
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

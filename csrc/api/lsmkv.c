@@ -24,7 +24,7 @@ typedef struct lsm_skey {
 
 static lsmkv_status check_key(lsmkv_bytes key, lsmkv_error *err) {
     if (LSM_UNLIKELY(key.size > LSMKV_KEY_SIZE_MAX)) {
-        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "key of %zu bytes: at most %d",
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "key of %zu bytes: at most %d",
                         key.size, LSMKV_KEY_SIZE_MAX);
     }
     return LSMKV_OK;
@@ -42,7 +42,7 @@ static lsmkv_status skey_init(lsm_skey *skey, lsmkv_bytes key, lsmkv_error *err)
     uint8_t *to = skey->inlined;
     skey->owned = NULL;
     if (check_key(key, err) != LSMKV_OK) {
-        return LSMKV_INVALID_ARGUMENT;
+        return LSMKV_LIMIT_EXCEEDED;
     }
     if (size > SKEY_INLINE) {
         to = skey->owned = lsm_alloc(size);
@@ -151,7 +151,7 @@ static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
     uint64_t size;
     for (size_t i = 0; i < count; i++) {
         if (check_key(lookups[i].key, err) != LSMKV_OK) {
-            return LSMKV_INVALID_ARGUMENT;
+            return LSMKV_LIMIT_EXCEEDED;
         }
         keys += lookups[i].key.size + LSM_NAMESPACE_SIZE;
     }

@@ -50,6 +50,15 @@ static lsmkv_status bounds(const lsmkv_range *range, lsm_buf *start, lsm_buf *st
     return status;
 }
 
+static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
+                                   lsmkv_error *err) {
+    if (read != NULL && read->snapshot != NULL && read->snapshot->db != db) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the snapshot belongs to another database");
+    }
+    return LSMKV_OK;
+}
+
 lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
                                const lsmkv_range *range, lsmkv_iter **iterp,
                                lsmkv_error *err) {
@@ -57,17 +66,14 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
     lsm_epoch_token token;
     lsm_buf start = {0};
     lsm_buf stop = {0};
-    const lsmkv_snapshot *snapshot = read != NULL ? read->snapshot : NULL;
 
     *iterp = NULL;
-    if (snapshot != NULL && snapshot->db != db) {
-        LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                         "the snapshot belongs to another database"));
-    }
+    LSM_TRY(check_snapshot(db, read, err));
     LSM_TRY(bounds(range, &start, &stop, err));
     LSM_TRY(lsm_db_enter(db, &token, err));
-    status = lsm_db_iter_create(db, snapshot, lsm_buf_slice(&start),
-                                lsm_buf_slice(&stop), iterp, err);
+    status =
+        lsm_db_iter_create(db, read != NULL ? read->snapshot : NULL,
+                           lsm_buf_slice(&start), lsm_buf_slice(&stop), iterp, err);
     lsm_epoch_leave(token);
 out:
     lsm_buf_deinit(&start);
@@ -246,5 +252,40 @@ lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
         lsm_db_stats(db, stats);
         lsm_db_end(db);
     }
+    return status;
+}
+
+lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err) {
+    *memory = (lsmkv_memory){0};
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_db_memory(db, memory);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options) {
+    lsm_options_describe(&db->options, options);
+}
+
+lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
+                                     const lsmkv_range *range, uint64_t *count,
+                                     lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_epoch_token token;
+    lsm_buf start = {0};
+    lsm_buf stop = {0};
+
+    *count = 0;
+    LSM_TRY(check_snapshot(db, read, err));
+    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(lsm_db_enter(db, &token, err));
+    lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
+    status = lsm_db_count(db, read != NULL ? read->snapshot : NULL, &keys, count, err);
+    lsm_epoch_leave(token);
+out:
+    lsm_buf_deinit(&start);
+    lsm_buf_deinit(&stop);
     return status;
 }

@@ -322,9 +322,14 @@ lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK
 lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
                                    lsmkv_error *err) LSM_MUST_CHECK;
 
-/* In stats.c, verify.c. */
+/* In stats.c, count.c, verify.c. */
 
 void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats);
+void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory);
+/* Inside the epoch. The range is that of stored keys, its end exclusive. */
+lsmkv_status lsm_db_count(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                          const lsm_key_range *range, uint64_t *count,
+                          lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                            lsmkv_report *report, lsmkv_error *err) LSM_MUST_CHECK;
 

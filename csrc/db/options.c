@@ -353,6 +353,21 @@ out:
     return status;
 }
 
+void lsm_options_describe(const lsm_options *options, lsmkv_options *to) {
+    *to = options->given;
+    to->memtable_bytes = options->memtable_bytes;
+    to->block_cache_bytes = (int64_t)options->cache_bytes;
+    to->max_open_files = options->max_open_files;
+    to->block_bytes = options->block_bytes;
+    to->bloom_bits_per_key = (int32_t)options->bloom_bits_per_key;
+    to->codec = (int32_t)options->codec;
+    to->codec_level = options->codec_level;
+    to->table_bytes = options->table_bytes;
+    to->level_base_bytes = options->level_base_bytes;
+    to->level_multiplier = options->level_multiplier;
+    to->l0_compact_trigger = options->l0_compact_trigger;
+}
+
 bool lsm_options_encode(const lsm_options *options, lsm_buf *to) {
     kept_values kept = values_resolved(options);
 

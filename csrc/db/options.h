@@ -38,6 +38,8 @@ lsmkv_status lsm_options_resolve(const lsmkv_options *given, lsm_options *option
  * malformed. */
 lsmkv_status lsm_options_recall(lsm_options *options, lsm_slice remembered,
                                 lsmkv_error *err) LSM_MUST_CHECK;
+/* What is in force, every field resolved: an open that is given it finds the same. */
+void lsm_options_describe(const lsm_options *options, lsmkv_options *to);
 /* The value to remember. false: no memory. */
 bool lsm_options_encode(const lsm_options *options, lsm_buf *to) LSM_MUST_CHECK;
 

@@ -17,13 +17,19 @@ static void add_levels(const lsm_version *version, lsmkv_stats *stats) {
     }
 }
 
-static void add_memory_locked(lsmkv_db *db, lsmkv_stats *stats) LSM_REQUIRES(db->mu) {
+static void add_memtables_locked(lsmkv_db *db, uint64_t *count, uint64_t *bytes)
+    LSM_REQUIRES(db->mu) {
     const lsm_readstate *state = lsm_db_readstate(db); /* replaced under mu only */
-    stats->memtable_count = 1 + state->immutable_count;
-    stats->memtable_bytes = lsm_memtable_charge(state->mem);
+
+    *count = 1 + state->immutable_count;
+    *bytes = lsm_memtable_charge(state->mem);
     for (size_t i = 0; i < state->immutable_count; i++) {
-        stats->memtable_bytes += lsm_memtable_charge(state->immutables[i]);
+        *bytes += lsm_memtable_charge(state->immutables[i]);
     }
+}
+
+static void add_memory_locked(lsmkv_db *db, lsmkv_stats *stats) LSM_REQUIRES(db->mu) {
+    add_memtables_locked(db, &stats->memtable_count, &stats->memtable_bytes);
     for (size_t i = 0; i < db->log_count; i++) {
         stats->log_bytes += lsm_wal_size(db->logs[i].writer);
     }
@@ -72,4 +78,20 @@ void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     stats->open_tables = lsm_table_cache_open_count(&db->table_cache);
     stats->recovered_records = db->recovered_records;
     stats->recovered_dropped_bytes = db->recovered_dropped_bytes;
+}
+
+void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory) {
+    uint64_t memtable_count;
+
+    *memory = (lsmkv_memory){.budget_bytes = db->options.given.memory_bytes};
+    lsm_mutex_lock(&db->mu);
+    add_memtables_locked(db, &memtable_count, &memory->memtable_bytes);
+    lsm_mutex_unlock(&db->mu);
+    memory->block_bytes = lsm_cache_used(db->cache);
+    memory->pinned_bytes = lsm_cache_pinned(db->cache);
+    /* Filters first: a table closed between the two must not make the rest negative. */
+    memory->filter_bytes = atomic_load(&db->table_cache.filters);
+    uint64_t charge = atomic_load(&db->table_cache.charge);
+    memory->index_bytes =
+        charge > memory->filter_bytes ? charge - memory->filter_bytes : 0;
 }

@@ -38,6 +38,7 @@ void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *conte
     lsm_list_init(&cache->open);
     cache->open_count = 0;
     atomic_init(&cache->charge, 0);
+    atomic_init(&cache->filters, 0);
 }
 
 void lsm_table_cache_deinit(lsm_table_cache *cache) LSM_UNSHARED {
@@ -57,6 +58,8 @@ static void unlist_locked(lsm_table_cache *cache, lsm_live_table *live)
     cache->open_count--;
     atomic_fetch_sub_explicit(&cache->charge, lsm_table_charge(table),
                               memory_order_relaxed);
+    atomic_fetch_sub_explicit(&cache->filters, lsm_table_filter_charge(table),
+                              memory_order_relaxed);
 }
 
 /* Gives the live table its handle, or, if another thread was first, returns that one's
@@ -74,6 +77,8 @@ static lsm_table *publish(lsm_table_cache *cache, lsm_live_table *live,
         live->listed = true;
         cache->open_count++;
         atomic_fetch_add_explicit(&cache->charge, lsm_table_charge(table),
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&cache->filters, lsm_table_filter_charge(table),
                                   memory_order_relaxed);
     }
     lsm_mutex_unlock(&cache->mu);

@@ -21,7 +21,8 @@ typedef struct lsm_table_cache {
     lsm_mutex mu;
     lsm_list open LSM_GUARDED_BY(mu); /* lsm_live_table.open_link; the CLOCK */
     uint32_t open_count LSM_GUARDED_BY(mu);
-    _Atomic uint64_t charge; /* memory of the open tables */
+    _Atomic uint64_t charge;  /* memory of the open tables */
+    _Atomic uint64_t filters; /* that of their filters, in it */
 } lsm_table_cache;
 
 void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *context,

@@ -406,6 +406,30 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_stats(lsmkv_db *db,
                                                         lsmkv_stats *stats,
                                                         lsmkv_error *err);
 
+/* Memory held at this moment, in bytes; all but pinned_bytes is held to the budget. */
+typedef struct lsmkv_memory {
+    uint64_t budget_bytes;   /* memory_bytes of the options */
+    uint64_t memtable_bytes; /* the active memtable and those being flushed */
+    uint64_t block_bytes;    /* blocks in the cache */
+    uint64_t filter_bytes;   /* filters of the open tables */
+    uint64_t index_bytes;    /* their indexes, and what else they keep */
+    uint64_t pinned_bytes; /* what iterators keep, whether it is in the cache or not */
+} lsmkv_memory;
+
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_memory(lsmkv_db *db,
+                                                         lsmkv_memory *memory,
+                                                         lsmkv_error *err);
+
+/* The options in force, every field resolved. Works on a closed database, too. */
+LSMKV_API void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options);
+
+/* About how many keys lie in the range (NULL: all), in time that does not depend on how
+ * many: exact below a few thousand, otherwise an estimate from the sizes of tables, in
+ * which a key may count once for each version that compaction has not met yet. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read, const lsmkv_range *range,
+                        uint64_t *count, lsmkv_error *err);
+
 /* A block codec. The functions are called from any thread, never under a lock of the
  * engine; `context` comes from create and is used by one thread at a time. compress
  * and decompress return the bytes written, 0 on failure (or, for compress, when it

@@ -40,6 +40,8 @@ struct lsm_cache {
     _Atomic uint64_t used;
     _Atomic uint64_t capacity;
     _Atomic uint64_t misses;
+    /* Written by whoever pins; relaxed, likewise. */
+    _Atomic uint64_t pinned;
 };
 
 lsm_cache *lsm_cache_create(uint64_t capacity, lsm_epoch *epoch) {
@@ -113,6 +115,19 @@ static uint64_t charge_of(const lsm_cached_block *block) {
     size_t size = sizeof(*block) + block->block.size;
 
     return block->pooled ? lsm_block_pool_cell_size(size) : size + MALLOC_OVERHEAD;
+}
+
+void lsm_cache_pin(lsm_cache *cache, lsm_cached_block *block) {
+    lsm_cached_block_ref(block);
+    atomic_fetch_add_explicit(&cache->pinned, charge_of(block), memory_order_relaxed);
+}
+
+void lsm_cache_unpin(lsm_cache *cache, lsm_cached_block *block) {
+    if (block != NULL) {
+        atomic_fetch_sub_explicit(&cache->pinned, charge_of(block),
+                                  memory_order_relaxed);
+        lsm_cached_block_unref(block);
+    }
 }
 
 static lsm_cached_block *block_of(lsm_list *link) {
@@ -320,6 +335,10 @@ void lsm_cache_drop(lsm_cache *cache, lsm_cache_slot *slots, size_t count) {
 
 uint64_t lsm_cache_used(const lsm_cache *cache) {
     return atomic_load_explicit(&cache->used, memory_order_relaxed);
+}
+
+uint64_t lsm_cache_pinned(const lsm_cache *cache) {
+    return atomic_load_explicit(&cache->pinned, memory_order_relaxed);
 }
 
 uint64_t lsm_cache_capacity(const lsm_cache *cache) {

@@ -69,6 +69,9 @@ void lsm_cache_destroy(lsm_cache *cache); /* all slots were dropped before */
 lsm_cached_block *lsm_cached_block_create(lsm_cache *cache, size_t size);
 void lsm_cached_block_ref(lsm_cached_block *block);
 void lsm_cached_block_unref(lsm_cached_block *block); /* NULL is fine */
+/* A reference of a reader that keeps the block for longer, counted as pinned memory. */
+void lsm_cache_pin(lsm_cache *cache, lsm_cached_block *block);
+void lsm_cache_unpin(lsm_cache *cache, lsm_cached_block *block); /* NULL is fine */
 
 /* The block in a slot, or NULL, without touching any byte of it, so that it can be
  * prefetched. The caller is inside the epoch. */
@@ -113,6 +116,7 @@ bool lsm_cache_is_hot(lsm_cache *cache, lsm_cache_slot *slot);
 void lsm_cache_drop(lsm_cache *cache, lsm_cache_slot *slots, size_t count);
 
 uint64_t lsm_cache_used(const lsm_cache *cache);
+uint64_t lsm_cache_pinned(const lsm_cache *cache); /* a block once for each pin */
 uint64_t lsm_cache_capacity(const lsm_cache *cache);
 /* Evicts down to a smaller capacity at once. */
 void lsm_cache_set_capacity(lsm_cache *cache, uint64_t capacity);

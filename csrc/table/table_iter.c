@@ -48,7 +48,7 @@ static table_iter *iter_of(lsm_iter *base) {
 }
 
 static void release_block(table_iter *iter) {
-    lsm_cached_block_unref(iter->pinned);
+    lsm_cache_unpin(iter->table->cache, iter->pinned);
     iter->pinned = NULL;
     iter->block = NULL;
 }
@@ -122,7 +122,7 @@ out:
 }
 
 static void pin(table_iter *iter, lsm_cached_block *block) {
-    lsm_cached_block_ref(block);
+    lsm_cache_pin(iter->table->cache, block);
     iter->pinned = block;
     iter->block = &block->block;
 }

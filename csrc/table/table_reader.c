@@ -358,6 +358,10 @@ const lsm_range_set *lsm_table_ranges(const lsm_table *table) {
     return table->ranges;
 }
 
+uint64_t lsm_table_filter_charge(const lsm_table *table) {
+    return table->filter_size;
+}
+
 const lsm_properties *lsm_table_properties(const lsm_table *table) {
     return &table->properties;
 }

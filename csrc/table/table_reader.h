@@ -48,6 +48,7 @@ void lsm_table_unref(lsm_table *table); /* NULL is fine */
 void lsm_table_retire(lsm_table *table, lsm_epoch *epoch);
 
 uint64_t lsm_table_charge(const lsm_table *table); /* memory besides cached blocks */
+uint64_t lsm_table_filter_charge(const lsm_table *table); /* the filter's part of it */
 const lsm_properties *lsm_table_properties(const lsm_table *table);
 /* Its range deletes, lent while the table lives; NULL: none. */
 const struct lsm_range_set *lsm_table_ranges(const lsm_table *table);

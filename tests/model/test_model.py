@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         if extra > 0:
             with pytest.raises(EngineError) as caught:
                 self.opened.put(key, b"v")
-            assert caught.value.status in {"LIMIT_EXCEEDED", "INVALID_ARGUMENT"}
+            assert caught.value.status == "LIMIT_EXCEEDED"
             return
         self.opened.put(key, b"v")
         self.commit({**self.now, key: b"v"}, None, None)

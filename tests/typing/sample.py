@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Typical use with the types it must have; mypy reads this, nobody runs it."""
 
+from collections.abc import MutableMapping
 from typing import assert_type
 
 import lsmkv
@@ -38,6 +39,12 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
         assert_type(list(snapshot.items()), list[tuple[bytes, bytes]])
     assert_type(db.stats().levels[0].byte_count, int)
     assert_type(db.verify().problems, tuple[lsmkv.Problem, ...])
+    assert_type(db.get_into(b"key", bytearray(8)), int | None)
+    assert_type(db.approximate_count(b"a", stop=b"b"), int)
+    assert_type(db.memory().pinned_bytes, int)
+    assert_type(db.options, lsmkv.Options)
+    assert_type(db.options.memory_bytes, int | None)
+    assert_type(db.mapping(), MutableMapping[bytes, bytes])
     assert_type(db.closed, bool)
     assert_type(db.path, str)
 

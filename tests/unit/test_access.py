@@ -83,6 +83,11 @@ def test_there_is_no_len_and_a_database_is_true(db: lsmkv.DB) -> None:
     assert bool(db)
 
 
+def memory_of(size: int) -> memoryview:
+    """Make a view on part of an array of wider items."""
+    return memoryview(array.array("d", bytes(size + 16))).cast("B")[8 : 8 + size]
+
+
 BUFFERS: list[Callable[[bytes], Any]] = [
     bytes,
     bytearray,
@@ -141,8 +146,15 @@ def test_buffers_are_released_after_every_call(db: lsmkv.DB) -> None:
     list(db.items(start=key, stop=value, prefix=key))
     with pytest.raises(TypeError):
         db.put(key, "text")  # type: ignore[arg-type]
+    db.get_into(key, value)
+    with pytest.raises(TypeError):
+        db.get_into("text", value)  # type: ignore[arg-type]
+    with pytest.raises(BufferError):
+        db.get_into(b"x", bytearray())
     with pytest.raises(TypeError):
         db.compact(key, "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        db.approximate_count(key, "text")  # type: ignore[arg-type]
     key.append(0)  # BufferError if one of them were still held
     value.append(0)
 
@@ -151,6 +163,7 @@ CALLS_WITH_A_KEY: list[Callable[[lsmkv.DB, Any], object]] = [
     lambda db, key: db.get(key),
     lambda db, key: db[key],
     lambda db, key: key in db,
+    lambda db, key: db.get_into(key, bytearray(9)),
     lambda db, key: db.put(key, b"value"),
     lambda db, key: db.put(b"key", key),
     lambda db, key: db.delete(key),
@@ -164,6 +177,8 @@ CALLS_WITH_A_KEY: list[Callable[[lsmkv.DB, Any], object]] = [
     lambda db, key: db.values(prefix=key),
     lambda db, key: db.items(prefix=b"x", start=key),
     lambda db, key: db.compact(key),
+    lambda db, key: db.approximate_count(key),
+    lambda db, key: db.approximate_count(b"", key),
 ]
 
 
@@ -189,12 +204,21 @@ def test_the_longest_key_works_and_a_longer_one_is_refused(db: lsmkv.DB) -> None
     longest = b"k" * _base.KEY_SIZE_MAX
     db.put(longest, b"value")
     assert db.get(longest) == b"value"
-    with pytest.raises((lsmkv.LimitError, lsmkv.InvalidArgumentError)):
-        db.put(longest + b"k", b"value")
-    with pytest.raises((lsmkv.LimitError, lsmkv.InvalidArgumentError)):
-        db.put_many({longest + b"k": b"value"})
-    with pytest.raises((lsmkv.LimitError, lsmkv.InvalidArgumentError)):
-        db.delete(longest + b"k")
+    calls: list[Callable[[bytes], object]] = [
+        db.get,
+        db.__getitem__,
+        db.__contains__,
+        db.delete,
+        db.__delitem__,
+        lambda key: db.put(key, b"value"),
+        lambda key: db.get_into(key, bytearray(9)),
+        lambda key: db.get_many([b"key", key]),
+        lambda key: db.put_many({b"other": b"", key: b"value"}),
+        lambda key: db.delete_many([longest, key]),
+    ]
+    for call in calls:
+        with pytest.raises(lsmkv.LimitError, match="65536 bytes"):
+            call(longest + b"k")
     assert list(db) == [longest]
 
 
@@ -204,6 +228,54 @@ def test_large_values_come_back_whole(db: lsmkv.DB) -> None:
     db.flush()
     assert db.get(b"large") == value
     assert list(db.values()) == [value]
+
+
+@pytest.mark.parametrize(
+    "make", [bytearray, lambda size: array.array("B", bytes(size)), memory_of]
+)
+def test_get_into_fills_any_writable_buffer_and_tells_the_size(
+    db: lsmkv.DB, make: Callable[[int], Any]
+) -> None:
+    db.put(b"key", b"value")
+    db.put(b"empty", b"")
+    for place in ("memtable", "table"):
+        buffer = make(8)
+        assert db.get_into(b"key", buffer) == 5, place
+        assert bytes(buffer) == b"value\0\0\0"
+        assert db.get_into(b"empty", buffer) == 0
+        assert db.get_into(b"missing", buffer) is None
+        assert bytes(buffer) == b"value\0\0\0"
+        db.flush()
+
+
+def test_get_into_takes_a_buffer_of_just_the_size_and_says_what_it_needs(
+    db: lsmkv.DB,
+) -> None:
+    db.put(b"key", b"value")
+    db.put(b"empty", b"")
+    buffer = bytearray(5)
+    assert db.get_into(b"key", buffer) == 5
+    assert db.get_into(b"empty", bytearray()) == 0
+    small = bytearray(b"1234")
+    with pytest.raises(BufferError, match="needs 5 bytes, the buffer has 4"):
+        db.get_into(b"key", small)
+    assert small == b"1234"
+
+
+def test_get_into_shows_the_state_of_a_snapshot(db: lsmkv.DB) -> None:
+    db.put(b"key", b"old")
+    buffer = bytearray(3)
+    with db.snapshot() as snapshot:
+        db.put(b"key", b"new")
+        assert db.get_into(b"key", buffer, snapshot=snapshot) == 3
+        assert buffer == b"old"
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", "str", 7, memoryview(bytearray(8))[::2]])
+def test_get_into_refuses_what_it_cannot_write_to(db: lsmkv.DB, wrong: object) -> None:
+    db.put(b"key", b"v")
+    with pytest.raises((TypeError, BufferError)):
+        db.get_into(b"key", wrong)  # type: ignore[arg-type]
 
 
 def test_get_many_keeps_the_order_of_the_keys(db: lsmkv.DB) -> None:
