@@ -199,6 +199,14 @@ cdef class DB(Keyspace):
         release_two(hold)
         check(status, &err, self.path)
 
+    def resume(self):
+        """Try at once to write again after the disk was full.
+
+        The next write tries by itself; this tells whether it would succeed, and also
+        repeats a flush or compaction that failed. Raises what still stands in the way.
+        """
+        call(self, lsmkv_resume)
+
     def settle(self):
         """Wait until no flush or compaction is running or due."""
         call(self, lsmkv_settle)

@@ -111,8 +111,19 @@ void lsmkv_pin_release(lsmkv_pin *pin) {
     }
 }
 
-lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
-                       lsmkv_pin *pin, lsmkv_error *err) {
+/* Whether a read that failed is worth another try, now that it has left the epoch:
+ * there was no descriptor for a table, others were closed, and it is the first time. */
+static inline bool is_worth_again(lsmkv_db *db, lsmkv_status status,
+                                  const lsmkv_error *failure, bool *tried) {
+    if (LSM_LIKELY(status != LSMKV_IO_ERROR) || *tried) {
+        return false;
+    }
+    *tried = true;
+    return lsm_db_relieve(db, failure);
+}
+
+static lsmkv_status get_once(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                             lsmkv_pin *pin, lsmkv_error *err) {
     lsm_epoch_token token;
     lsm_skey skey;
     lsm_slice value;
@@ -139,6 +150,19 @@ lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
         }
     }
     skey_deinit(&skey);
+    return status;
+}
+
+lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                       lsmkv_pin *pin, lsmkv_error *err) {
+    lsmkv_error failure;
+    lsmkv_error *to = err != NULL ? err : &failure;
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        status = get_once(db, read, key, pin, to);
+    } while (is_worth_again(db, status, to, &tried));
     return status;
 }
 
@@ -183,8 +207,9 @@ static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
     return LSMKV_OK;
 }
 
-lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *lookups,
-                            size_t count, lsmkv_pin *pin, lsmkv_error *err) {
+static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
+                                  lsmkv_lookup *lookups, size_t count, lsmkv_pin *pin,
+                                  lsmkv_error *err) {
     lsm_get_many many;
     lsm_epoch_token token;
     void *memory = NULL;
@@ -222,6 +247,19 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
     }
     pin_make(pin, token, memory);
     return LSMKV_OK;
+}
+
+lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *lookups,
+                            size_t count, lsmkv_pin *pin, lsmkv_error *err) {
+    lsmkv_error failure;
+    lsmkv_error *to = err != NULL ? err : &failure;
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        status = get_many_once(db, read, lookups, count, pin, to);
+    } while (is_worth_again(db, status, to, &tried));
+    return status;
 }
 
 static lsm_write_how resolve_how(const lsmkv_db *db, const lsmkv_write *how) {

@@ -59,22 +59,39 @@ static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
     return LSMKV_OK;
 }
 
+static lsmkv_status create_iter(lsmkv_db *db, const lsmkv_read *read,
+                                lsm_key_range keys, lsmkv_iter **iterp,
+                                lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsmkv_status status = lsm_db_enter(db, &token, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_iter_create(db, read != NULL ? read->snapshot : NULL,
+                                    keys.smallest, keys.largest, iterp, err);
+        lsm_epoch_leave(token);
+    }
+    return status;
+}
+
 lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
                                const lsmkv_range *range, lsmkv_iter **iterp,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_epoch_token token;
+    lsmkv_error failure;
+    lsm_key_range keys = {0};
     lsm_buf start = {0};
     lsm_buf stop = {0};
 
     *iterp = NULL;
     LSM_TRY(check_snapshot(db, read, err));
     LSM_TRY(bounds(range, &start, &stop, err));
-    LSM_TRY(lsm_db_enter(db, &token, err));
-    status =
-        lsm_db_iter_create(db, read != NULL ? read->snapshot : NULL,
-                           lsm_buf_slice(&start), lsm_buf_slice(&stop), iterp, err);
-    lsm_epoch_leave(token);
+    keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
+    status = create_iter(db, read, keys, iterp, &failure);
+    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
+        status = create_iter(db, read, keys, iterp, &failure);
+    }
+    if (status != LSMKV_OK) {
+        (void)lsm_error_copy(err, &failure);
+    }
 out:
     lsm_buf_deinit(&start);
     lsm_buf_deinit(&stop);
@@ -83,6 +100,21 @@ out:
 
 void lsmkv_iter_free(lsmkv_iter *iter) {
     lsm_db_iter_destroy(iter);
+}
+
+/* After a move that failed: the same move again, if it was for lack of descriptors and
+ * some could be freed. Answers how the iterator stands then. */
+static lsmkv_status try_again(lsmkv_iter *iter, lsmkv_error *err) {
+    lsm_epoch_token token;
+    if (lsm_db_relieve(iter->db, &iter->error)) {
+        lsmkv_status status = lsm_db_enter(iter->db, &token, err);
+        if (status != LSMKV_OK) {
+            return status;
+        }
+        lsm_db_iter_repeat(iter);
+        lsm_epoch_leave(token);
+    }
+    return iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
 }
 
 /* Runs one move inside the gate and answers how it went. A closed database leaves the
@@ -98,7 +130,7 @@ static lsmkv_status move(lsmkv_iter *iter, void (*step)(lsmkv_iter *iter),
     lsm_db_iter_begin(iter);
     step(iter);
     lsm_epoch_leave(token);
-    return iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
+    return iter->status == LSMKV_OK ? LSMKV_OK : try_again(iter, err);
 }
 
 /* As move, for seeks to a user's key. */
@@ -115,8 +147,7 @@ static lsmkv_status move_to(lsmkv_iter *iter,
         lsm_db_iter_begin(iter);
         seek(iter, lsm_buf_slice(&skey));
         lsm_epoch_leave(token);
-        status =
-            iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
+        status = iter->status == LSMKV_OK ? LSMKV_OK : try_again(iter, err);
     } else {
         iter->valid = false;
     }
@@ -184,6 +215,13 @@ lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
         status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
         lsm_epoch_leave(token);
     }
+    /* Without rows the failure is the iterator's own: it stands where it stood. */
+    if (LSM_UNLIKELY(status == LSMKV_IO_ERROR) && try_again(iter, NULL) == LSMKV_OK) {
+        LSM_TRY(lsm_db_enter(iter->db, &token, err));
+        status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
+        lsm_epoch_leave(token);
+    }
+out:
     return status;
 }
 
@@ -210,6 +248,10 @@ lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err) {
 
 lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err) {
     return maintain(db, lsm_db_sync, err);
+}
+
+lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err) {
+    return maintain(db, lsm_db_resume, err);
 }
 
 lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err) {

@@ -117,7 +117,7 @@ static bool run_periods(lsm_epoch *epoch) {
     }
 }
 
-void lsm_epoch_poll(lsm_epoch *epoch) {
+bool lsm_epoch_poll(lsm_epoch *epoch) {
     bool all = true;
 
     /* Whoever retires while another thread polls finds `polling` taken and goes away.
@@ -125,11 +125,12 @@ void lsm_epoch_poll(lsm_epoch *epoch) {
      * the object, and no object is forgotten. */
     do {
         if (atomic_exchange(&epoch->polling, true)) {
-            return;
+            return false;
         }
         all = run_periods(epoch);
         atomic_exchange(&epoch->polling, false);
     } while (all && atomic_load(&epoch->pending) != NULL);
+    return all;
 }
 
 void lsm_epoch_retire(lsm_epoch *epoch, lsm_retired *retired,

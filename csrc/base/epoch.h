@@ -107,7 +107,8 @@ static inline void lsm_epoch_leave(lsm_epoch_token token) {
  * no reader can hold it. */
 void lsm_epoch_retire(lsm_epoch *epoch, lsm_retired *retired,
                       void (*release)(lsm_retired *retired));
-void lsm_epoch_poll(lsm_epoch *epoch);
+/* true: nothing waits for its release any more. */
+bool lsm_epoch_poll(lsm_epoch *epoch);
 /* true when every stripe was seen with no reader inside, each at some moment of the
  * call. A reader not counted finds all that the caller stored before the call. */
 bool lsm_epoch_idle(lsm_epoch *epoch);

@@ -174,6 +174,10 @@ lsmkv_status lsm_db_enter(lsmkv_db *db, lsm_epoch_token *token,
 /* The same for maintenance calls: holds off the teardown until lsm_db_end. */
 lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_db_end(lsmkv_db *db);
+/* After a call failed, outside the epoch and without locks: if it was for lack of file
+ * descriptors, closes tables that nobody reads now and answers true: the caller may try
+ * once more. */
+bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure);
 void lsm_db_ref(lsmkv_db *db);
 void lsm_db_unref(lsmkv_db *db);
 
@@ -240,6 +244,9 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
                           lsmkv_error *err) LSM_MUST_CHECK;
 /* Queues like a writer and makes everything written before durable in the logs. */
 lsmkv_status lsm_db_sync(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Leaves DEGRADED: queues like a writer to start a log in place of a dead one, then has
+ * background work that failed tried again. */
+lsmkv_status lsm_db_resume(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Queues like a writer and makes the memtable immutable unless it is empty. */
 lsmkv_status lsm_db_rotate(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 
@@ -316,6 +323,8 @@ void lsm_scheduler_delay_locked(lsmkv_db *db, uint64_t us) LSM_REQUIRES(db->mu);
 uint64_t lsm_scheduler_step(lsmkv_db *db, uint64_t count);
 /* Waits until the immutables present now are flushed. */
 lsmkv_status lsm_scheduler_wait_flushed(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* If the last job failed, tries at once what is due and waits for how that ends. */
+lsmkv_status lsm_scheduler_retry(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Waits until nothing runs and nothing is due. */
 lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Runs a manual compaction of a range of stored keys to its end. */

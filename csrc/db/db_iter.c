@@ -114,6 +114,7 @@ static void find_next(lsmkv_iter *iter, bool skipping) {
         skips = 0;
         skipping = skipped || !too_new;
         uint64_t to = skipping ? 0 : lsm_trailer_make(iter->sequence, LSM_TAG_SEEK);
+        iter->repeat = LSM_REPEAT_FROM_TARGET;
         if (!set(iter, &iter->skey_copy, skey) ||
             !seek_inner(iter, lsm_buf_slice(&iter->skey_copy), to)) {
             return;
@@ -128,6 +129,7 @@ static bool gather_versions(lsmkv_iter *iter, bool *shown) {
     lsm_iter *inner = iter->inner;
     int steps = 0;
     *shown = false;
+    iter->repeat = LSM_REPEAT_UP_TO_COPY;
     if (!set(iter, &iter->skey_copy, lsm_ikey_skey(inner->key))) {
         return false;
     }
@@ -210,16 +212,22 @@ static void find_prev(lsmkv_iter *iter) {
     end(iter);
 }
 
-/* Puts the inner iterator on the last entry before a stored key. */
-static bool place_before(lsmkv_iter *iter, lsm_slice skey) {
-    if (!seek_inner(iter, skey, lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
-        return false;
-    }
+/* Puts the inner iterator, which was sent to the target, on the last entry before. */
+static void step_before(lsmkv_iter *iter) {
     if (iter->inner->valid) {
         lsm_iter_prev(iter->inner);
     } else if (iter->inner->status == LSMKV_OK) {
         lsm_iter_seek_last(iter->inner);
     }
+}
+
+/* Puts the inner iterator on the last entry before an internal key. */
+static bool place_before(lsmkv_iter *iter, lsm_slice skey, uint64_t trailer) {
+    iter->repeat = LSM_REPEAT_BEFORE_TARGET;
+    if (!seek_inner(iter, skey, trailer)) {
+        return false;
+    }
+    step_before(iter);
     return true;
 }
 
@@ -229,13 +237,15 @@ void lsm_db_iter_seek_first(lsmkv_iter *iter) {
 
 void lsm_db_iter_seek_last(lsmkv_iter *iter) {
     iter->positioned = true;
-    if (place_before(iter, lsm_buf_slice(&iter->stop))) {
+    if (place_before(iter, lsm_buf_slice(&iter->stop),
+                     lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
         find_prev(iter);
     }
 }
 
 void lsm_db_iter_seek(lsmkv_iter *iter, lsm_slice skey) {
     iter->positioned = true;
+    iter->repeat = LSM_REPEAT_FROM_TARGET;
     if (below_start(iter, skey)) {
         skey = lsm_buf_slice(&iter->start);
     }
@@ -248,30 +258,22 @@ void lsm_db_iter_seek_for_prev(lsmkv_iter *iter, lsm_slice skey) {
     iter->positioned = true;
     if (past_stop(iter, skey)) {
         lsm_db_iter_seek_last(iter);
-        return;
+    } else if (place_before(iter, skey, 0)) { /* behind every version of skey */
+        find_prev(iter);
     }
-    /* The first entry after every version of skey, then one back. */
-    if (!seek_inner(iter, skey, 0)) {
-        return;
-    }
-    lsm_iter *inner = iter->inner;
-    if (!inner->valid && inner->status == LSMKV_OK) {
-        lsm_iter_seek_last(inner);
-    } else if (inner->valid) {
-        lsm_iter_prev(inner);
-    }
-    find_prev(iter);
 }
 
 void lsm_db_iter_next(lsmkv_iter *iter) {
     if (iter->reverse) {
         /* The inner iterator stands before the key shown, whose copy we have. */
+        iter->repeat = LSM_REPEAT_FROM_TARGET;
         if (seek_inner(iter, lsm_buf_slice(&iter->skey_copy), 0)) {
             find_next(iter, true);
         }
         return;
     }
     if (set(iter, &iter->skey_copy, iter->skey)) {
+        iter->repeat = LSM_REPEAT_PAST_COPY;
         lsm_iter_next(iter->inner);
         find_next(iter, true);
     }
@@ -280,9 +282,36 @@ void lsm_db_iter_next(lsmkv_iter *iter) {
 void lsm_db_iter_prev(lsmkv_iter *iter) {
     if (!iter->reverse) {
         if (!set(iter, &iter->skey_copy, iter->skey) ||
-            !place_before(iter, lsm_buf_slice(&iter->skey_copy))) {
+            !place_before(iter, lsm_buf_slice(&iter->skey_copy),
+                          lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
             return;
         }
     }
     find_prev(iter);
+}
+
+void lsm_db_iter_repeat(lsmkv_iter *iter) {
+    lsm_slice copy = lsm_buf_slice(&iter->skey_copy);
+
+    switch (iter->repeat) {
+        case LSM_REPEAT_FROM_TARGET:
+            lsm_iter_seek(iter->inner, lsm_buf_slice(&iter->target));
+            find_next(iter, false);
+            break;
+        case LSM_REPEAT_PAST_COPY:
+            if (seek_inner(iter, copy, 0)) {
+                find_next(iter, true);
+            }
+            break;
+        case LSM_REPEAT_BEFORE_TARGET:
+            lsm_iter_seek(iter->inner, lsm_buf_slice(&iter->target));
+            step_before(iter);
+            find_prev(iter);
+            break;
+        case LSM_REPEAT_UP_TO_COPY:
+            if (place_before(iter, copy, 0)) {
+                find_prev(iter);
+            }
+            break;
+    }
 }

@@ -17,6 +17,14 @@
 #include "db/db.h"
 #include "table/iter.h"
 
+/* How to make a move again that failed half way. */
+typedef enum lsm_iter_repeat {
+    LSM_REPEAT_FROM_TARGET,   /* forward from `target` on */
+    LSM_REPEAT_PAST_COPY,     /* forward, past all versions of skey_copy */
+    LSM_REPEAT_BEFORE_TARGET, /* backward from the last entry before `target` on */
+    LSM_REPEAT_UP_TO_COPY,    /* backward from the oldest version of skey_copy on */
+} lsm_iter_repeat;
+
 struct lsmkv_iter {
     lsmkv_db *db;         /* one reference */
     lsm_readstate *state; /* one reference */
@@ -32,7 +40,8 @@ struct lsmkv_iter {
     lsm_slice value;
     lsm_buf skey_copy; /* also: the key to skip, going forward */
     lsm_buf value_copy;
-    lsm_buf target; /* scratch for seeks */
+    lsm_buf target; /* of the last seek of the inner iterator */
+    lsm_iter_repeat repeat;
     lsmkv_status status;
     lsmkv_error error;
     lsm_buf chunk; /* of lsm_db_iter_fill */
@@ -59,6 +68,8 @@ void lsm_db_iter_next(lsmkv_iter *iter);
 void lsm_db_iter_prev(lsmkv_iter *iter);
 /* Whether what an earlier call has shown has expired since. */
 bool lsm_db_iter_stale(lsmkv_iter *iter);
+/* Makes the move that failed again, after what made it fail is over. */
+void lsm_db_iter_repeat(lsmkv_iter *iter);
 
 /* Copies rows into iter->chunk; see lsmkv_iter_fill. */
 lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,

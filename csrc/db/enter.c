@@ -6,6 +6,8 @@
  */
 #include "db/db.h"
 
+enum { RELIEF_DIVISOR = 2, RELIEF_ROUNDS = 20, RELIEF_PAUSE_US = 200 };
+
 static lsmkv_status fail_forked(lsmkv_error *err) {
     return lsm_fail(err, LSMKV_FORKED,
                     "this database was opened by the parent process; open it in the "
@@ -48,6 +50,20 @@ void lsm_db_end(lsmkv_db *db) {
         lsm_cond_broadcast(&db->idle);
     }
     lsm_mutex_unlock(&db->mu);
+}
+
+bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure) {
+    if (failure->status != LSMKV_IO_ERROR || !lsm_error_is_file_limit(failure)) {
+        return false;
+    }
+    lsm_table_cache_relieve(&db->table_cache, RELIEF_DIVISOR);
+    /* Other readers are inside for microseconds, or for one disk read. */
+    for (int i = 0; i < RELIEF_ROUNDS && !lsm_epoch_poll(&db->epoch); i++) {
+        if (db->threaded) {
+            lsm_sleep_us(RELIEF_PAUSE_US);
+        }
+    }
+    return true;
 }
 
 void lsm_db_ref(lsmkv_db *db) {

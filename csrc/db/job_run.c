@@ -114,12 +114,18 @@ static lsmkv_status add_expired(lsm_job *job, lsmkv_error *err) {
 static lsmkv_status create_output(lsm_job *job, lsmkv_error *err) {
     lsmkv_db *db = job->db;
     lsm_table_write_options how;
+    lsmkv_error failure;
     lsm_mutex_lock(&db->mu);
     uint64_t number = db->next_file++;
     uint64_t file_id = lsm_rng_next(&db->rng);
     lsm_mutex_unlock(&db->mu);
     lsm_db_table_options(db, file_id, &how);
-    return lsm_table_writer_create(db->dir, number, &how, &job->writer, err);
+    lsmkv_status status =
+        lsm_table_writer_create(db->dir, number, &how, &job->writer, &failure);
+    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
+        status = lsm_table_writer_create(db->dir, number, &how, &job->writer, &failure);
+    }
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
 static lsmkv_status finish_output(lsm_job *job, lsmkv_error *err) {
@@ -238,7 +244,14 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
         return install(job, err);
     }
     if (job->input == NULL) {
-        LSM_TRY(open_inputs(job, err));
+        lsmkv_error failure;
+        status = open_inputs(job, &failure);
+        if (status != LSMKV_OK && lsm_db_relieve(job->db, &failure)) {
+            status = open_inputs(job, &failure);
+        }
+        if (status != LSMKV_OK) {
+            return lsm_error_copy(err, &failure);
+        }
     }
     if (job->input_seen == 0) {
         lsm_iter_seek_first(job->input);

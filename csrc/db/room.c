@@ -85,13 +85,18 @@ lsmkv_status lsm_log_create(lsmkv_db *db, uint64_t number, uint64_t file_id,
                             uint64_t previous_sequence, lsm_wal_writer **writerp,
                             lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
+    lsmkv_error failure;
     lsm_record_file_header header = {.type = LSM_FILE_LOG,
                                      .number = number,
                                      .file_id = file_id,
                                      .previous_sequence = previous_sequence};
     memcpy(header.uuid, db->uuid, LSM_UUID_SIZE);
     lsm_filename_make(name, LSM_NAME_LOG, number);
-    return lsm_wal_create(db->dir, name, &header, writerp, err);
+    lsmkv_status status = lsm_wal_create(db->dir, name, &header, writerp, &failure);
+    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
+        status = lsm_wal_create(db->dir, name, &header, writerp, &failure);
+    }
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
 /* Puts the new memtable and log in place of the old. Cannot fail. */

@@ -319,6 +319,21 @@ static bool is_busy_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     return due;
 }
 
+lsmkv_status lsm_scheduler_retry(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_mutex_lock(&db->mu);
+    hurry_locked(db);
+    while (status == LSMKV_OK && db->background.status != LSMKV_OK &&
+           is_busy_locked(db)) {
+        status = lsm_scheduler_await_locked(db, err);
+    }
+    if (status == LSMKV_OK) {
+        lsm_error_clear(&db->background); /* what had failed is not due any more */
+    }
+    lsm_mutex_unlock(&db->mu);
+    return status;
+}
+
 lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_mutex_lock(&db->mu);

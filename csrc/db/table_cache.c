@@ -15,8 +15,8 @@
  *
  * When descriptors run out, a quarter of the open tables is closed. Their files stay
  * open for as long as readers who may hold them are inside the epoch, the caller
- * included, so the second try finds what earlier retirements have freed by then; those
- * of this call help the next one.
+ * included, so the second try finds what earlier retirements have freed by then. If
+ * that is not enough the caller leaves the epoch and tries again (lsm_db_relieve).
  */
 #include "db/table_cache.h"
 
@@ -129,6 +129,12 @@ static void share_budget(lsm_table_cache *cache) {
     }
 }
 
+void lsm_table_cache_relieve(lsm_table_cache *cache, uint32_t divisor) {
+    uint32_t open = lsm_table_cache_open_count(cache);
+    evict_down_to(cache, open - open / divisor);
+    (void)lsm_epoch_poll(cache->epoch);
+}
+
 /* Opens the file; out of descriptors, closes others and tries once more. */
 static lsmkv_status open_table(lsm_table_cache *cache, const lsm_live_table *live,
                                lsm_table **tablep, lsmkv_error *err) {
@@ -138,9 +144,7 @@ static lsmkv_status open_table(lsm_table_cache *cache, const lsm_live_table *liv
     lsm_error_clear(&local);
     status = lsm_table_open(&cache->context, &live->info, tablep, &local);
     if (status == LSMKV_IO_ERROR && lsm_error_is_file_limit(&local)) {
-        uint32_t open = lsm_table_cache_open_count(cache);
-        evict_down_to(cache, open - open / RELIEF_DIVISOR);
-        lsm_epoch_poll(cache->epoch);
+        lsm_table_cache_relieve(cache, RELIEF_DIVISOR);
         status = lsm_table_open(&cache->context, &live->info, tablep, &local);
     }
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &local);

@@ -35,6 +35,9 @@ void lsm_table_cache_deinit(lsm_table_cache *cache); /* all tables were dropped 
 lsmkv_status lsm_table_cache_get(lsm_table_cache *cache, lsm_live_table *live,
                                  bool nonblocking, lsm_table **tablep,
                                  lsmkv_error *err) LSM_MUST_CHECK;
+/* Closes one in `divisor` of the open tables, as soon as no reader inside the epoch can
+ * hold them. */
+void lsm_table_cache_relieve(lsm_table_cache *cache, uint32_t divisor);
 /* Forgets a table that is going away (before lsm_live_table_destroy). */
 void lsm_table_cache_forget(lsm_table_cache *cache, lsm_live_table *live);
 uint32_t lsm_table_cache_open_count(lsm_table_cache *cache);

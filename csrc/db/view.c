@@ -131,9 +131,8 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(hold_tables(db, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));
-    lsm_clock_init(
-        &db->clock, db->env,
-        recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
+    lsm_clock_init(&db->clock, db->env,
+                   recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
     LSM_TRY(keep_files(db, &state, &recovery, err));
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
     LSM_TRY(publish(db, &recovery, err));
@@ -204,23 +203,6 @@ out:
     return status;
 }
 
-/* Lets the writer get on. Without threads there is none. */
-static void pause(const lsm_env *env, uint64_t us) {
-    lsm_mutex mu;
-    lsm_cond never;
-
-    if (!lsm_env_threaded(env)) {
-        return;
-    }
-    lsm_mutex_init(&mu);
-    lsm_cond_init(&never);
-    lsm_mutex_lock(&mu);
-    (void)lsm_cond_wait_us(&never, &mu, us);
-    lsm_mutex_unlock(&mu);
-    lsm_cond_deinit(&never);
-    lsm_mutex_deinit(&mu);
-}
-
 /* Whether the failure may be one of the moment. */
 static bool is_passing(lsmkv_status status) {
     return status == LSMKV_CORRUPTION || status == LSMKV_CHANGED;
@@ -235,8 +217,8 @@ lsmkv_status lsm_view_open(lsm_env *env, const char *path, const lsmkv_options *
     *dbp = NULL;
     for (uint64_t i = 0; i < ATTEMPTS_MAX && same < SAME_FAILURES_MAX; i++) {
         bool changed;
-        if (i > 0) {
-            pause(env, i * PAUSE_US);
+        if (i > 0 && lsm_env_threaded(env)) {
+            lsm_sleep_us(i * PAUSE_US); /* the writer's turn */
         }
         lsm_error_clear(&failure);
         status = open_once(env, path, options, dbp, &changed, &failure);

@@ -357,6 +357,20 @@ static lsmkv_status serve_rotate(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db
     return lsm_room_rotate_locked(db, 0, err);
 }
 
+static lsmkv_status serve_resume(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    if (db->state == LSM_STATE_POISONED) {
+        return lsm_error_copy(err, &db->failure);
+    }
+    bool dead = lsm_wal_dead(db->logs[db->log_count - 1].writer);
+    return dead || db->state == LSM_STATE_DEGRADED ? lsm_room_rotate_locked(db, 0, err)
+                                                   : LSMKV_OK;
+}
+
+lsmkv_status lsm_db_resume(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_status status = queue_request(db, serve_resume, err);
+    return status == LSMKV_OK ? lsm_scheduler_retry(db, err) : status;
+}
+
 lsmkv_status lsm_db_sync(lsmkv_db *db, lsmkv_error *err) {
     return queue_request(db, serve_sync, err);
 }

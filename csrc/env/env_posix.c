@@ -6,7 +6,8 @@
  *     that is renamed, replaced or unlinked meanwhile is still the one worked in.
  *   - Files are opened with O_NOFOLLOW and must be regular; O_NONBLOCK keeps the open
  *     of a planted FIFO from waiting. New files are O_EXCL, mode 0600 under any umask.
- *   - Descriptors are close-on-exec and never below 3.
+ *   - Descriptors are close-on-exec and never below 3. A directory keeps two in reserve
+ *     for the files that a process out of descriptors must create to go on writing.
  *   - Appends go to the offset tracked here (the size as the engine knows it), so a
  *     failed append leaves nothing undefined for the next one.
  *   - A close is never retried: after EINTR the descriptor is gone, and its number
@@ -63,8 +64,37 @@ int lsm_posix_openat(int dir_fd, const char *name, int flags, mode_t mode) {
     int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN);
     int code = errno;
     (void)close(fd);
+    if (high < 0 && (flags & O_EXCL) != 0) {
+        (void)unlinkat(dir_fd, name, 0); /* ours: it is as if nothing was created */
+    }
     errno = code;
     return high;
+}
+
+/* Puts back what was given up, once there is something to put back. */
+static void fill_reserve(lsm_posix_dir *dir) {
+    for (int i = 0; i < LSM_POSIX_SPARES; i++) {
+        int none = -1;
+        if (atomic_load(&dir->spares[i]) >= 0) {
+            continue;
+        }
+        int fd = fcntl(dir->fd, F_DUPFD_CLOEXEC, FD_MIN);
+        if (fd >= 0 && !atomic_compare_exchange_strong(&dir->spares[i], &none, fd)) {
+            (void)close(fd); /* another thread was first */
+        }
+    }
+}
+
+/* false: nothing is left in reserve. */
+static bool use_reserve(lsm_posix_dir *dir) {
+    for (int i = 0; i < LSM_POSIX_SPARES; i++) {
+        int fd = atomic_exchange(&dir->spares[i], -1);
+        if (fd >= 0) {
+            (void)close(fd);
+            return true;
+        }
+    }
+    return false;
 }
 
 int lsm_posix_check_regular(int fd) {
@@ -167,6 +197,9 @@ static int dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp)
         lsm_free(dir);
         return code;
     }
+    for (int i = 0; i < LSM_POSIX_SPARES; i++) {
+        atomic_init(&dir->spares[i], -1);
+    }
     dir->device = info.st_dev;
     dir->inode = info.st_ino;
     *dirp = &dir->head;
@@ -176,6 +209,8 @@ static int dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp)
 static void dir_close(lsm_dir *head) {
     lsm_posix_dir *dir = dir_of(head);
 
+    while (use_reserve(dir)) {
+    }
     (void)close(dir->fd);
     lsm_free(dir);
 }
@@ -228,23 +263,36 @@ static int unlink_file(lsm_dir *dir, const char *name) {
     return unlinkat(dir_of(dir)->fd, name, 0) == 0 ? 0 : errno;
 }
 
-/* The descriptor of a new or existing file, or -1 and errno. */
-static int open_fd(int dir_fd, const char *name, lsm_open_mode mode) {
-    if (mode == LSM_OPEN_READ) {
-        int fd = lsm_posix_openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-        int code = fd < 0 ? errno : lsm_posix_check_regular(fd);
-        if (fd >= 0 && code != 0) {
-            (void)close(fd);
-        }
-        errno = code;
-        return code == 0 ? fd : -1;
+/* The descriptor of an existing file, or -1 and errno. */
+static int open_existing(const lsm_posix_dir *dir, const char *name) {
+    int fd = lsm_posix_openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    int code = fd < 0 ? errno : lsm_posix_check_regular(fd);
+    if (fd >= 0 && code != 0) {
+        (void)close(fd);
     }
-    int fd = lsm_posix_openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
-                              S_IRUSR | S_IWUSR);
+    errno = code;
+    return code == 0 ? fd : -1;
+}
+
+/* The descriptor of a new file, or -1 and errno. */
+static int create(lsm_posix_dir *dir, const char *name) {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const mode_t mode = S_IRUSR | S_IWUSR;
+    int fd = lsm_posix_openat(dir->fd, name, flags, mode);
+
+    while (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        int code = errno;
+        if (!use_reserve(dir)) {
+            errno = code;
+            break;
+        }
+        fd = lsm_posix_openat(dir->fd, name, flags, mode);
+    }
     if (fd >= 0) {
         /* A umask can only have taken bits away. Where a file system knows no modes
          * there is nothing to put back, hence no check. */
-        (void)fchmod(fd, S_IRUSR | S_IWUSR);
+        (void)fchmod(fd, mode);
+        fill_reserve(dir);
     }
     return fd;
 }
@@ -258,7 +306,8 @@ static int file_open(lsm_dir *head, const char *name, lsm_open_mode mode,
     }
     file->head.env = head->env;
     memcpy(file->head.name, name, strlen(name) + 1);
-    file->fd = open_fd(dir_of(head)->fd, name, mode);
+    file->fd = mode == LSM_OPEN_READ ? open_existing(dir_of(head), name)
+                                     : create(dir_of(head), name);
     if (file->fd < 0) {
         int code = errno;
         lsm_free(file);

@@ -6,13 +6,20 @@
 #ifndef LSM_ENV_ENV_POSIX_H
 #define LSM_ENV_ENV_POSIX_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "env/env.h"
 
+/* Descriptors kept in reserve by every open directory: one for a log and one for the
+ * table that its memtable is flushed to. Without them a process that has run out of
+ * descriptors could not roll its log. */
+enum { LSM_POSIX_SPARES = 2 };
+
 typedef struct lsm_posix_dir {
     lsm_dir head;
-    int fd;       /* owned */
+    int fd;                               /* owned */
+    _Atomic int spares[LSM_POSIX_SPARES]; /* owned; -1: given up for a file */
     dev_t device; /* with inode: who this directory is under any path */
     ino_t inode;
 } lsm_posix_dir;

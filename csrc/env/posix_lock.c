@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -184,6 +185,7 @@ static int acquire_locked(const lsm_posix_dir *dir, posix_lock *lock, int64_t *h
     }
     code = lsm_posix_check_regular(lock->fd);
     if (code == 0) {
+        (void)fchmod(lock->fd, S_IRUSR | S_IWUSR); /* as for all files: no umask */
         code = try_lock(lock->fd);
         *holder = code == EWOULDBLOCK ? read_holder(lock->fd) : 0;
     }

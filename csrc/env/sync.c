@@ -110,6 +110,13 @@ void lsm_cond_broadcast(lsm_cond *cond) {
     LSM_ASSERT(code == 0);
 }
 
+void lsm_sleep_us(uint64_t us) {
+    uint64_t bounded = us < WAIT_US_MAX ? us : WAIT_US_MAX;
+    struct timespec time = {(time_t)(bounded / 1000000),
+                            (long)(bounded % 1000000) * 1000};
+    (void)nanosleep(&time, NULL); /* a signal may end it early */
+}
+
 static void *run_thread(void *argument) {
     thread_start start = *(thread_start *)argument;
     lsm_free(argument);

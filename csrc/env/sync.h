@@ -39,6 +39,9 @@ bool lsm_cond_wait_us(lsm_cond *cond, lsm_mutex *mu, uint64_t us) LSM_REQUIRES(m
 void lsm_cond_signal(lsm_cond *cond);
 void lsm_cond_broadcast(lsm_cond *cond);
 
+/* Gives the processor up for about that long. */
+void lsm_sleep_us(uint64_t us);
+
 /* Signals are blocked in the new thread, so that the host's handlers stay in its own.
  * false: the system refused. */
 bool lsm_thread_start(lsm_thread *thread, void (*run)(void *), void *context,

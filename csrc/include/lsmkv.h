@@ -339,6 +339,9 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *er
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_compact(lsmkv_db *db,
                                                       const lsmkv_range *range,
                                                       lsmkv_error *err);
+/* Tries at once what a full disk had stopped, instead of with the next write: a fresh
+ * log, the flush or compaction that failed. OK: the database is not DEGRADED. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err);
 /* Waits until no flush or compaction is running or due. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err);
 

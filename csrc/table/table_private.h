@@ -47,6 +47,9 @@ typedef struct lsm_block_room {
     size_t size;             /* bytes of data it has room for */
 } lsm_block_room;
 
+/* Reads and checks the tail again, as opening does. */
+lsmkv_status lsm_table_check_tail(const lsm_table *table,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 /* Checks and decodes a block into `room`. `stored` is payload and frame as read. */
 lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice stored,
                               lsm_block_use use, lsm_block_room *room,

@@ -250,23 +250,27 @@ out:
     return status;
 }
 
-/* Opens the file and reads its tail into memory the caller frees. */
-static lsmkv_status read_tail(lsm_table *table, uint8_t **tailp, lsmkv_error *err) {
+static lsmkv_status open_file(lsm_table *table, lsmkv_error *err) {
+    lsmkv_status status =
+        lsm_file_open(table->dir, table->name, LSM_OPEN_READ, &table->file, err);
+    if (status != LSMKV_NOT_FOUND) {
+        return status;
+    }
+    return table->context->read_only
+               ? lsm_fail_at(err, LSMKV_CHANGED, table->name, -1,
+                             "the table has been deleted since the database was "
+                             "opened; open it again")
+               : lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
+                             "the MANIFEST names this table, but the file is missing");
+}
+
+/* Reads the tail of the file into memory the caller frees. */
+static lsmkv_status read_tail(const lsm_table *table, uint8_t **tailp,
+                              lsmkv_error *err) {
     const lsm_table_info *info = &table->info;
     lsmkv_status status = LSMKV_OK;
     uint64_t size = 0;
 
-    status = lsm_file_open(table->dir, table->name, LSM_OPEN_READ, &table->file, err);
-    if (status == LSMKV_NOT_FOUND) {
-        return table->context->read_only
-                   ? lsm_fail_at(err, LSMKV_CHANGED, table->name, -1,
-                                 "the table has been deleted since the database was "
-                                 "opened; open it again")
-                   : lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
-                                 "the MANIFEST names this table, but the file is "
-                                 "missing");
-    }
-    LSM_TRY(status);
     LSM_TRY(lsm_file_size(table->file, &size, err));
     if (size != info->file_size) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
@@ -290,31 +294,62 @@ out:
     return status;
 }
 
+/* A table without a file. NULL: no memory. */
+static lsm_table *create(const lsm_table_context *context, const lsm_table_info *info) {
+    lsm_table *table = lsm_calloc(1, sizeof(*table));
+
+    if (table != NULL) {
+        atomic_init(&table->refs, 1);
+        table->cache = context->cache;
+        table->dir = context->dir;
+        table->info = *info;
+        table->context = context;
+        lsm_filename_make(table->name, LSM_NAME_TABLE, info->number);
+    }
+    return table;
+}
+
+static lsmkv_status load_tail(lsm_table *table, lsmkv_error *err) {
+    uint8_t *tail = NULL;
+    lsmkv_status status = LSMKV_OK;
+
+    LSM_TRY(read_tail(table, &tail, err));
+    LSM_ASSERT(tail != NULL);
+    LSM_TRY(take_tail(table, lsm_slice_make(tail, (size_t)table->info.tail_size), err));
+out:
+    lsm_free(tail);
+    return status;
+}
+
 lsmkv_status lsm_table_open(const lsm_table_context *context,
                             const lsm_table_info *info, lsm_table **tablep,
                             lsmkv_error *err) {
-    lsm_table *table = lsm_calloc(1, sizeof(*table));
-    uint8_t *tail = NULL;
+    lsm_table *table = create(context, info);
     lsmkv_status status = LSMKV_OK;
 
     *tablep = NULL;
     if (table == NULL) {
         return lsm_fail_memory(err, sizeof(*table));
     }
-    atomic_init(&table->refs, 1);
-    table->cache = context->cache;
-    table->dir = context->dir;
-    table->info = *info;
-    table->context = context;
-    lsm_filename_make(table->name, LSM_NAME_TABLE, info->number);
-    LSM_TRY(read_tail(table, &tail, err));
-    LSM_ASSERT(tail != NULL);
-    LSM_TRY(take_tail(table, lsm_slice_make(tail, (size_t)info->tail_size), err));
+    LSM_TRY(open_file(table, err));
+    LSM_TRY(load_tail(table, err));
     *tablep = table;
     table = NULL;
 out:
-    lsm_free(tail);
     lsm_table_unref(table);
+    return status;
+}
+
+lsmkv_status lsm_table_check_tail(const lsm_table *table, lsmkv_error *err) {
+    lsm_table *again = create(table->context, &table->info);
+
+    if (again == NULL) {
+        return lsm_fail_memory(err, sizeof(*again));
+    }
+    again->file = table->file;
+    lsmkv_status status = load_tail(again, err);
+    again->file = NULL;
+    lsm_table_unref(again);
     return status;
 }
 
