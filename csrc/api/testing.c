@@ -32,3 +32,7 @@ bool lsm_test_files_match(lsmkv_db *db, char *name) {
 uint64_t lsm_test_sequence(lsmkv_db *db) {
     return lsm_db_published(db);
 }
+
+uint64_t lsm_test_now_ms(lsmkv_db *db) {
+    return lsm_clock_now_ms(&db->clock);
+}

@@ -28,5 +28,7 @@ LSMKV_API uint64_t lsm_test_live_allocations(void);
 LSMKV_API bool lsm_test_files_match(lsmkv_db *db, char *name);
 /* The sequence of the newest write that is readable. */
 LSMKV_API uint64_t lsm_test_sequence(lsmkv_db *db);
+/* Engine time, by which values expire. */
+LSMKV_API uint64_t lsm_test_now_ms(lsmkv_db *db);
 
 #endif

@@ -6,6 +6,11 @@
  */
 #include "expiry_help.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "db/db.h"
+
 enum { SECOND = 1000, HOUR = 3600 * SECOND, DAY = 24 * HOUR };
 
 LSM_TEST(a_value_shows_until_the_moment_it_expires) {
@@ -393,4 +398,120 @@ LSM_TEST(a_cursor_does_not_show_a_row_that_expired_while_it_stood_there) {
         lsmkv_iter_free(iter);
     }
     expiry_end(&d);
+}
+
+LSM_TEST(a_write_whose_condition_fails_has_done_nothing) {
+    expiry_db d;
+    lsmkv_error err;
+    lsm_batch batch;
+    uint8_t skey[] = {0, 0, 0, LSM_NAMESPACE_DEFAULT, 'k'};
+    lsm_condition condition = {lsm_slice_make(skey, sizeof(skey)), 0};
+    lsm_write_how how = {.condition = &condition};
+
+    expiry_begin(&d);
+    lsm_batch_init(&batch);
+    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, word_bytes("k"),
+                           word_bytes("first"), &err));
+    CHECK_OK(lsm_db_write(d.db, &batch, how, &err)); /* there was none */
+    uint64_t sequence = lsm_test_sequence(d.db);
+    lsm_batch_clear(&batch);
+    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, word_bytes("k"),
+                           word_bytes("second"), &err));
+    CHECK_STATUS(lsm_db_write(d.db, &batch, how, &err), LSMKV_NOT_FOUND);
+    CHECK(expiry_shows(&d, NULL, "k", "first"));
+    CHECK_EQ(lsm_test_sequence(d.db), sequence);
+    expiry_flush(&d); /* the version is found in a table, too */
+    condition.sequence = sequence;
+    CHECK_OK(lsm_db_write(d.db, &batch, how, &err));
+    CHECK(expiry_shows(&d, NULL, "k", "second"));
+    CHECK_STATUS(lsm_db_write(d.db, &batch, how, &err), LSMKV_NOT_FOUND);
+    CHECK_OK(lsmkv_delete(d.db, NULL, word_bytes("k"), &err));
+    condition.sequence = 0;
+    CHECK_OK(lsm_db_write(d.db, &batch, how, &err)); /* a tombstone is no value */
+    lsm_batch_deinit(&batch);
+    expiry_end(&d);
+}
+
+enum { RACE_PUTS = 3000, RACE_TOUCHERS = 2 };
+
+typedef struct race {
+    lsmkv_db *db;
+    _Atomic bool over;
+    _Atomic bool wrong;
+} race;
+
+static void remove_directory(const char *path) {
+    lsmkv_error err;
+    lsm_namelist names = {0};
+    lsm_dir *dir;
+
+    CHECK_OK(lsm_dir_open(lsm_env_posix(), path, false, &dir, &err));
+    CHECK_OK(lsm_dir_list(dir, &names, &err));
+    for (size_t i = 0; i < names.count; i++) {
+        CHECK_OK(lsm_dir_unlink(dir, names.names[i], &err));
+    }
+    lsm_namelist_deinit(&names);
+    lsm_dir_close(dir);
+    CHECK_EQ(rmdir(path), 0);
+}
+
+static void touch_on(void *context) {
+    race *r = context;
+    lsmkv_error err;
+    lsmkv_write how = {.ttl_ms = HOUR};
+
+    while (!atomic_load(&r->over)) {
+        lsmkv_status status = lsmkv_touch(r->db, &how, word_bytes("key"), &err);
+        if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
+            atomic_store(&r->wrong, true);
+        }
+    }
+}
+
+/* One thread alone puts and deletes, so it must find what it wrote last. */
+static void put_and_look(race *r) {
+    lsmkv_error err;
+    lsmkv_pin pin;
+    char value[16];
+
+    for (int i = 0; i < RACE_PUTS; i++) {
+        (void)snprintf(value, sizeof(value), "%d", i);
+        bool there = i % 3 != 0;
+        CHECK_OK(
+            there ? lsmkv_put(r->db, NULL, word_bytes("key"), word_bytes(value), &err)
+                  : lsmkv_delete(r->db, NULL, word_bytes("key"), &err));
+        for (int looks = 0; looks < 3; looks++) {
+            lsmkv_status status = lsmkv_get(r->db, NULL, word_bytes("key"), &pin, &err);
+            bool right = there ? status == LSMKV_OK && word_is(pin.value, value)
+                               : status == LSMKV_NOT_FOUND;
+            if (status == LSMKV_OK) {
+                lsmkv_pin_release(&pin);
+            }
+            if (!right) {
+                atomic_store(&r->wrong, true);
+            }
+        }
+    }
+}
+
+LSM_TEST(a_touch_never_undoes_a_put_or_delete_at_the_same_time) {
+    lsmkv_error err;
+    race r = {0};
+    lsm_thread threads[RACE_TOUCHERS];
+    char path[256];
+
+    (void)snprintf(path, sizeof(path), "%s/lsmkv-touch-XXXXXX", P_tmpdir);
+    CHECK(mkdtemp(path) != NULL);
+    CHECK_OK(lsmkv_open(path, NULL, &r.db, &err));
+    for (size_t i = 0; i < RACE_TOUCHERS; i++) {
+        CHECK(lsm_thread_start(&threads[i], touch_on, &r, "toucher"));
+    }
+    put_and_look(&r);
+    atomic_store(&r.over, true);
+    for (size_t i = 0; i < RACE_TOUCHERS; i++) {
+        lsm_thread_join(&threads[i]);
+    }
+    lsmkv_free(r.db);
+    CHECK(!atomic_load(&r.wrong));
+    remove_directory(path);
 }

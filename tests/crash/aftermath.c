@@ -15,8 +15,9 @@
 enum { MORE_WRITES = 20 };
 
 typedef struct contents {
-    uint64_t hash;
+    uint64_t now_ms;                  /* engine time when it was looked at */
     uint64_t entries[MODEL_KEYS_MAX]; /* entry hash, or 0: not there */
+    uint64_t ends[MODEL_KEYS_MAX];    /* when each expires; 0: not there */
 } contents;
 
 /* A recovery that is crashed at its steps. */
@@ -44,8 +45,8 @@ static void close_db(lsmkv_db *db) {
     lsmkv_free(db);
 }
 
-static void add_row(const model *m, contents *c, size_t *at, lsmkv_bytes key,
-                    lsmkv_bytes value) {
+static void add_row(lsmkv_db *db, const model *m, contents *c, size_t *at,
+                    lsmkv_bytes key, lsmkv_bytes value) {
     *at = model_find_key(m, key, 0);
     crash_count.reads++;
     if (*at == m->key_count) {
@@ -55,7 +56,18 @@ static void add_row(const model *m, contents *c, size_t *at, lsmkv_bytes key,
         crash_fail("key %zu was recovered twice", *at);
     }
     c->entries[*at] = model_entry_hash(m, *at, value);
-    c->hash += c->entries[*at];
+    c->ends[*at] = world_end_of(db, m->keys[*at]);
+}
+
+static model_sight sight_of(const model *m, const contents *c) {
+    model_sight sight = {0, c->now_ms};
+
+    for (size_t i = 0; i < m->key_count; i++) {
+        if (c->entries[i] != 0) {
+            sight.hash += model_full_hash(c->entries[i], c->ends[i]);
+        }
+    }
+    return sight;
 }
 
 static void scan(lsmkv_db *db, const model *m, bool reverse, contents *c) {
@@ -66,12 +78,13 @@ static void scan(lsmkv_db *db, const model *m, bool reverse, contents *c) {
     bool first = true;
 
     memset(c, 0, sizeof(*c));
+    c->now_ms = lsm_test_now_ms(db);
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     crash_need(
         reverse ? lsmkv_iter_seek_last(iter, &err) : lsmkv_iter_seek_first(iter, &err),
         &err, "seek after a recovery");
     for (; lsmkv_iter_valid(iter); first = false, last = at) {
-        add_row(m, c, &at, lsmkv_iter_key(iter), lsmkv_iter_value(iter));
+        add_row(db, m, c, &at, lsmkv_iter_key(iter), lsmkv_iter_value(iter));
         if (!first && (reverse ? at >= last : at <= last)) {
             crash_fail("a scan is out of order at key %zu", at);
         }
@@ -90,12 +103,13 @@ static void scan_chunks(lsmkv_db *db, const model *m, contents *c) {
     size_t at = 0;
 
     memset(c, 0, sizeof(*c));
+    c->now_ms = lsm_test_now_ms(db);
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     do {
         crash_need(lsmkv_iter_fill(iter, &fill, &chunk, &err), &err, "fill");
         for (size_t i = 0; i < chunk.row_count; i++) {
             const lsmkv_row *row = &chunk.rows[i];
-            add_row(m, c, &at,
+            add_row(db, m, c, &at,
                     (lsmkv_bytes){chunk.data + row->key_offset, row->key_size},
                     (lsmkv_bytes){chunk.data + row->value_offset, row->value_size});
         }
@@ -157,13 +171,25 @@ static void fail_match(const model *m, const model_bounds *bounds, const content
     for (size_t i = 0; i < m->key_count; i++) {
         keys += c->entries[i] != 0;
     }
-    if (model_match(m, &all, c->hash, &any)) {
+    if (model_match(m, &all, sight_of(m, c), &any)) {
         crash_fail("recovered the state after commit %zu, expected %zu to %zu%s",
                    any.count, bounds->floor, bounds->last,
                    bounds->exact ? ", and exactly the one found before" : "");
     }
     crash_fail("recovered %zu keys: not the state after any commit (%zu to %zu)", keys,
                bounds->floor, bounds->last);
+}
+
+/* Finds the state, and checks that engine time has not fallen behind it. */
+static void match(const model *m, const model_bounds *bounds, const contents *c,
+                  model_prefix *found) {
+    if (!model_match(m, bounds, sight_of(m, c), found)) {
+        fail_match(m, bounds, c);
+    }
+    if (bounds->floor > 0 &&
+        c->now_ms < model_time_of(m, (model_prefix){bounds->floor, NULL})) {
+        crash_fail("engine time fell behind a durable commit");
+    }
 }
 
 static void write_more(lsmkv_db *db, const model *m, contents *c, uint64_t seed) {
@@ -176,17 +202,17 @@ static void write_more(lsmkv_db *db, const model *m, contents *c, uint64_t seed)
         lsmkv_bytes value = {bytes, 1 + (size_t)lsm_rng_below(&rng, sizeof(bytes))};
         lsmkv_write how = {.sync = lsm_rng_below(&rng, 4) == 0};
 
-        c->hash -= c->entries[key];
         if (lsm_rng_below(&rng, 3) == 0) {
             c->entries[key] = 0;
+            c->ends[key] = 0;
             crash_need(lsmkv_delete(db, &how, m->keys[key], &err), &err,
                        "delete after a recovery");
         } else {
             c->entries[key] = model_entry_hash(m, key, value);
+            c->ends[key] = MODEL_NEVER;
             crash_need(lsmkv_put(db, &how, m->keys[key], value, &err), &err,
                        "put after a recovery");
         }
-        c->hash += c->entries[key];
         (void)lsm_test_step(db, lsm_rng_below(&rng, 3));
     }
 }
@@ -307,9 +333,7 @@ void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan) {
 
     bounds.floor = bounds.last; /* beside the writer everything written is there */
     scan_view(env, m, plan, &seen);
-    if (!model_match(m, &bounds, seen.hash, &found)) {
-        fail_match(m, &bounds, &seen);
-    }
+    match(m, &bounds, &seen, &found);
 }
 
 /* Whether CURRENT is there: without it there is nothing to read. */
@@ -344,9 +368,7 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
     } else {
         scan_chunks(db, m, &forward);
     }
-    if (!model_match(m, bounds, forward.hash, found)) {
-        fail_match(m, bounds, &forward);
-    }
+    match(m, bounds, &forward, found);
     if (viewed && memcmp(&forward, &view, sizeof(forward)) != 0) {
         crash_fail("what a read-only open showed is not what a recovery found");
     }
@@ -371,7 +393,7 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
     if (untouched != NULL) {
         model_bounds inner = *bounds;
         inner.exact = plan->mode != LSM_CRASH_ALL;
-        inner.hash = forward.hash;
+        inner.hash = sight_of(m, &forward).hash;
         crash_inside(untouched, m, &inner, plan);
         lsm_sim_destroy(untouched);
     }

@@ -103,6 +103,10 @@ uint64_t model_entry_hash(const model *m, size_t key, lsmkv_bytes value) {
     return crash_hash(value.data, value.size, m->key_hashes[key]);
 }
 
+uint64_t model_full_hash(uint64_t entry_hash, uint64_t expire_at) {
+    return expire_at == MODEL_NEVER ? entry_hash : crash_mix(entry_hash, expire_at);
+}
+
 size_t model_lower_bound(const model *m, lsmkv_bytes key) {
     size_t low = 0;
     size_t high = m->key_count;
@@ -139,42 +143,60 @@ void model_begin(model *m) {
     m->launched = (model_commit){m->change_count, 0, 0};
 }
 
-static void apply_change(const model *m, model_state *state, model_change change) {
-    int32_t *slot = &state->values[change.key];
+/* What a value adds to the hash of a state at a moment. */
+static uint64_t share_of(const model *m, int32_t value, uint64_t now_ms) {
+    return value != MODEL_ABSENT && m->values[value].expire_at > now_ms
+               ? m->values[value].full_hash
+               : 0;
+}
 
-    if (*slot != MODEL_ABSENT) {
-        state->hash -= m->values[*slot].entry_hash;
-    }
-    if (change.value != MODEL_ABSENT) {
-        state->hash += m->values[change.value].entry_hash;
-    }
-    *slot = change.value;
+int32_t model_shown(const model *m, const model_state *state, size_t key,
+                    uint64_t now_ms) {
+    int32_t value = state->values[key];
+
+    return value != MODEL_ABSENT && m->values[value].expire_at > now_ms ? value
+                                                                        : MODEL_ABSENT;
 }
 
 static void stage(model *m, model_change change) {
     m->changes = (model_change *)crash_grow(m->changes, &m->change_capacity,
                                             m->change_count + 1, sizeof(change));
     m->changes[m->change_count++] = change;
-    apply_change(m, &m->now, change);
+    m->now.values[change.key] = change.value;
 }
 
-lsmkv_bytes model_stage_put(model *m, size_t key, size_t size) {
+/* Stages a value of the given bytes, which become the model's. */
+static void stage_value(model *m, size_t key, uint8_t *bytes, size_t size,
+                        uint64_t expire_at) {
+    m->values = (model_value *)crash_grow(m->values, &m->value_capacity,
+                                          m->value_count + 1, sizeof(*m->values));
+    uint64_t hash = model_entry_hash(m, key, (lsmkv_bytes){bytes, size});
+    m->values[m->value_count] =
+        (model_value){bytes, size, hash, expire_at, model_full_hash(hash, expire_at)};
+    stage(m, (model_change){(uint32_t)key, (int32_t)m->value_count});
+    m->value_count++;
+}
+
+void model_stage_touch(model *m, size_t key, uint64_t expire_at) {
+    const model_value *value = &m->values[m->now.values[key]];
+    size_t size = value->size;
+    uint8_t *bytes = (uint8_t *)crash_alloc(size + 1);
+
+    if (size > 0) {
+        memcpy(bytes, value->bytes, size);
+    }
+    stage_value(m, key, bytes, size, expire_at);
+}
+
+lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at) {
     lsm_rng rng = {crash_mix(m->value_count, key)};
-    model_value *value = NULL;
     uint8_t *bytes = (uint8_t *)crash_alloc(size + sizeof(uint64_t));
 
-    m->values = (model_value *)crash_grow(m->values, &m->value_capacity,
-                                          m->value_count + 1, sizeof(*value));
     for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
         uint64_t word = lsm_rng_next(&rng);
         memcpy(bytes + i, &word, sizeof(word));
     }
-    value = &m->values[m->value_count];
-    value->bytes = bytes;
-    value->size = size;
-    value->entry_hash = model_entry_hash(m, key, (lsmkv_bytes){bytes, size});
-    stage(m, (model_change){(uint32_t)key, (int32_t)m->value_count});
-    m->value_count++;
+    stage_value(m, key, bytes, size, expire_at);
     return (lsmkv_bytes){bytes, size};
 }
 
@@ -182,9 +204,9 @@ void model_stage_delete(model *m, size_t key) {
     stage(m, (model_change){(uint32_t)key, MODEL_ABSENT});
 }
 
-void model_launch(model *m) {
+void model_launch(model *m, uint64_t now_ms) {
     m->launched.change_count = m->change_count - m->launched.first_change;
-    m->launched.hash = m->now.hash;
+    m->launched.time_ms = now_ms;
     m->in_flight = true;
 }
 
@@ -224,45 +246,68 @@ model_bounds model_bounds_now(const model *m) {
     return bounds;
 }
 
-static uint64_t hash_at(const model *m, size_t count) {
-    return count == 0 ? m->base.hash : m->commits[count - 1].hash;
+/* Applies a commit and returns by how much the hash at a moment changes. */
+static uint64_t apply_commit(const model *m, model_state *state,
+                             const model_commit *commit, uint64_t now_ms) {
+    uint64_t change_of_hash = 0;
+
+    for (size_t i = 0; i < commit->change_count; i++) {
+        model_change change = m->changes[commit->first_change + i];
+        int32_t *slot = &state->values[change.key];
+        change_of_hash +=
+            share_of(m, change.value, now_ms) - share_of(m, *slot, now_ms);
+        *slot = change.value;
+    }
+    return change_of_hash;
 }
 
-bool model_match(const model *m, const model_bounds *bounds, uint64_t hash,
+/* Of the states that look alike, which differ in what has expired, the last one. */
+bool model_match(const model *m, const model_bounds *bounds, model_sight sight,
                  model_prefix *prefix) {
-    if (bounds->exact && hash != bounds->hash) {
+    model_state state = m->base;
+    uint64_t hash = 0;
+    bool found = false;
+
+    if (bounds->exact && sight.hash != bounds->hash) {
         return false;
     }
-    *prefix = (model_prefix){bounds->last, NULL};
+    for (size_t i = 0; i < m->key_count; i++) {
+        hash += share_of(m, state.values[i], sight.now_ms);
+    }
+    for (size_t count = 0; count <= bounds->last; count++) {
+        if (count > 0) {
+            hash += apply_commit(m, &state, &m->commits[count - 1], sight.now_ms);
+        }
+        if (count >= bounds->floor && hash == sight.hash) {
+            *prefix = (model_prefix){count, NULL};
+            found = true;
+        }
+    }
     for (size_t i = 0; i < bounds->maybe_count; i++) {
-        if (bounds->maybe[i].hash == hash) {
-            prefix->extra = &bounds->maybe[i];
+        model_state after = state;
+        if (hash + apply_commit(m, &after, &bounds->maybe[i], sight.now_ms) ==
+            sight.hash) {
+            *prefix = (model_prefix){bounds->last, &bounds->maybe[i]};
             return true;
         }
     }
-    for (size_t count = bounds->last + 1; count-- > bounds->floor;) {
-        if (hash_at(m, count) == hash) {
-            prefix->count = count;
-            return true;
-        }
-    }
-    return false;
+    return found;
 }
 
-static void apply_commit(const model *m, model_state *state,
-                         const model_commit *commit) {
-    for (size_t i = 0; i < commit->change_count; i++) {
-        apply_change(m, state, m->changes[commit->first_change + i]);
+uint64_t model_time_of(const model *m, model_prefix prefix) {
+    if (prefix.extra != NULL) {
+        return prefix.extra->time_ms;
     }
+    return prefix.count == 0 ? 0 : m->commits[prefix.count - 1].time_ms;
 }
 
 void model_state_at(const model *m, model_prefix prefix, model_state *state) {
     *state = m->base;
     for (size_t i = 0; i < prefix.count; i++) {
-        apply_commit(m, state, &m->commits[i]);
+        (void)apply_commit(m, state, &m->commits[i], 0);
     }
     if (prefix.extra != NULL) {
-        apply_commit(m, state, prefix.extra);
+        (void)apply_commit(m, state, prefix.extra, 0);
     }
 }
 

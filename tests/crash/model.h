@@ -4,8 +4,13 @@
  * history of commits, so that after a crash the recovered state can be compared with
  * the state after every prefix of the history.
  *
- * A state is known by a hash: the sum, over its keys, of a hash of key and value.
+ * A state is known by a hash: the sum, over its keys, of a hash of key, value and the
+ * time at which it expires, without which writes of equal bytes would look the same.
  * Sums make each commit cheap and let a scan in either direction compute the same.
+ *
+ * Values may expire. The hash of a state at a moment counts what is alive then; which
+ * moment it is, engine time, the database says, and it may say none that is before the
+ * time of a commit it holds.
  *
  * A commit is begun, staged, launched (the call to the database is about to happen;
  * a crash inside it may show it or not), and landed: done, or lost when the call
@@ -23,15 +28,18 @@
 
 enum { MODEL_KEYS_MAX = 128, MODEL_LOST_MAX = 8, MODEL_ABSENT = -1 };
 
+#define MODEL_NEVER UINT64_MAX
+
 typedef struct model_value {
     uint8_t *bytes; /* owned */
     size_t size;
     uint64_t entry_hash; /* of its key and its bytes */
+    uint64_t expire_at;  /* MODEL_NEVER: it does not */
+    uint64_t full_hash;  /* of all three: what a state is known by */
 } model_value;
 
 typedef struct model_state {
     int32_t values[MODEL_KEYS_MAX]; /* index of the value, or MODEL_ABSENT */
-    uint64_t hash;
 } model_state;
 
 typedef struct model_change {
@@ -42,7 +50,7 @@ typedef struct model_change {
 typedef struct model_commit {
     size_t first_change;
     size_t change_count;
-    uint64_t hash; /* of the state after it */
+    uint64_t time_ms; /* engine time when it was launched */
 } model_commit;
 
 typedef struct model {
@@ -78,6 +86,12 @@ typedef struct model_bounds {
     uint64_t hash;
 } model_bounds;
 
+/* What was found at some moment. */
+typedef struct model_sight {
+    uint64_t hash;
+    uint64_t now_ms;
+} model_sight;
+
 /* One of them: `count` commits, and maybe one that is not among them. */
 typedef struct model_prefix {
     size_t count;
@@ -88,6 +102,8 @@ void model_init(model *m, uint64_t seed, size_t key_count);
 void model_deinit(model *m);
 
 uint64_t model_entry_hash(const model *m, size_t key, lsmkv_bytes value);
+/* What an entry with that hash adds to the hash of a state, by when it expires. */
+uint64_t model_full_hash(uint64_t entry_hash, uint64_t expire_at);
 /* The index of a key, at or after `from`; key_count when it is not in the universe. */
 size_t model_find_key(const model *m, lsmkv_bytes key, size_t from);
 /* The first key >= the given one. */
@@ -96,9 +112,11 @@ lsmkv_bytes model_value_bytes(const model *m, int32_t value);
 
 void model_begin(model *m);
 /* Stages a fresh value of `size` bytes, or a deletion; returns the bytes to write. */
-lsmkv_bytes model_stage_put(model *m, size_t key, size_t size);
+lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at);
 void model_stage_delete(model *m, size_t key);
-void model_launch(model *m);
+/* The value of a key, which is there, with another time. */
+void model_stage_touch(model *m, size_t key, uint64_t expire_at);
+void model_launch(model *m, uint64_t now_ms);
 void model_land(model *m, bool done);
 /* The launched commit has failed without a trace. */
 void model_cancel(model *m);
@@ -106,9 +124,14 @@ void model_cancel(model *m);
 void model_raise_floor(model *m);
 
 model_bounds model_bounds_now(const model *m);
-/* Whether a state with this hash is within the bounds, and which it is. */
-bool model_match(const model *m, const model_bounds *bounds, uint64_t hash,
+/* The value that a state shows for a key at a moment, or MODEL_ABSENT. */
+int32_t model_shown(const model *m, const model_state *state, size_t key,
+                    uint64_t now_ms);
+/* Whether a state that looks like this is within the bounds, and which it is. */
+bool model_match(const model *m, const model_bounds *bounds, model_sight sight,
                  model_prefix *prefix);
+/* The engine time of the last commit in a prefix; 0: it has none. */
+uint64_t model_time_of(const model *m, model_prefix prefix);
 void model_state_at(const model *m, model_prefix prefix, model_state *state);
 /* Forgets all history before and after the prefix: its state is the new base. */
 void model_rewind(model *m, model_prefix prefix);

@@ -11,6 +11,8 @@
 
 #include "report.h"
 
+enum { TTL_SPREAD = 100 }; /* ms */
+
 static unsigned long long number(uint64_t value) {
     return (unsigned long long)value;
 }
@@ -39,7 +41,7 @@ void world_check_key(world *w, size_t key) {
     lsmkv_error err = {0};
     lsmkv_pin pin = {0};
     lsmkv_read read = any_read(w);
-    int32_t expected = w->model.now.values[key];
+    int32_t expected = world_shown(w, &w->model.now, key);
     lsmkv_status status = lsmkv_get(w->db, &read, w->model.keys[key], &pin, &err);
 
     crash_count.reads++;
@@ -64,6 +66,11 @@ void world_check_key(world *w, size_t key) {
                    pin.value.size, expected);
     }
     lsmkv_pin_release(&pin);
+    if (!w->reads_may_fail && w->allowed == 0 && world_odds(w, 100) &&
+        world_end_of(w->db, w->model.keys[key]) !=
+            w->model.values[expected].expire_at) {
+        crash_fail("key %zu expires at another time", key);
+    }
 }
 
 static void check_changes(world *w, size_t first) {
@@ -79,7 +86,9 @@ typedef struct write_request {
     lsmkv_batch *batch;
     size_t key;
     lsmkv_bytes value;
+    int64_t ttl_ms;
     bool has_value;
+    bool touches;
     bool sync;
 } write_request;
 
@@ -105,6 +114,9 @@ static lsmkv_status send(const world *w, const write_request *r, const lsmkv_wri
     if (r->batch != NULL) {
         return lsmkv_write_batch(w->db, how, r->batch, err);
     }
+    if (r->touches) {
+        return lsmkv_touch(w->db, how, key, err);
+    }
     return r->has_value ? lsmkv_put(w->db, how, key, r->value, err)
                         : lsmkv_delete(w->db, how, key, err);
 }
@@ -119,7 +131,8 @@ static bool commit(world *w, const write_request *r) {
     lsmkv_status status = LSMKV_WOULD_BLOCK;
 
     crash_count.ops++;
-    model_launch(&w->model);
+    how.ttl_ms = r->ttl_ms;
+    model_launch(&w->model, world_now(w));
     if (world_odds(w, 100)) {
         how.nonblocking = true;
         status = send(w, r, &how, &err);
@@ -141,13 +154,63 @@ static bool commit(world *w, const write_request *r) {
     return done;
 }
 
+/* How long a value is to live: as the profile has it, mostly for ever or briefly. */
+static int64_t any_ttl(world *w) {
+    if (!world_odds(w, w->profile->ttl_permille)) {
+        return world_odds(w, 500) ? 0 : -1;
+    }
+    return 1 +
+           (int64_t)world_below(w, world_odds(w, 100) ? (uint64_t)1 << 40 : TTL_SPREAD);
+}
+
+/* When a value written now with such a time expires. */
+static uint64_t end_of(world *w, int64_t ttl_ms) {
+    return ttl_ms <= 0 ? MODEL_NEVER : world_now(w) + (uint64_t)ttl_ms;
+}
+
 bool world_put(world *w, size_t key, size_t size, bool sync) {
     write_request request = {.key = key, .has_value = true, .sync = sync};
 
     crash_trace("put key=%zu size=%zu sync=%d", key, size, sync);
     model_begin(&w->model);
-    request.value = model_stage_put(&w->model, key, size);
+    request.ttl_ms = any_ttl(w);
+    request.value = model_stage_put(&w->model, key, size, end_of(w, request.ttl_ms));
     return commit(w, &request);
+}
+
+bool world_touch(world *w, size_t key, bool sync) {
+    write_request request = {.key = key, .touches = true, .sync = sync};
+    lsmkv_error err = {0};
+
+    crash_trace("touch key=%zu sync=%d", key, sync);
+    if (world_shown(w, &w->model.now, key) == MODEL_ABSENT) {
+        lsmkv_status status = lsmkv_touch(w->db, NULL, w->model.keys[key], &err);
+        return status == LSMKV_NOT_FOUND || world_ok(w, status, &err, "touch");
+    }
+    model_begin(&w->model);
+    request.ttl_ms = world_odds(w, 200) ? -1 : 1 + (int64_t)world_below(w, TTL_SPREAD);
+    model_stage_touch(&w->model, key, end_of(w, request.ttl_ms));
+    return commit(w, &request);
+}
+
+void world_move_clock(world *w) {
+    static const int64_t day = 24 * 3600 * 1000;
+    uint64_t draw = world_below(w, 16);
+    int64_t step = (int64_t)world_below(w, TTL_SPREAD);
+
+    crash_count.ops++;
+    if (draw == 0) {
+        step = -(int64_t)world_below(w, (uint64_t)day * 3);
+    } else if (draw == 1) {
+        step = (int64_t)world_below(w, (uint64_t)day);
+        crash_trace("the wall clock jumps %lld ms", (long long)step);
+        lsm_sim_jump_ms(w->env, (uint64_t)step * (1 + world_below(w, 3)));
+        return;
+    } else if (draw < 5) {
+        step *= 16;
+    }
+    crash_trace("the clock moves by %lld ms", (long long)step);
+    lsm_sim_advance_ms(w->env, step);
 }
 
 bool world_delete(world *w, size_t key, bool sync) {
@@ -176,12 +239,14 @@ bool world_batch(world *w, size_t records, bool sync) {
             model_stage_delete(&w->model, key);
             status = lsmkv_batch_delete(w->batch, NULL, w->model.keys[key], &err);
         } else {
-            lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w));
-            status = lsmkv_batch_put(w->batch, NULL, w->model.keys[key], value, &err);
+            lsmkv_write how = {.ttl_ms = any_ttl(w)};
+            lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w),
+                                                end_of(w, how.ttl_ms));
+            status = lsmkv_batch_put(w->batch, &how, w->model.keys[key], value, &err);
         }
     }
     if (!world_ok(w, status, &err, "building a batch")) {
-        model_launch(&w->model);
+        model_launch(&w->model, world_now(w));
         model_cancel(&w->model);
         return false;
     }
@@ -256,9 +321,9 @@ void world_step(world *w, uint64_t count) {
 }
 
 /* The row the iterator is on, compared with key `at` of the model. */
-static void check_row(const world *w, const lsmkv_iter *iter, size_t at) {
+static void check_row(world *w, const lsmkv_iter *iter, size_t at) {
     lsmkv_bytes key = lsmkv_iter_key(iter);
-    int32_t expected = w->model.now.values[at];
+    int32_t expected = world_shown(w, &w->model.now, at);
 
     crash_count.reads++;
     if (model_find_key(&w->model, key, 0) != at) {
@@ -284,7 +349,7 @@ void world_check_scan(world *w, bool reverse) {
         reverse ? lsmkv_iter_seek_last(iter, &err) : lsmkv_iter_seek_first(iter, &err);
     for (size_t i = 0; i < count && status == LSMKV_OK; i++) {
         size_t at = reverse ? count - 1 - i : i;
-        if (w->model.now.values[at] == MODEL_ABSENT) {
+        if (world_shown(w, &w->model.now, at) == MODEL_ABSENT) {
             continue;
         }
         if (!lsmkv_iter_valid(iter)) {
@@ -382,6 +447,8 @@ static void run_write(world *w, world_op op) {
         (void)world_put(w, world_any_key(w), world_any_size(w), sync);
     } else if (op == OP_DELETE) {
         (void)world_delete(w, world_any_key(w), sync);
+    } else if (op == OP_TOUCH) {
+        (void)world_touch(w, world_any_key(w), sync);
     } else if (op == OP_BATCH) {
         (void)world_batch(w, 1 + (size_t)world_below(w, w->profile->batch_max), sync);
     } else {
@@ -396,6 +463,8 @@ static void run_maintenance(world *w, world_op op) {
         (void)world_flush(w);
     } else if (op == OP_COMPACT) {
         (void)world_compact(w, world_odds(w, 300));
+    } else if (op == OP_CLOCK) {
+        world_move_clock(w);
     } else if (op == OP_SETTLE) {
         (void)world_settle(w);
     } else if (op == OP_REOPEN) {
@@ -430,6 +499,7 @@ void world_run(world *w) {
         case OP_DELETE:
         case OP_BATCH:
         case OP_FILL:
+        case OP_TOUCH:
             run_write(w, op);
             break;
         case OP_SYNC:
@@ -438,6 +508,7 @@ void world_run(world *w) {
         case OP_SETTLE:
         case OP_STEP:
         case OP_REOPEN:
+        case OP_CLOCK:
             run_maintenance(w, op);
             break;
         case OP_GET:

@@ -15,9 +15,9 @@
 enum { LOOKUPS_MAX = 24, SNAPSHOT_DRAWS = 2 * WORLD_SNAPSHOTS };
 
 /* `value` of `key` as read in a state. */
-static void check_value(const world *w, const model_state *state, size_t key,
-                        bool found, lsmkv_bytes value, const char *what) {
-    int32_t expected = state->values[key];
+static void check_value(world *w, const model_state *state, size_t key, bool found,
+                        lsmkv_bytes value, const char *what) {
+    int32_t expected = world_shown(w, state, key);
 
     crash_count.reads++;
     if (found != (expected != MODEL_ABSENT)) {
@@ -109,9 +109,9 @@ void world_use_snapshot(world *w) {
 }
 
 /* The universe's keys that a cursor can be on, from `at` on in one direction. */
-static size_t find_row(const world *w, const cursor_slot *c, size_t at, bool reverse) {
+static size_t find_row(world *w, const cursor_slot *c, size_t at, bool reverse) {
     while (at >= c->start && at < c->stop) {
-        if (c->state.values[at] != MODEL_ABSENT) {
+        if (world_shown(w, &c->state, at) != MODEL_ABSENT) {
             return at;
         }
         at = reverse ? at - 1 : at + 1; /* below 0 wraps and so ends */
@@ -159,6 +159,8 @@ static void fill_rows(world *w, cursor_slot *c) {
     if (c->fresh) {
         at = reverse ? find_row(w, c, c->stop - 1, true)
                      : find_row(w, c, c->start, false);
+    } else {
+        at = find_row(w, c, at, reverse); /* what was there may have expired */
     }
     if (!world_ok(w, status, &err, "fill")) {
         allow_read_error(w, "fill");

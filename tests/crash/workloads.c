@@ -140,6 +140,32 @@ static void look_around(world *w) {
     }
 }
 
+/* Most values expire soon, the clock moves in all directions, and what is left must
+ * come through flushes, compactions, reopens and crashes without anything older. */
+static void expire(world *w) {
+    for (size_t i = 0; i < 110; i++) {
+        (void)world_put(w, world_below(w, 24), world_any_size(w), i % 24 == 23);
+        if (i % 4 == 1) {
+            world_move_clock(w);
+        }
+        if (i % 9 == 4) {
+            (void)world_touch(w, world_any_key(w), i % 2 == 0);
+        }
+        if (i % 12 == 7) {
+            world_use_snapshot(w);
+        }
+        if (i % 22 == 21) {
+            (void)world_flush(w);
+            world_step(w, 4);
+        }
+        if (i % 45 == 40) {
+            (void)world_compact(w, true);
+            (void)world_reopen(w);
+        }
+    }
+    world_check_scan(w, true);
+}
+
 const workload workloads[] = {
     {"fill and flush", fill_and_flush, 100, 64},
     {"overwrite and compact", overwrite_and_compact, 16, 80},
@@ -149,6 +175,7 @@ const workload workloads[] = {
     {"sync mixes", mix_syncs, 32, 100},
     {"restarts", restart, 32, 100},
     {"look around", look_around, 32, 100},
+    {"expire", expire, 32, 80},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);
@@ -158,5 +185,6 @@ void workload_profile(const workload *load, uint64_t seed, profile *p) {
     p->key_count = load->key_count;
     p->value_max = load->value_max;
     p->short_permille = 0;
+    p->ttl_permille = load->run == expire ? 700 : 0;
     p->options.durability = LSMKV_DURABILITY_OS;
 }

@@ -43,6 +43,7 @@ void profile_init(profile *p, uint64_t seed) {
         [OP_SYNC] = 2,     [OP_FLUSH] = 3,   [OP_COMPACT] = 2,  [OP_SETTLE] = 1,
         [OP_STEP] = 20,    [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
         [OP_SNAPSHOT] = 5, [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
+        [OP_TOUCH] = 4,    [OP_CLOCK] = 8,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 
@@ -57,6 +58,7 @@ void profile_init(profile *p, uint64_t seed) {
     p->batch_max = (uint32_t)PICK(&rng, 2, 6, 6, 40);
     p->sync_permille = (uint32_t)PICK(&rng, 0, 30, 100, 300, 1000);
     p->short_permille = (uint32_t)PICK(&rng, 0, 0, 20, 100);
+    p->ttl_permille = (uint32_t)PICK(&rng, 0, 0, 100, 400, 900);
     for (size_t i = 0; i < OP_COUNT; i++) {
         /* Swarm testing: a run that lacks some operations goes deeper in the rest. */
         bool dropped = i != OP_PUT && lsm_rng_below(&rng, 8) == 0;
@@ -108,12 +110,38 @@ bool world_ok(world *w, lsmkv_status status, const lsmkv_error *err, const char 
     return false;
 }
 
+uint64_t world_now(world *w) {
+    uint64_t now = lsm_test_now_ms(w->db);
+
+    if (now < w->seen_ms) {
+        crash_fail("engine time went back by %llu ms",
+                   (unsigned long long)(w->seen_ms - now));
+    }
+    w->seen_ms = now;
+    return now;
+}
+
+int32_t world_shown(world *w, const model_state *state, size_t key) {
+    return model_shown(&w->model, state, key, world_now(w));
+}
+
 uint64_t world_below(world *w, uint64_t bound) {
     return lsm_rng_below(&w->rng, bound);
 }
 
 bool world_odds(world *w, uint32_t permille) {
     return lsm_rng_below(&w->rng, 1000) < permille;
+}
+
+uint64_t world_end_of(lsmkv_db *db, lsmkv_bytes key) {
+    lsmkv_error err = {0};
+    int64_t ttl_ms = -1;
+    lsmkv_status status = lsmkv_ttl(db, NULL, key, &ttl_ms, &err);
+
+    if (status != LSMKV_OK || ttl_ms < 0) {
+        return status == LSMKV_OK ? MODEL_NEVER : 0;
+    }
+    return lsm_test_now_ms(db) + (uint64_t)ttl_ms;
 }
 
 /* The hash of everything there is. false: a read failed. */
@@ -131,7 +159,9 @@ static bool hash_contents(world *w, uint64_t *hash) {
         if (key == w->model.key_count) {
             crash_fail("a reopen shows a key that was never written");
         }
-        *hash += model_entry_hash(&w->model, key, lsmkv_iter_value(iter));
+        *hash +=
+            model_full_hash(model_entry_hash(&w->model, key, lsmkv_iter_value(iter)),
+                            world_end_of(w->db, w->model.keys[key]));
         status = lsmkv_iter_next(iter, &err);
     }
     lsmkv_iter_free(iter);
@@ -143,20 +173,20 @@ static bool hash_contents(world *w, uint64_t *hash) {
 static void adopt(world *w) {
     model_bounds bounds = model_bounds_now(&w->model);
     model_prefix found = {0};
-    uint64_t hash = 0;
+    model_sight sight = {0, world_now(w)};
 
     bounds.floor = bounds.last;
-    if (!hash_contents(w, &hash)) {
+    if (!hash_contents(w, &sight.hash)) {
         if (w->relief != NULL) {
             w->relief(w);
         }
         lsm_sim_fail(w->env, LSM_SIM_READ, 0, 0, false);
         lsm_sim_fail(w->env, LSM_SIM_OPEN, 0, 0, false);
-        if (!hash_contents(w, &hash)) {
+        if (!hash_contents(w, &sight.hash)) {
             crash_fail("reads fail without a read error");
         }
     }
-    if (!model_match(&w->model, &bounds, hash, &found)) {
+    if (!model_match(&w->model, &bounds, sight, &found)) {
         crash_fail("a reopen without a crash shows another state");
     }
     crash_trace("  the failed write is %sthere", found.extra != NULL ? "" : "not ");
@@ -231,6 +261,9 @@ void world_close(world *w) {
     if (world_ok(w, status, &err, "close")) {
         model_raise_floor(&w->model);
     }
+    if (w->allowed != 0) {
+        w->seen_ms = 0; /* it may not have been recorded */
+    }
     check_closed(w);
     lsmkv_free(w->db);
     w->db = NULL;
@@ -246,4 +279,5 @@ void world_abandon(world *w) {
         w->db = NULL;
     }
     world_free_views(w);
+    w->seen_ms = 0;
 }

@@ -46,6 +46,8 @@ typedef enum world_op {
     OP_CURSOR,   /* opens, moves or frees one */
     OP_VERIFY,
     OP_REOPEN,
+    OP_TOUCH,
+    OP_CLOCK, /* lets time pass, or sets the wall clock */
     OP_COUNT
 } world_op;
 
@@ -58,6 +60,7 @@ typedef struct profile {
     uint32_t batch_max;
     uint32_t sync_permille; /* of writes */
     uint32_t short_permille;
+    uint32_t ttl_permille; /* of puts */
     uint32_t weights[OP_COUNT];
 } profile;
 
@@ -90,7 +93,8 @@ typedef struct world {
     void (*relief)(struct world *w); /* ends what makes an open fail; or NULL */
     void (*refused)(struct world *w,
                     const lsmkv_error *err); /* on each such; or NULL */
-    bool over; /* its crash was taken: the model's history must stay as it is */
+    uint64_t seen_ms; /* engine time as last seen; it must not go back */
+    bool over;        /* its crash was taken: the model's history must stay as it is */
 } world;
 
 /* world.c */
@@ -109,11 +113,21 @@ void world_free_views(world *w);
 bool world_allows(const world *w, lsmkv_status status);
 /* true: OK. false: an error that the world allows. Else the check fails. */
 bool world_ok(world *w, lsmkv_status status, const lsmkv_error *err, const char *what);
+/* When the value of a key expires; 0: there is none, or it cannot be read. */
+uint64_t world_end_of(lsmkv_db *db, lsmkv_bytes key);
+/* Engine time; checks that it has not gone back. */
+uint64_t world_now(world *w);
+/* What a plain read shows of a key in a state now: a value or MODEL_ABSENT. */
+int32_t world_shown(world *w, const model_state *state, size_t key);
 uint64_t world_below(world *w, uint64_t bound);
 bool world_odds(world *w, uint32_t permille);
 
 /* ops.c; each returns false when it answered an allowed error. */
 bool world_put(world *w, size_t key, size_t size, bool sync);
+/* With a new time to live, a short one, or a value that never expires. */
+bool world_touch(world *w, size_t key, bool sync);
+/* Draws how the clocks move: on, ahead, or back. */
+void world_move_clock(world *w);
 bool world_delete(world *w, size_t key, bool sync);
 bool world_batch(world *w, size_t records, bool sync);
 bool world_sync(world *w);
