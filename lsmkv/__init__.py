@@ -27,11 +27,12 @@ from lsmkv.errors import (
     StorageError,
     UnsupportedVersionError,
 )
-from lsmkv.options import Options
+from lsmkv.options import DEFAULT, Options
 from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
 
 __all__ = [
     "DB",
+    "DEFAULT",
     "ChangedError",
     "ClosedError",
     "CorruptionError",

@@ -9,7 +9,7 @@ from cpython.bytes cimport (
 )
 from cpython.buffer cimport PyBUF_SIMPLE
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from lsmkv._capi cimport *
 
@@ -37,6 +37,8 @@ cdef int take_two(object first, object second, lsmkv_bytes *views,
                   Hold *hold) except -1
 cdef int take_range(object start, object stop, lsmkv_range *range_,
                     Hold *hold) except -1
+cdef object default_ttl  # lsmkv.DEFAULT
+cdef int64_t parse_ttl(object ttl) except? -2
 cdef tuple gather(object keys)
 cdef int refuse_busy(bint busy, str what) except -1
 
@@ -56,6 +58,11 @@ cdef inline int take(object source, lsmkv_bytes *to, Hold *hold) except -1:
         to.size = <size_t>PyBytes_GET_SIZE(source)
         return 0
     return take_buffer(source, to, hold)
+
+
+cdef inline int64_t ttl_of(object ttl) except? -2:
+    """A time to live as the engine takes it: 0 the default, -1 never, or ms."""
+    return 0 if ttl is default_ttl else parse_ttl(ttl)
 
 
 cdef inline void release_two(Hold *hold) noexcept:

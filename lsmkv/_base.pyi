@@ -7,6 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 KEY_SIZE_MAX: Final[int]
 VALUE_SIZE_MAX: Final[int]
 BATCH_SIZE_MAX: Final[int]
+TTL_SECONDS_MAX: Final[float]
 
 @disjoint_base
 class Handle:

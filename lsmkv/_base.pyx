@@ -10,13 +10,19 @@ its `_busy` flag, set while the GIL is released, turns a second user away with a
 In free-threaded builds critical sections make that flag and the counters safe.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+import contextlib
 
-from lsmkv import errors
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.math cimport ceil
+
+from lsmkv import errors, options
 
 KEY_SIZE_MAX = LSMKV_KEY_SIZE_MAX
 VALUE_SIZE_MAX = LSMKV_VALUE_SIZE_MAX
 BATCH_SIZE_MAX = LSMKV_BATCH_SIZE_MAX
+TTL_SECONDS_MAX = 1e12
+
+default_ttl = options.DEFAULT
 
 
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
@@ -72,6 +78,25 @@ cdef int take_range(object start, object stop, lsmkv_range *range_,
 
 cdef class Handle:
     """A keyspace of an open database; what can be done with it is in _core.pyx."""
+
+
+cdef int64_t parse_ttl(object ttl) except? -2:
+    """Milliseconds, rounded up, or -1 for None."""
+    cdef double seconds = -1
+    if ttl is None:
+        return -1
+    if isinstance(ttl, bool) or not hasattr(ttl, "__float__"):
+        raise TypeError(
+            f"ttl must be seconds, None (never expires) or DEFAULT, not {ttl!r}"
+        )
+    with contextlib.suppress(OverflowError):
+        seconds = ttl
+    if not 0 < seconds <= TTL_SECONDS_MAX:
+        raise errors.InvalidArgumentError(
+            f"ttl is {ttl!r}: must be seconds above 0, at most {TTL_SECONDS_MAX:.0e}; "
+            f"None never expires"
+        )
+    return <int64_t>ceil(seconds * 1000)
 
 
 def to_bytes(source) -> bytes:

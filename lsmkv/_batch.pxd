@@ -9,5 +9,5 @@ cdef class Batch:
     cdef lsmkv_batch *_batch
     cdef bint _busy
 
-    cdef int add(self, object key, object value) except -1
+    cdef int add(self, object key, object value, int64_t ttl_ms) except -1
     cdef int add_delete(self, object key) except -1

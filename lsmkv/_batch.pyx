@@ -17,16 +17,18 @@ cdef class Batch:
     def __dealloc__(self):
         lsmkv_batch_free(self._batch)
 
-    cdef int add(self, object key, object value) except -1:
+    cdef int add(self, object key, object value, int64_t ttl_ms) except -1:
         cdef Hold[2] hold
         cdef lsmkv_bytes[2] view
+        cdef lsmkv_write how
         cdef lsmkv_error err
         cdef lsmkv_status status
+        how.ttl_ms = ttl_ms
         take_two(key, value, view, hold)
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_put(self._batch, NULL, view[0], view[1], &err)
+                status = lsmkv_batch_put(self._batch, &how, view[0], view[1], &err)
         finally:
             release_two(hold)
         check(status, &err, "")
@@ -47,9 +49,12 @@ cdef class Batch:
         check(status, &err, "")
         return 0
 
-    def put(self, key, value):
-        """Add the storing of `value` under `key`."""
-        self.add(key, value)
+    def put(self, key, value, *, ttl=default_ttl):
+        """Add the storing of `value` under `key`.
+
+        `ttl` as for DB.put; it counts from the moment when the batch is written.
+        """
+        self.add(key, value, ttl_of(ttl))
 
     def delete(self, key):
         """Add the removal of `key`."""

@@ -7,6 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from lsmkv._base import Handle
 from lsmkv._batch import Batch
+from lsmkv.options import Ttl
 
 _K = TypeVar("_K", bound=Buffer)
 _T = TypeVar("_T")
@@ -42,12 +43,22 @@ class Keyspace(Handle):
         *,
         snapshot: Snapshot | None = None,
     ) -> int: ...
-    def put(self, key: Buffer, value: Buffer, *, sync: bool | None = None) -> None: ...
+    def put(
+        self,
+        key: Buffer,
+        value: Buffer,
+        *,
+        ttl: Ttl = ...,
+        sync: bool | None = None,
+    ) -> None: ...
+    def ttl(self, key: Buffer, *, snapshot: Snapshot | None = None) -> float | None: ...
+    def touch(self, key: Buffer, ttl: Ttl) -> bool: ...
     def delete(self, key: Buffer, *, sync: bool | None = None) -> None: ...
     def put_many(
         self,
         items: Mapping[_K, Buffer] | Iterable[tuple[Buffer, Buffer]],
         *,
+        ttl: Ttl = ...,
         sync: bool | None = None,
     ) -> None: ...
     def delete_many(

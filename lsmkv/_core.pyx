@@ -90,35 +90,56 @@ cdef class Keyspace(Handle):
     def __contains__(self, key):
         return exists(self, None, key)
 
-    def put(self, key, value, *, sync=None):
+    def put(self, key, value, *, ttl=default_ttl, sync=None):
         """Store `value` under `key`.
+
+        `ttl` is how many seconds the value stays, to the millisecond: from then on it
+        is gone, from snapshots too, as if it had been deleted. None: it stays; DEFAULT:
+        as the keyspace says, for a database that it stays.
 
         `sync=True` returns only when the write survives power loss, `sync=False` when
         the operating system has it; None does what the database's `durability` says.
         """
-        store(self, key, value, sync)
+        store(self, key, value, ttl_of(ttl), sync)
+
+    def ttl(self, key, *, Snapshot snapshot=None):
+        """Return the seconds that the value of `key` stays, None if it does not expire.
+
+        KeyError if there is no value.
+        """
+        return time_left(self, snapshot, key)
+
+    def touch(self, key, ttl):
+        """Give the value of `key` the time `ttl`, from now on; False if there is none.
+
+        `ttl` as for put(). The value stays as it is: a put or delete by another thread
+        at the same time is never undone.
+        """
+        return touch(self, key, ttl_of(ttl))
 
     def delete(self, key, *, sync=None):
         """Remove `key`; nothing happens if it is not there. `sync` as for put()."""
         remove(self, key, sync)
 
     def __setitem__(self, key, value):
-        store(self, key, value, None)
+        store(self, key, value, 0, None)
 
     def __delitem__(self, key):
         if not exists(self, None, key):
             raise KeyError(key)
         remove(self, key, None)
 
-    def put_many(self, items, *, sync=None):
+    def put_many(self, items, *, ttl=default_ttl, sync=None):
         """Store all pairs of a mapping, or of an iterable of pairs, as one batch.
 
-        Either all of them are stored or none, whatever happens. `sync` as for put().
+        Either all of them are stored or none, whatever happens. `ttl`, the same for
+        all, and `sync` as for put().
         """
         cdef Batch batch = Batch()
+        cdef int64_t ttl_ms = ttl_of(ttl)
         pairs = items.items() if hasattr(items, "keys") else items
         for key, value in pairs:
-            batch.add(key, value)
+            batch.add(key, value, ttl_ms)
         self.write(batch, sync=sync)
 
     def delete_many(self, keys, *, sync=None):
@@ -130,7 +151,7 @@ cdef class Keyspace(Handle):
 
     def write(self, Batch batch not None, *, sync=None):
         """Apply a batch atomically; it can be written again. `sync` as for put()."""
-        cdef lsmkv_write how = writing(sync)
+        cdef lsmkv_write how = writing(sync, 0)
         cdef lsmkv_error err
         cdef lsmkv_status status
         how.nonblocking = False
@@ -232,7 +253,6 @@ cdef class DB(Keyspace):
             status = lsmkv_get_stats(self._db, &stats, &err)
         check(status, &err, self.path)
         return stats
-
 
     def _memory(self):
         """What memory is used for, as a dict."""
@@ -357,6 +377,46 @@ cdef bint exists(Handle space, Snapshot snapshot, object key) except -1:
     return True
 
 
+cdef object time_left(Handle space, Snapshot snapshot, object key):
+    cdef Hold hold
+    cdef lsmkv_bytes view
+    cdef lsmkv_read read
+    cdef int64_t ttl_ms
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take(key, &view, &hold)
+    try:
+        read.snapshot = NULL if snapshot is None else snapshot.enter(space)
+        read.nonblocking = False
+        with nogil:
+            status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
+        if snapshot is not None:
+            snapshot.leave()
+    finally:
+        PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        raise KeyError(key)
+    check(status, &err, space.path)
+    return None if ttl_ms < 0 else ttl_ms / 1000.0
+
+
+cdef bint touch(Handle space, object key, int64_t ttl_ms) except -1:
+    cdef Hold hold
+    cdef lsmkv_bytes view
+    cdef lsmkv_write how = writing(None, ttl_ms)
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    how.nonblocking = False
+    take(key, &view, &hold)
+    with nogil:
+        status = lsmkv_touch(space._db, &how, view, &err)
+    PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        return False
+    check(status, &err, space.path)
+    return True
+
+
 cdef list find_many(Handle space, Snapshot snapshot, object keys, object default):
     cdef tuple held = gather(keys)
     cdef Py_ssize_t count = len(held), i
@@ -398,19 +458,21 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
     return values
 
 
-cdef inline lsmkv_write writing(object sync) noexcept:
+cdef inline lsmkv_write writing(object sync, int64_t ttl_ms) noexcept:
     """How to write: without waiting, unless a sync was asked for."""
     cdef lsmkv_write how
     how.sync = sync is not None and bool(sync)
     how.nosync = sync is not None and not sync
-    how.nonblocking, how.ttl_ms = not how.sync, 0
+    how.nonblocking = not how.sync
+    how.ttl_ms = ttl_ms
     return how
 
 
-cdef int store(Handle space, object key, object value, object sync) except -1:
+cdef int store(Handle space, object key, object value, int64_t ttl_ms,
+               object sync) except -1:
     cdef Hold[2] hold
     cdef lsmkv_bytes[2] view
-    cdef lsmkv_write how = writing(sync)
+    cdef lsmkv_write how = writing(sync, ttl_ms)
     cdef lsmkv_error err
     cdef lsmkv_status status = LSMKV_WOULD_BLOCK
     take_two(key, value, view, hold)
@@ -428,7 +490,7 @@ cdef int store(Handle space, object key, object value, object sync) except -1:
 cdef int remove(Handle space, object key, object sync) except -1:
     cdef Hold hold
     cdef lsmkv_bytes view
-    cdef lsmkv_write how = writing(sync)
+    cdef lsmkv_write how = writing(sync, 0)
     cdef lsmkv_error err
     cdef lsmkv_status status = LSMKV_WOULD_BLOCK
     take(key, &view, &hold)

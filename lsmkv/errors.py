@@ -2,8 +2,8 @@
 """The exceptions of lsmkv.
 
 Every error of the engine is an `Error`. A missing key is no error: `get` answers its
-default, and only `db[key]` and `del db[key]` raise KeyError. Running out of memory is
-the built-in MemoryError, and an argument of the wrong type the built-in TypeError.
+default, and only `db[key]`, `del db[key]` and `ttl` raise KeyError. Running out of
+memory is the built-in MemoryError, an argument of the wrong type TypeError.
 """
 
 from __future__ import annotations

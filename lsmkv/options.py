@@ -9,9 +9,25 @@ it; giving another value later applies to the files written from then on.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Self, TypedDict
+import enum
+from typing import Final, Literal, Self, TypedDict
 
 from lsmkv.errors import InvalidArgumentError
+
+
+class Default(enum.Enum):
+    """The type of `lsmkv.DEFAULT`."""
+
+    DEFAULT = "what the keyspace says"
+
+    def __repr__(self) -> str:
+        """Return the name it is imported by."""
+        return self.name
+
+
+DEFAULT: Final = Default.DEFAULT
+
+Ttl = float | Literal[Default.DEFAULT] | None
 
 Compression = Literal["none", "zstd"]
 Durability = Literal["os", "sync", "interval"]

@@ -39,6 +39,12 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
         assert_type(list(snapshot.items()), list[tuple[bytes, bytes]])
     assert_type(db.stats().levels[0].byte_count, int)
     assert_type(db.verify().problems, tuple[lsmkv.Problem, ...])
+    db.put(b"key", b"", ttl=0.5)
+    db.put(b"key", b"", ttl=None)
+    db.put(b"key", b"", ttl=lsmkv.DEFAULT)
+    db.put_many({}, ttl=3)
+    assert_type(db.ttl(b"key"), float | None)
+    assert_type(db.touch(b"key", lsmkv.DEFAULT), bool)
     assert_type(db.get_into(b"key", bytearray(8)), int | None)
     assert_type(db.approximate_count(b"a", stop=b"b"), int)
     assert_type(db.memory().pinned_bytes, int)
@@ -53,6 +59,7 @@ lsmkv.open("somewhere", options=options).close()
 lsmkv.Options(durability="always")  # type: ignore[arg-type]
 lsmkv.open("somewhere", memory_gigabytes=1)  # type: ignore[call-arg]
 db.put("key", b"value")  # type: ignore[arg-type]
+db.put(b"key", b"value", ttl="1")  # type: ignore[arg-type]
 try:
     db.get(b"key")
 except lsmkv.CorruptionError as error:
