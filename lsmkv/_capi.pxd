@@ -118,10 +118,18 @@ cdef extern from "include/lsmkv.h" nogil:
         bint nonblocking
         int64_t ttl_ms
 
+    ctypedef struct lsmkv_range:
+        lsmkv_bytes start
+        lsmkv_bytes stop
+        bint has_start
+        bint has_stop
+
     lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                            lsmkv_bytes value, lsmkv_error *err)
     lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                               lsmkv_error *err)
+    lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
+                                    const lsmkv_range *range, lsmkv_error *err)
 
     lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                            int64_t *ttl_ms, lsmkv_error *err)
@@ -134,6 +142,8 @@ cdef extern from "include/lsmkv.h" nogil:
                                  lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err)
     lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
                                     lsmkv_bytes key, lsmkv_error *err)
+    lsmkv_status lsmkv_batch_delete_range(lsmkv_batch *batch, const lsmkv_write *how,
+                                          const lsmkv_range *range, lsmkv_error *err)
     void lsmkv_batch_clear(lsmkv_batch *batch)
     size_t lsmkv_batch_count(const lsmkv_batch *batch)
     size_t lsmkv_batch_bytes(const lsmkv_batch *batch)
@@ -143,12 +153,6 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
                                        lsmkv_error *err)
     void lsmkv_snapshot_free(lsmkv_snapshot *snapshot)
-
-    ctypedef struct lsmkv_range:
-        lsmkv_bytes start
-        lsmkv_bytes stop
-        bint has_start
-        bint has_stop
 
     lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
                                    const lsmkv_range *range, lsmkv_iter **iterp,

@@ -421,9 +421,10 @@ lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     return status;
 }
 
-lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
-                               lsmkv_error *err) {
-    if (batch->inner.count == 0) {
+/* Writes a batch that may be empty. */
+static lsmkv_status write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
+                              lsmkv_error *err) {
+    if (batch->count == 0) {
         /* Nothing to commit, but the call still answers for the handle's state, and a
          * sync for all that came before. */
         lsm_write_how resolved = resolve_how(db, how);
@@ -436,7 +437,25 @@ lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch
         }
         return status;
     }
-    return write_batch(db, resolve_how(db, how), &batch->inner, err);
+    return write_batch(db, resolve_how(db, how), batch, err);
+}
+
+lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
+                                const lsmkv_range *range, lsmkv_error *err) {
+    lsm_batch batch;
+    lsm_batch_init(&batch);
+    lsmkv_status status =
+        lsm_batch_delete_range(&batch, LSM_NAMESPACE_DEFAULT, range, err);
+    if (status == LSMKV_OK) {
+        status = write_any(db, how, &batch, err);
+    }
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
+                               lsmkv_error *err) {
+    return write_any(db, how, &batch->inner, err);
 }
 
 lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
@@ -464,6 +483,12 @@ lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
                                 lsmkv_bytes key, lsmkv_error *err) {
     (void)how;
     return lsm_batch_delete(&batch->inner, LSM_NAMESPACE_DEFAULT, key, err);
+}
+
+lsmkv_status lsmkv_batch_delete_range(lsmkv_batch *batch, const lsmkv_write *how,
+                                      const lsmkv_range *range, lsmkv_error *err) {
+    (void)how; /* nothing in it says where or how long yet */
+    return lsm_batch_delete_range(&batch->inner, LSM_NAMESPACE_DEFAULT, range, err);
 }
 
 void lsmkv_batch_clear(lsmkv_batch *batch) {

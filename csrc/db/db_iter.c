@@ -61,9 +61,22 @@ bool lsm_db_iter_stale(lsmkv_iter *iter) {
            iter->hidden_at <= call_time(iter);
 }
 
-/* Whether the version the inner iterator is on, which the sequence sees, is a value. */
-static inline bool shows_value(lsmkv_iter *iter, uint8_t tag) {
+static LSM_NOINLINE bool is_range_deleted(lsmkv_iter *iter, lsm_slice skey,
+                                          uint64_t sequence) {
+    return lsm_range_set_cover(iter->ranges, skey, iter->sequence, &iter->range_place) >
+           sequence;
+}
+
+/* Whether the version of skey that the inner iterator is on, the newest one that the
+ * sequence sees, is a value. */
+static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t trailer) {
+    uint8_t tag = lsm_trailer_tag(trailer);
+
     iter->hidden_at = LSM_NEVER;
+    if (LSM_UNLIKELY(iter->ranges != NULL) &&
+        is_range_deleted(iter, skey, lsm_trailer_sequence(trailer))) {
+        return false;
+    }
     if (LSM_LIKELY(tag == LSM_KIND_PUT)) {
         return true;
     }
@@ -93,12 +106,12 @@ static void find_next(lsmkv_iter *iter, bool skipping) {
             return;
         }
         if (!skipped && !too_new) {
-            uint8_t tag = lsm_trailer_tag(trailer);
-            if (shows_value(iter, tag)) {
+            if (shows_value(iter, skey, trailer)) {
                 iter->valid = true;
                 iter->status = LSMKV_OK;
                 iter->skey = skey;
-                iter->value = lsm_value_of_field(tag, inner->value);
+                iter->value =
+                    lsm_value_of_field(lsm_trailer_tag(trailer), inner->value);
                 return;
             }
             if (!set(iter, &iter->skey_copy, skey)) { /* what is dead hides the rest */
@@ -140,7 +153,7 @@ static bool gather_versions(lsmkv_iter *iter, bool *shown) {
         if (lsm_trailer_sequence(trailer) > iter->sequence) {
             break;
         }
-        *shown = shows_value(iter, tag);
+        *shown = shows_value(iter, current, trailer);
         if (*shown &&
             !set(iter, &iter->value_copy, lsm_value_of_field(tag, inner->value))) {
             return false;

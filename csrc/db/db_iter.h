@@ -3,7 +3,7 @@
  * The user's iterator: over the internal keys of one readstate, it shows each stored
  * key of its range once, with the value that its sequence sees, and hides tombstones,
  * values that have expired, older versions and newer ones. What has expired is decided
- * at the moment of the call that moves it.
+ * at the moment of the call that moves it, what range deletes cover when it is made.
  *
  * Going forward, the inner iterator stands on the entry shown (so key and value need
  * no copy); going backward, it stands before all versions of the key shown, which was
@@ -16,6 +16,7 @@
 
 #include "db/db.h"
 #include "table/iter.h"
+#include "table/range_set.h"
 
 /* How to make a move again that failed half way. */
 typedef enum lsm_iter_repeat {
@@ -29,11 +30,15 @@ struct lsmkv_iter {
     lsmkv_db *db;         /* one reference */
     lsm_readstate *state; /* one reference */
     uint64_t sequence;
-    uint64_t now_ms;     /* engine time of this call; 0: not asked for yet */
-    uint64_t hidden_at;  /* when what is shown will not be */
-    lsm_iter *inner;     /* owned; merges memtables and tables */
-    lsm_buf start, stop; /* stored keys: the range is [start, stop); owned */
-    bool positioned;     /* a seek has been made */
+    uint64_t now_ms;           /* engine time of this call; 0: not asked for yet */
+    uint64_t hidden_at;        /* when what is shown will not be */
+    lsm_iter *inner;           /* owned; merges memtables and tables */
+    lsm_range_set *ranges;     /* range deletes that reach into [start, stop), one
+                                  sequence each; owned; NULL: none */
+    lsm_range_list range_list; /* holds their keys */
+    size_t range_place;        /* where the last lookup ended */
+    lsm_buf start, stop;       /* stored keys: the range is [start, stop); owned */
+    bool positioned;           /* a seek has been made */
     bool valid;
     bool reverse;   /* the inner iterator stands before the key shown */
     lsm_slice skey; /* what is shown; lent by inner or by the copies */

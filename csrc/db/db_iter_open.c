@@ -56,6 +56,56 @@ out:
     return status;
 }
 
+/* Adds the range deletes of the tables of a level. */
+static lsmkv_status list_level(lsmkv_iter *iter, const lsm_level *level,
+                               lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    for (size_t i = 0; i < level->count; i++) {
+        lsm_live_table *live = level->tables[i];
+        lsm_table *table;
+        if (LSM_LIKELY(live->info.range_delete_count == 0) ||
+            !overlaps(live, lsm_buf_slice(&iter->start), lsm_buf_slice(&iter->stop))) {
+            continue;
+        }
+        LSM_TRY(lsm_table_cache_get(&iter->db->table_cache, live, false, &table, err));
+        if (!lsm_range_list_add_set(&iter->range_list, lsm_table_ranges(table))) {
+            LSM_TRY(lsm_fail_memory(err, sizeof(lsm_tombstone)));
+        }
+    }
+out:
+    return status;
+}
+
+/* Gathers the range deletes that the iterator will need, of all its sources. */
+static lsmkv_status gather_ranges(lsmkv_iter *iter, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    const lsm_readstate *state = iter->state;
+    const lsm_strata strata = {&iter->sequence, 1};
+
+    iter->range_list.start = lsm_buf_slice(&iter->start);
+    iter->range_list.stop = lsm_buf_slice(&iter->stop);
+    iter->range_list.sequence_max = iter->sequence;
+    iter->range_list.newest_only = true;
+    bool ok = lsm_memtable_list_ranges(state->mem, &iter->range_list);
+    for (size_t i = 0; ok && i < state->immutable_count; i++) {
+        ok = lsm_memtable_list_ranges(state->immutables[i], &iter->range_list);
+    }
+    for (size_t i = 0; ok && i < LSMKV_LEVEL_COUNT; i++) {
+        LSM_TRY(list_level(iter, &state->version->levels[i], err));
+    }
+    if (ok && iter->range_list.count > 0) {
+        iter->ranges = lsm_range_set_build(iter->range_list.items,
+                                           iter->range_list.count, &strata);
+        ok = iter->ranges != NULL;
+    }
+    if (!ok) {
+        status = lsm_fail_memory(err, sizeof(lsm_tombstone));
+    }
+out:
+    return status;
+}
+
 static lsmkv_status open_inner(lsmkv_iter *iter, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     const lsm_readstate *state = iter->state;
@@ -100,6 +150,7 @@ lsmkv_status lsm_db_iter_create(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     iter->db = db;
     lsm_db_ref(db);
     lsm_error_clear(&iter->error);
+    lsm_range_list_init(&iter->range_list);
     iter->state = lsm_db_readstate(db);
     lsm_readstate_ref(iter->state);
     iter->sequence = snapshot != NULL ? snapshot->sequence : lsm_db_published(db);
@@ -107,6 +158,7 @@ lsmkv_status lsm_db_iter_create(lsmkv_db *db, const lsmkv_snapshot *snapshot,
         !lsm_buf_append(&iter->stop, stop.data, stop.size)) {
         LSM_TRY(lsm_fail_memory(err, start.size + stop.size));
     }
+    LSM_TRY(gather_ranges(iter, err));
     LSM_TRY(open_inner(iter, err));
     *iterp = iter;
     iter = NULL;
@@ -122,6 +174,8 @@ void lsm_db_iter_destroy(lsmkv_iter *iter) {
     lsmkv_db *db = iter->db;
     lsm_iter_destroy(iter->inner);
     lsm_readstate_unref(iter->state);
+    lsm_range_set_destroy(iter->ranges);
+    lsm_range_list_deinit(&iter->range_list);
     lsm_buf_deinit(&iter->start);
     lsm_buf_deinit(&iter->stop);
     lsm_buf_deinit(&iter->skey_copy);

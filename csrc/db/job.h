@@ -5,10 +5,11 @@
  *
  * Both are the same merge: sorted input, in which the versions of a key come newest
  * first, to tables of one level. A version is dropped when a newer one of its key is
- * visible to the same snapshots; a tombstone also when no snapshot needs it and no
- * deeper table may hold the key. A value that has expired is a tombstone of the same
- * sequence: it hides what is older, for snapshots as well. Every input entry is
- * counted: a merge that saw fewer than its tables promise fails instead of losing data.
+ * visible to the same snapshots, or when a range delete is that covers the key; a
+ * tombstone also when no snapshot needs it and no deeper table may hold the key. A
+ * value that has expired is a tombstone of the same sequence: it hides what is older,
+ * for snapshots as well. Every input entry is counted: a merge that saw fewer than its
+ * tables promise fails instead of losing data.
  *
  * On failure the outputs are unlinked and the inputs stay as they were.
  */
@@ -32,7 +33,9 @@ struct lsm_job {
     lsm_version *version; /* one reference */
     uint64_t *sequences;  /* what snapshots need, ascending; owned */
     size_t sequence_count;
+    const lsm_memtable *mem; /* of a flush; the input holds it */
     lsm_iter *input;         /* owned */
+    bool opened;             /* input and range deletes are there */
     uint64_t input_expected; /* entries */
     uint64_t input_seen;
     uint64_t step_bytes;      /* input per step */
@@ -43,8 +46,13 @@ struct lsm_job {
     uint64_t now_ms;          /* engine time of this step */
     uint64_t expired_count;
     bool has_current;
-    size_t stratum;  /* of the last version seen */
-    bool installing; /* outputs may be in the MANIFEST: never unlink them */
+    size_t stratum; /* of the last version seen */
+    lsm_range_list range_list;
+    lsm_range_set *ranges; /* of all inputs; owned; NULL: they delete no range */
+    size_t range_place;    /* where its last lookup ended */
+    size_t range_next;     /* the first fragment not written to its end */
+    lsm_buf range_begin;   /* stored key at which the next output begins, or empty */
+    bool installing;       /* outputs may be in the MANIFEST: never unlink them */
     uint64_t bytes_written;
 };
 
@@ -67,6 +75,19 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_C
 /* After the installation of a compaction: what its outputs replaced in the cache, they
  * bring back into it; in heat.c. */
 void lsm_job_hand_on_heat(const lsm_job *job);
+
+/* Starts an output, job->writer. */
+lsmkv_status lsm_job_create_output(lsm_job *job, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In job_ranges.c. Makes job->ranges of the list, which has the range deletes of the
+ * input tables, and of those of the memtable. */
+lsmkv_status lsm_job_build_ranges(lsm_job *job, lsmkv_error *err) LSM_MUST_CHECK;
+/* Whether one of them hides a version of this stratum. There are some. */
+bool lsm_job_hides(lsm_job *job, lsm_slice skey, uint64_t sequence, size_t stratum);
+/* Writes those that lie before the stored key `end`, without data: all, and were not
+ * written yet, to the output, which is started where there is none. */
+lsmkv_status lsm_job_write_ranges(lsm_job *job, lsm_slice end,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Unmarks the inputs, unlinks outputs that were not installed, frees. Takes mu. */
 void lsm_job_end(lsm_job *job);

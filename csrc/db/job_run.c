@@ -9,8 +9,25 @@
 #include "format/filename.h"
 #include "table/merge_iter.h"
 
-/* Opens every input table for scanning and merges them. Newer tables come first, which
- * only matters for keys that are equal, and those do not occur. */
+/* Opens one input table: its entries for scanning, its range deletes onto the list. */
+static lsmkv_status open_table(lsm_job *job, lsm_live_table *live, lsm_iter **child,
+                               lsmkv_error *err) {
+    lsm_table *table;
+    lsmkv_status status =
+        lsm_table_cache_get(&job->db->table_cache, live, false, &table, err);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    const lsm_range_set *ranges = lsm_table_ranges(table);
+    if (ranges != NULL && !lsm_range_list_add_set(&job->range_list, ranges)) {
+        return lsm_fail_memory(err, sizeof(lsm_tombstone));
+    }
+    *child = lsm_table_iter(table, LSM_ACCESS_SCAN);
+    return *child != NULL ? LSMKV_OK : lsm_fail_memory(err, sizeof(lsm_iter));
+}
+
+/* Opens every input table and merges them. Newer tables come first, which only matters
+ * for keys that are equal, and those do not occur. */
 static lsmkv_status open_inputs(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     size_t total = job->pick.input_counts[0] + job->pick.input_counts[1];
@@ -21,16 +38,11 @@ static lsmkv_status open_inputs(lsm_job *job, lsmkv_error *err) {
     if (children == NULL) {
         return lsm_fail_memory(err, total * sizeof(*children));
     }
+    lsm_range_list_deinit(&job->range_list); /* this may be another attempt */
     token = lsm_epoch_enter(&job->db->epoch);
     for (int side = 0; side < 2; side++) {
         for (size_t i = 0; i < job->pick.input_counts[side]; i++) {
-            lsm_table *table;
-            LSM_TRY(lsm_table_cache_get(&job->db->table_cache,
-                                        job->pick.inputs[side][i], false, &table, err));
-            children[opened] = lsm_table_iter(table, LSM_ACCESS_SCAN);
-            if (children[opened] == NULL) {
-                LSM_TRY(lsm_fail_memory(err, sizeof(lsm_iter)));
-            }
+            LSM_TRY(open_table(job, job->pick.inputs[side][i], &children[opened], err));
             opened += 1;
         }
     }
@@ -48,21 +60,6 @@ out:
     return status;
 }
 
-/* The index of the oldest snapshot that sees this sequence. */
-static size_t stratum_of(const lsm_job *job, uint64_t sequence) {
-    size_t low = 0;
-    size_t high = job->sequence_count - 1;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (job->sequences[middle] >= sequence) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return low;
-}
-
 /* What becomes of a version. */
 typedef struct verdict {
     bool new_key;
@@ -75,7 +72,10 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
     lsm_slice skey = lsm_ikey_skey(job->input->key);
     uint64_t trailer = lsm_ikey_trailer(job->input->key);
     uint8_t tag = lsm_trailer_tag(trailer);
-    size_t stratum = stratum_of(job, lsm_trailer_sequence(trailer));
+    uint64_t sequence = lsm_trailer_sequence(trailer);
+    /* The index of the oldest snapshot that sees this version. */
+    size_t stratum =
+        lsm_stratum_of((lsm_strata){job->sequences, job->sequence_count}, sequence);
 
     found->new_key =
         !job->has_current || !lsm_slice_equal(skey, lsm_buf_slice(&job->current));
@@ -90,6 +90,10 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
         job->has_current = true;
     }
     job->stratum = stratum;
+    if (found->keep && job->ranges != NULL &&
+        lsm_job_hides(job, skey, sequence, stratum)) {
+        found->keep = false;
+    }
     if (found->keep && stratum == 0 && (found->expired || tag == LSM_KIND_DELETE)) {
         found->keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
     }
@@ -111,7 +115,7 @@ static lsmkv_status add_expired(lsm_job *job, lsmkv_error *err) {
                                 lsm_slice_make(NULL, 0), err);
 }
 
-static lsmkv_status create_output(lsm_job *job, lsmkv_error *err) {
+lsmkv_status lsm_job_create_output(lsm_job *job, lsmkv_error *err) {
     lsmkv_db *db = job->db;
     lsm_table_write_options how;
     lsmkv_error failure;
@@ -128,10 +132,16 @@ static lsmkv_status create_output(lsm_job *job, lsmkv_error *err) {
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
-static lsmkv_status finish_output(lsm_job *job, lsmkv_error *err) {
+/* Completes an output; the next one begins with the stored key `end`, or there is none.
+ */
+static lsmkv_status finish_output(lsm_job *job, lsm_slice end, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_table_info info;
 
+    LSM_TRY(lsm_job_write_ranges(job, end, err));
+    if (job->writer == NULL) {
+        return LSMKV_OK;
+    }
     LSM_TRY(lsm_table_writer_finish(job->writer, &info, err));
     job->bytes_written += info.file_size;
     if (!lsm_edit_add_table(&job->edit, job->output_level, &info)) {
@@ -161,10 +171,10 @@ static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     LSM_TRY(judge(job, &found, err));
     job->expired_count += found.expired;
     if (must_cut(job, found.new_key)) {
-        LSM_TRY(finish_output(job, err));
+        LSM_TRY(finish_output(job, lsm_ikey_skey(job->input->key), err));
     }
     if (found.keep && job->writer == NULL) {
-        LSM_TRY(create_output(job, err));
+        LSM_TRY(lsm_job_create_output(job, err));
     }
     if (found.keep && found.expired) {
         LSM_TRY(add_expired(job, err));
@@ -231,7 +241,7 @@ static lsmkv_status finish_merge(lsm_job *job, lsmkv_error *err) {
                         (unsigned long long)job->input_seen,
                         (unsigned long long)job->input_expected);
     }
-    return job->writer != NULL ? finish_output(job, err) : LSMKV_OK;
+    return finish_output(job, (lsm_slice){NULL, 0}, err);
 }
 
 lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
@@ -243,15 +253,17 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
         *done = true;
         return install(job, err);
     }
-    if (job->input == NULL) {
+    if (!job->opened) {
         lsmkv_error failure;
-        status = open_inputs(job, &failure);
+        status = job->flush ? LSMKV_OK : open_inputs(job, &failure);
         if (status != LSMKV_OK && lsm_db_relieve(job->db, &failure)) {
             status = open_inputs(job, &failure);
         }
         if (status != LSMKV_OK) {
             return lsm_error_copy(err, &failure);
         }
+        LSM_TRY(lsm_job_build_ranges(job, err));
+        job->opened = true;
     }
     if (job->input_seen == 0) {
         lsm_iter_seek_first(job->input);

@@ -42,6 +42,8 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
     lsm_edit_init(&job->edit);
     lsm_buf_init(&job->current);
     lsm_buf_init(&job->dead_key);
+    lsm_buf_init(&job->range_begin);
+    lsm_range_list_init(&job->range_list);
     if (lsm_snapshots_list_locked(db, &job->sequences, &job->sequence_count, err) !=
         LSMKV_OK) {
         lsm_free(job);
@@ -60,6 +62,9 @@ static void destroy(lsm_job *job) {
     lsm_edit_deinit(&job->edit);
     lsm_buf_deinit(&job->current);
     lsm_buf_deinit(&job->dead_key);
+    lsm_buf_deinit(&job->range_begin);
+    lsm_range_set_destroy(job->ranges);
+    lsm_range_list_deinit(&job->range_list);
     lsm_free(job->sequences);
     lsm_free(job);
 }
@@ -73,6 +78,7 @@ lsm_job *lsm_job_start_flush_locked(lsmkv_db *db, lsmkv_error *err) {
     job->flush = true;
     job->flush_count = 1;
     job->next_log = oldest->next_log;
+    job->mem = oldest->mem;
     job->input = lsm_memtable_iter(oldest->mem);
     job->input_expected = lsm_memtable_entry_count(oldest->mem);
     job->edit.has_first_log = true;

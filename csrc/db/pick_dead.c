@@ -7,7 +7,8 @@
  * those. Values expire under snapshots too, so nobody misses it.
  *
  * Why this comes to rest: a rewritten table holds nothing that had expired by then, so
- * it is not due again before more has; a table full of tombstones moves down a level
+ * it is not due again before more has; a table full of tombstones, or of range deletes,
+ * which are worth more space than they take, moves down a level
  * each time, and in the last one it is due only if no snapshot needs any of them, and
  * then none is left.
  */
@@ -92,7 +93,8 @@ static bool is_due(const lsm_table_info *info, uint32_t level, bool last,
     if (half_expired(info, moment->now_ms)) {
         return true;
     }
-    return level > 0 && info->tombstone_count > info->entry_count / 2 &&
+    return level > 0 &&
+           info->tombstone_count + info->range_delete_count > info->entry_count / 2 &&
            (!last || info->sequence_max <= moment->oldest_sequence);
 }
 

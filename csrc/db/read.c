@@ -3,7 +3,9 @@
  * Point reads. The newest version of a key is looked for in the active memtable, the
  * immutable ones (newest first), the tables of level 0 (newest first), then in at most
  * one table of each deeper level. The first version found, of whatever kind, ends the
- * search: a tombstone hides everything older, and so does a value that has expired.
+ * search: a tombstone hides everything older, and so does a value that has expired. A
+ * range delete over the key counts as a version of it: whatever a place does not hold
+ * newer than its own range deletes is hidden, there and in all places behind it.
  *
  * A batched read takes the same way with all keys together, place by place, so that
  * the cache misses of different keys overlap.

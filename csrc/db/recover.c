@@ -169,8 +169,8 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_record *record,
     if (reader.time_ms > recovery->time_ms) {
         recovery->time_ms = reader.time_ms;
     }
-    recovery->last_sequence += plan.count;
-    recovery->records += plan.count;
+    recovery->last_sequence += plan.sequence_count;
+    recovery->records += plan.sequence_count;
 out:
     lsm_mem_plan_deinit(&plan);
     return status;
@@ -291,6 +291,32 @@ void lsm_recovery_close_logs(lsm_recovery *recovery) {
     recovery->log_capacity = 0;
 }
 
+/* Writes the range deletes of a memtable. There are no snapshots yet, so what counts is
+ * the newest one over each key. */
+static lsmkv_status write_ranges(const lsm_memtable *mem, lsm_table_writer *writer,
+                                 lsmkv_error *err) {
+    static const uint64_t newest = LSM_SEQUENCE_MAX;
+    const lsm_strata strata = {&newest, 1};
+    lsmkv_status status = LSMKV_OK;
+    lsm_range_set *set = NULL;
+    lsm_range_list list;
+
+    lsm_range_list_init(&list);
+    if (lsm_memtable_list_ranges(mem, &list)) {
+        set = lsm_range_set_build(list.items, list.count, &strata);
+    }
+    if (set == NULL) {
+        status = lsm_fail_memory(err, sizeof(lsm_tombstone));
+    }
+    for (size_t i = 0; status == LSMKV_OK && i < set->count; i++) {
+        lsm_range_span span = lsm_range_span_of(set, i);
+        status = lsm_table_writer_add_range(writer, &span, err);
+    }
+    lsm_range_set_destroy(set);
+    lsm_range_list_deinit(&list);
+    return status;
+}
+
 static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
                               lsm_edit *edit, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -306,6 +332,9 @@ static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
     LSM_TRY(lsm_table_writer_create(db->dir, number, &how, &writer, err));
     for (lsm_iter_seek_first(iter); iter->valid; lsm_iter_next(iter)) {
         LSM_TRY(lsm_table_writer_add(writer, iter->key, iter->value, err));
+    }
+    if (lsm_memtable_range_count(mem) != 0) {
+        LSM_TRY(write_ranges(mem, writer, err));
     }
     LSM_TRY(lsm_table_writer_finish(writer, &info, err));
     if (!lsm_edit_add_table(edit, 0, &info)) {

@@ -170,6 +170,29 @@ void lsm_batch_resolve(lsm_batch *batch, uint64_t now_ms) {
     }
 }
 
+lsmkv_status lsm_batch_delete_range(lsm_batch *batch, uint32_t namespace_id,
+                                    const lsmkv_range *range, lsmkv_error *err) {
+    bool has_start = range != NULL && range->has_start;
+    bool has_stop = range != NULL && range->has_stop;
+    lsmkv_bytes none = {NULL, 0};
+    lsmkv_bytes start = has_start ? range->start : none;
+    lsmkv_bytes stop = has_stop ? range->stop : none;
+    record_head head = {.tag = LSM_KIND_RANGE_DELETE,
+                        .prefix_size = LSM_NAMESPACE_SIZE,
+                        .namespace_id = namespace_id};
+
+    if (stop.size > LSMKV_KEY_SIZE_MAX) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "key of %zu bytes: at most %d",
+                        stop.size, LSMKV_KEY_SIZE_MAX);
+    }
+    if (has_stop && lsm_slice_compare(lsm_slice_make(start.data, start.size),
+                                      lsm_slice_make(stop.data, stop.size)) >= 0) {
+        return LSMKV_OK;
+    }
+    lsm_put_u32_be(head.prefix, has_stop ? namespace_id : namespace_id + 1);
+    return add_record(batch, &head, start, stop, err);
+}
+
 void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms) {
     LSM_ASSERT(batch->count != 0);
     LSM_ASSERT(sequence <= LSM_SEQUENCE_MAX - (batch->count - 1));
@@ -218,8 +241,11 @@ static inline const uint8_t *take_slice(const uint8_t *at, const uint8_t *end,
 }
 
 /* lsm_record_check, with the common case in line. */
-static inline bool record_fits(uint8_t tag, lsm_slice field) {
-    return LSM_LIKELY(tag == LSM_KIND_PUT) || lsm_record_check(tag, field);
+static inline bool record_fits(const lsm_batch_record *record) {
+    return LSM_LIKELY(record->tag == LSM_KIND_PUT) ||
+           (record->tag == LSM_KIND_RANGE_DELETE
+                ? lsm_range_check(record->skey, record->field)
+                : lsm_record_check(record->tag, record->field));
 }
 
 bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
@@ -237,8 +263,7 @@ bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
         at = NULL;
     }
     if (LSM_UNLIKELY(at == NULL || record->skey.size < LSM_NAMESPACE_SIZE ||
-                     record->skey.size > LSM_SKEY_SIZE_MAX ||
-                     !record_fits(record->tag, record->field))) {
+                     record->skey.size > LSM_SKEY_SIZE_MAX || !record_fits(record))) {
         reader->reader.failed = true;
         return false;
     }

@@ -5,7 +5,8 @@
  *   sequence u64 of the first record | engine time u64 (ms) | count u32 | record*
  *   record: tag u8 | stored key (varint size, bytes) | value field (varint size, bytes)
  *
- * Record i has sequence + i. DELETE has an empty value. See ikey.h for tags and fields.
+ * Record i has sequence + i. DELETE has an empty value. See ikey.h for tags and fields;
+ * a batch is where a RANGE_DELETE is a record.
  *
  * A value given with a time to live, ttl, relative to the write, has room for its
  * expire_at, which lsm_batch_resolve fills in. So a batch can be written again later.
@@ -56,6 +57,10 @@ lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
                                  lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                               lsmkv_error *err) LSM_MUST_CHECK;
+/* A range that holds no key adds nothing. */
+lsmkv_status lsm_batch_delete_range(lsm_batch *batch, uint32_t namespace_id,
+                                    const lsmkv_range *range,
+                                    lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Payload bytes; 0 for an empty batch. */
 static inline size_t lsm_batch_payload_size(const lsm_batch *batch) {

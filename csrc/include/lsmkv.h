@@ -201,6 +201,13 @@ typedef struct lsmkv_write {
                          -1 never, > 0 after so long */
 } lsmkv_write;
 
+typedef struct lsmkv_range {
+    lsmkv_bytes start; /* inclusive; ignored unless has_start */
+    lsmkv_bytes stop;  /* exclusive; ignored unless has_stop */
+    bool has_start;
+    bool has_stop;
+} lsmkv_range;
+
 /* A value that has expired is gone from every read, snapshots included, for good, and
  * no older value of its key comes back. Time is the database's own: it follows the wall
  * clock, but never goes back, not across reopens either, and does not follow a clock
@@ -216,6 +223,12 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_writ
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete(lsmkv_db *db,
                                                      const lsmkv_write *how,
                                                      lsmkv_bytes key, lsmkv_error *err);
+/* Deletes every key of the range (NULL: all) in one small record, however many there
+ * are. Their space comes back by compaction. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete_range(lsmkv_db *db,
+                                                           const lsmkv_write *how,
+                                                           const lsmkv_range *range,
+                                                           lsmkv_error *err);
 
 /* The time left to the value of a key: OK and *ttl_ms, -1 if it never expires;
  * NOT_FOUND without a value, else as lsmkv_get. */
@@ -244,6 +257,12 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch,
                                                            const lsmkv_write *how,
                                                            lsmkv_bytes key,
                                                            lsmkv_error *err);
+/* Deletes what the range holds when the batch is written, and what earlier records of
+ * the batch put into it. `how` may be NULL; a batch is synced as a whole. A range that
+ * can hold no key adds no record. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_batch_delete_range(lsmkv_batch *batch, const lsmkv_write *how,
+                         const lsmkv_range *range, lsmkv_error *err);
 LSMKV_API void lsmkv_batch_clear(lsmkv_batch *batch);
 LSMKV_API size_t lsmkv_batch_count(const lsmkv_batch *batch); /* records */
 LSMKV_API size_t lsmkv_batch_bytes(const lsmkv_batch *batch); /* encoded size */
@@ -258,13 +277,6 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_snapshot_create(lsmkv_db *db,
                                                               lsmkv_snapshot **snapp,
                                                               lsmkv_error *err);
 LSMKV_API void lsmkv_snapshot_free(lsmkv_snapshot *snapshot);
-
-typedef struct lsmkv_range {
-    lsmkv_bytes start; /* inclusive; ignored unless has_start */
-    lsmkv_bytes stop;  /* exclusive; ignored unless has_stop */
-    bool has_start;
-    bool has_stop;
-} lsmkv_range;
 
 /* Creates an iterator over `range` (NULL: all) of the snapshot, or of the state of
  * this moment. It starts unpositioned (lsmkv_iter_valid is false). */

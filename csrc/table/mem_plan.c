@@ -3,7 +3,7 @@
  * Plans: a batch, parsed, hashed and sorted for the memtable.
  *
  *   1. Parse every record, hash its key, and see whether the keys ascend by themselves:
- *      then nothing is left to do.
+ *      then nothing is left to do. Range deletes are put aside.
  *   2. Find how many leading bytes all keys share, and take the eight bytes behind them
  *      as a number, the window. Keys of one batch tend to share a namespace and a long
  *      prefix, so a window taken elsewhere would decide little.
@@ -39,19 +39,24 @@ static inline lsm_slice record_skey(const lsm_mem_record *record) {
     return lsm_slice_make(record->skey, record->skey_size);
 }
 
-/* Reads every record into plan->records. *ascending tells whether each key is greater
- * than the one before. false: malformed. */
+/* Reads every record into plan->records, range deletes from its end. *ascending tells
+ * whether each key is greater than the one before. false: malformed. */
 static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending) {
     lsm_batch_record from;
+    uint32_t total = reader->left;
     uint32_t count = 0;
+    uint32_t range_count = 0;
     bool in_order = true;
     uint64_t bytes = LSM_MEM_PLAN_SLACK;
     uint32_t size_min = UINT32_MAX;
 
     while (lsm_batch_reader_next(reader, &from)) {
         lsm_mem_record *record = &plan->records[count];
+        bool is_range = from.tag == LSM_KIND_RANGE_DELETE;
 
-        if (in_order && count != 0) {
+        if (LSM_UNLIKELY(is_range)) {
+            record = &plan->records[total - 1 - range_count];
+        } else if (in_order && count != 0) {
             in_order = lsm_skey_order(record_skey(record - 1), from.skey) < 0;
         }
         *record = (lsm_mem_record){
@@ -60,14 +65,21 @@ static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending)
             .field = from.field.data,
             .skey_size = (uint32_t)from.skey.size,
             .field_size = (uint32_t)from.field.size,
-            .index = count,
+            .index = count + range_count,
             .tag = from.tag,
         };
+        if (LSM_UNLIKELY(is_range)) {
+            bytes += lsm_mem_range_bytes(from.skey.size, from.field.size);
+            range_count++;
+            continue;
+        }
         bytes += lsm_mem_node_bytes(from.skey.size, from.field.size);
         size_min = record->skey_size < size_min ? record->skey_size : size_min;
         count++;
     }
     plan->count = count;
+    plan->range_count = range_count;
+    plan->sequence_count = count + range_count;
     plan->skey_size_min = size_min;
     plan->bytes = bytes;
     *ascending = in_order;
@@ -306,7 +318,7 @@ lsmkv_status lsm_mem_plan_init(lsm_mem_plan *plan, lsm_slice payload,
     if (!parse(plan, &reader, &ascending)) {
         status = lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                           "batch of %zu bytes: malformed behind record %u",
-                          payload.size, plan->count);
+                          payload.size, plan->sequence_count);
         goto out;
     }
     if (ascending) {

@@ -84,6 +84,7 @@ void lsm_memtable_unref(lsm_memtable *mem) {
         atomic_fetch_sub_explicit(&mem->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    lsm_mem_free_ranges(mem);
     lsm_free(mem->arena);
     lsm_free(mem->slots);
     lsm_free_aligned(mem);
@@ -95,6 +96,9 @@ uint64_t lsm_memtable_left(const lsm_memtable *mem) {
     uint64_t arena = mem->capacity - used;
     uint64_t index = (mem->entry_max - entries) * LSM_MEM_ENTRY_BYTES_MIN;
 
+    if (LSM_UNLIKELY(lsm_memtable_range_count(mem) >= LSM_MEM_RANGES_MAX)) {
+        return 0;
+    }
     return arena < index ? arena : index;
 }
 
@@ -191,8 +195,8 @@ static LSM_NOINLINE uint32_t pick_visible(const lsm_memtable *mem,
     return node;
 }
 
-lsmkv_status lsm_memtable_get(const lsm_memtable *mem, const lsm_lookup *lookup,
-                              lsm_found *found) {
+static inline lsmkv_status get_entry(const lsm_memtable *mem, const lsm_lookup *lookup,
+                                     lsm_found *found) {
     uint32_t node = newest(mem, lookup->skey, lookup->hash);
 
     if (node == 0) {
@@ -214,12 +218,31 @@ lsmkv_status lsm_memtable_get(const lsm_memtable *mem, const lsm_lookup *lookup,
     return LSMKV_OK;
 }
 
+static LSM_NOINLINE lsmkv_status get_covered(const lsm_memtable *mem,
+                                             const lsm_lookup *lookup,
+                                             lsm_found *found) {
+    uint64_t cover = lsm_mem_cover(mem, lookup->skey, lookup->sequence);
+
+    return lsm_range_hide(get_entry(mem, lookup, found), cover, found);
+}
+
+lsmkv_status lsm_memtable_get(const lsm_memtable *mem, const lsm_lookup *lookup,
+                              lsm_found *found) {
+    /* Relaxed: what the reader may see was linked before its sequence was published;
+     * whoever looks at it loads again. */
+    if (LSM_UNLIKELY(atomic_load_explicit(&mem->ranges, memory_order_relaxed) !=
+                     NULL)) {
+        return get_covered(mem, lookup, found);
+    }
+    return get_entry(mem, lookup, found);
+}
+
 uint64_t lsm_memtable_entry_count(const lsm_memtable *mem) {
     return atomic_load_explicit(&mem->entry_count, memory_order_relaxed);
 }
 
 bool lsm_memtable_empty(const lsm_memtable *mem) {
-    return lsm_memtable_entry_count(mem) == 0;
+    return lsm_memtable_entry_count(mem) == 0 && lsm_memtable_range_count(mem) == 0;
 }
 
 uint64_t lsm_memtable_used(const lsm_memtable *mem) {
@@ -228,7 +251,8 @@ uint64_t lsm_memtable_used(const lsm_memtable *mem) {
 
 uint64_t lsm_memtable_charge(const lsm_memtable *mem) {
     return mem->capacity + (uint64_t)mem->slot_count * sizeof(*mem->slots) +
-           sizeof(*mem);
+           sizeof(*mem) +
+           atomic_load_explicit(&mem->range_charge, memory_order_relaxed);
 }
 
 uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem) {

@@ -10,6 +10,8 @@
  * and no node. A slot of a key is replaced only by a node of a higher sequence, after
  * that node was linked into the skiplist.
  *
+ * Range deletes lie beside the skiplist; memtable_range.c has them.
+ *
  * Capacity is reserved before a batch goes to the log: what lsm_memtable_left allows,
  * lsm_memtable_insert takes without a failure.
  *
@@ -22,6 +24,7 @@
 #include "format/batch.h"
 #include "format/ikey.h"
 #include "table/iter.h"
+#include "table/range_set.h"
 
 typedef struct lsm_memtable lsm_memtable;
 
@@ -44,9 +47,11 @@ typedef struct lsm_mem_plan {
     lsm_mem_record *records; /* in the order of the batch; inlined or owned */
     uint32_t *order;         /* places in records, by internal key; inlined or behind
                               * the records; NULL: records are in that order already */
-    uint32_t count;
-    uint32_t skey_size_min; /* of all stored keys */
-    uint64_t bytes;         /* arena bytes needed at most */
+    uint32_t count;          /* of records, range deletes apart */
+    uint32_t range_count;    /* lsm_mem_plan_range */
+    uint32_t sequence_count; /* both together */
+    uint32_t skey_size_min;  /* of the stored keys of records */
+    uint64_t bytes;          /* arena bytes needed at most */
     lsm_mem_record inlined[LSM_MEM_PLAN_INLINE];
     uint32_t inlined_order[LSM_MEM_PLAN_INLINE];
 } lsm_mem_plan;
@@ -57,29 +62,46 @@ lsmkv_status lsm_mem_plan_init(lsm_mem_plan *plan, lsm_slice payload,
                                lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_mem_plan_deinit(lsm_mem_plan *plan); /* a zeroed plan is fine */
 
+/* The range deletes, in the order of the batch: skey is where one starts, field where
+ * it stops. They lie at the end of the array of records, from the back. */
+static inline const lsm_mem_record *lsm_mem_plan_range(const lsm_mem_plan *plan,
+                                                       uint32_t i) {
+    return &plan->records[plan->sequence_count - 1 - i];
+}
+
 /* `capacity`: bytes that lsm_memtable_left answers at least while it is empty; the
  * index comes on top. NULL: no memory, or more than 8 GiB. */
 lsm_memtable *lsm_memtable_create(uint64_t capacity, uint64_t seed);
 void lsm_memtable_ref(lsm_memtable *mem);
 void lsm_memtable_unref(lsm_memtable *mem); /* NULL is fine */
 
-/* Arena bytes still free: plans fit together while the sum of their `bytes` does. */
+/* Arena bytes still free: plans fit together while the sum of their `bytes` does. None
+ * once it holds LSM_MEM_RANGES_MAX range deletes, though what fitted then still does.
+ */
+enum { LSM_MEM_RANGES_MAX = 1024 };
 uint64_t lsm_memtable_left(const lsm_memtable *mem);
 void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
                          uint64_t first_sequence);
 
-/* OK and *found (lent while the memtable lives) or NOT_FOUND. */
+/* OK and *found (lent while the memtable lives) or NOT_FOUND. A key that is covered by
+ * a range delete, and has nothing newer here, is found as one: kind RANGE_DELETE. */
 lsmkv_status lsm_memtable_get(const lsm_memtable *mem, const lsm_lookup *lookup,
                               lsm_found *found);
 /* Touches the index slot of a hash, ahead of lsm_memtable_get. */
 void lsm_memtable_prefetch(const lsm_memtable *mem, uint64_t hash);
 
-/* The iterator holds a reference. NULL: no memory. It sees nodes linked while it is in
- * use; its user skips sequences it should not see. */
+/* Adds the range deletes that the list wants. false: no memory. */
+bool lsm_memtable_list_ranges(const lsm_memtable *mem,
+                              lsm_range_list *list) LSM_MUST_CHECK;
+
+/* Over the entries, not the range deletes. The iterator holds a reference. NULL: no
+ * memory. It sees nodes linked while it is in use; its user skips sequences it should
+ * not see. */
 lsm_iter *lsm_memtable_iter(lsm_memtable *mem);
 
 bool lsm_memtable_empty(const lsm_memtable *mem);
-uint64_t lsm_memtable_entry_count(const lsm_memtable *mem);
+uint64_t lsm_memtable_entry_count(const lsm_memtable *mem); /* range deletes apart */
+uint64_t lsm_memtable_range_count(const lsm_memtable *mem);
 uint64_t lsm_memtable_used(const lsm_memtable *mem);           /* arena bytes in use */
 uint64_t lsm_memtable_charge(const lsm_memtable *mem);         /* all memory it holds */
 uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem); /* 0 when empty */

@@ -355,15 +355,22 @@ static void fill_lanes(insert_group *group, const lsm_mem_plan *plan, uint32_t f
 
 void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
                          uint64_t first_sequence) {
-    uint64_t last_sequence = first_sequence + plan->count - 1;
+    uint64_t last_sequence = first_sequence + plan->sequence_count - 1;
     uint64_t entries = lsm_memtable_entry_count(mem);
+    bool was_empty = lsm_memtable_empty(mem);
     insert_group group;
 
-    LSM_ASSERT(plan->bytes <= lsm_memtable_left(mem));
+    LSM_ASSERT(entries + plan->count <= mem->entry_max);
     LSM_ASSERT(first_sequence > lsm_memtable_last_sequence(mem));
     group.mem = mem;
-    choose_window(&group, plan);
     group.used = lsm_memtable_used(mem);
+    LSM_ASSERT(plan->bytes <= mem->capacity - group.used);
+    if (LSM_LIKELY(plan->count != 0)) {
+        choose_window(&group, plan);
+    }
+    if (LSM_UNLIKELY(plan->range_count != 0)) {
+        group.used = lsm_mem_insert_ranges(mem, plan, first_sequence, group.used);
+    }
     group.slack = LSM_MEM_PLAN_SLACK + (uint64_t)plan->count * LSM_MEM_RECORD_SLACK;
     for (uint32_t from = 0; from < plan->count; from += LANE_COUNT) {
         fill_lanes(&group, plan, from, first_sequence);
@@ -374,7 +381,7 @@ void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
     atomic_store_explicit(&mem->entry_count, entries + plan->count,
                           memory_order_relaxed);
     atomic_store_explicit(&mem->last_sequence, last_sequence, memory_order_relaxed);
-    if (entries == 0) {
+    if (was_empty) {
         atomic_store_explicit(&mem->first_sequence, first_sequence,
                               memory_order_relaxed);
     }

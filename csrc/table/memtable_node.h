@@ -43,6 +43,7 @@ enum {
     /* What a record counts at least: the index has a slot for every two thirds of it,
      * so that while bytes are left there are slots left. */
     LSM_MEM_ENTRY_BYTES_MIN = 48,
+    LSM_MEM_RANGE_BYTES = 32, /* of a range delete, before its keys */
 };
 
 /* Arena bytes of a node of height 1 at most, whose header is moved on to a multiple of
@@ -53,6 +54,11 @@ static inline uint64_t lsm_mem_node_bytes(uint64_t skey_size, uint64_t field_siz
         content + LSM_MEM_LINK_SIZE + LSM_MEM_LINK_SIZE + 3 + LSM_MEM_RECORD_SLACK;
 
     return bytes < LSM_MEM_ENTRY_BYTES_MIN ? LSM_MEM_ENTRY_BYTES_MIN : bytes;
+}
+
+/* Arena bytes of a range delete at most, aligned to 8 and ending at a multiple of 4. */
+static inline uint64_t lsm_mem_range_bytes(uint64_t start_size, uint64_t stop_size) {
+    return LSM_MEM_RANGE_BYTES + start_size + stop_size + 4 + 3;
 }
 
 typedef struct lsm_mem_header {
@@ -72,12 +78,17 @@ struct lsm_memtable {
     /* Stored by the writer, relaxed: a reader that starts its search on too low a
      * level only walks further. */
     _Atomic uint32_t height;
+    /* NULL while there are none. Set by the writer, with release. */
+    _Atomic(struct lsm_mem_range *) ranges;
+    _Atomic(struct lsm_mem_range_view *) range_view;
     /* The writer's, on cache lines that point reads do not touch. The atomic ones are
      * counters that anybody may ask for, relaxed: they guard nothing. */
     _Alignas(LSM_CACHE_LINE) _Atomic uint64_t used;
     _Atomic uint64_t entry_count;
     _Atomic uint64_t first_sequence;
     _Atomic uint64_t last_sequence;
+    _Atomic uint64_t range_charge; /* of the sets over range deletes */
+    uint32_t ranges_tried;         /* when a set was last built, or tried */
     lsm_rng rng;
     uint32_t shared_size;              /* leading bytes that all stored keys share */
     uint32_t skey_size_min;            /* of all stored keys */
@@ -147,5 +158,13 @@ uint32_t lsm_mem_find(const lsm_memtable *mem, lsm_slice skey, uint64_t trailer,
 
 /* The same without a path, by way of the index where that has the key. */
 uint32_t lsm_mem_seek(const lsm_memtable *mem, lsm_slice skey, uint64_t trailer);
+
+/* Adds the range deletes of a plan, of which there is at least one, to the arena, of
+ * which `used` bytes are in use; returns how many are then. */
+uint64_t lsm_mem_insert_ranges(lsm_memtable *mem, const lsm_mem_plan *plan,
+                               uint64_t first_sequence, uint64_t used);
+void lsm_mem_free_ranges(lsm_memtable *mem);
+/* The newest range delete at or below a sequence over a key; 0: none. */
+uint64_t lsm_mem_cover(const lsm_memtable *mem, lsm_slice skey, uint64_t sequence);
 
 #endif

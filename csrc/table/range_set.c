@@ -88,6 +88,9 @@ bool lsm_range_list_add_set(lsm_range_list *list, const lsm_range_set *set) {
                     list, (lsm_tombstone){from->start, from->stop, sequence})) {
                 return false;
             }
+            if (list->newest_only && sequence <= list->sequence_max) {
+                break;
+            }
         }
     }
     return true;

@@ -66,13 +66,14 @@ typedef struct lsm_range_list {
     lsm_slice start;
     lsm_slice stop;
     uint64_t sequence_max;
+    bool newest_only; /* of a set's fragment, the newest sequence it wants suffices */
 } lsm_range_list;
 
 void lsm_range_list_init(lsm_range_list *list); /* no bounds */
 void lsm_range_list_deinit(lsm_range_list *list);
 /* Copies the keys, unless the list does not want the tombstone. false: no memory. */
 bool lsm_range_list_add(lsm_range_list *list, lsm_tombstone tombstone) LSM_MUST_CHECK;
-/* Adds what a set holds, with all of its sequences. false: no memory. */
+/* Adds what a set holds. false: no memory. */
 bool lsm_range_list_add_set(lsm_range_list *list,
                             const lsm_range_set *set) LSM_MUST_CHECK;
 
@@ -91,6 +92,19 @@ size_t lsm_range_set_find(const lsm_range_set *set, lsm_slice skey);
  * order; it may hold anything before the first. */
 uint64_t lsm_range_set_cover(const lsm_range_set *set, lsm_slice skey,
                              uint64_t sequence, size_t *place);
+
+/* The answer of a place where a read found a version of the key (OK) or none
+ * (NOT_FOUND) and `cover` is the newest range delete over it: the newer one of both. */
+static inline lsmkv_status lsm_range_hide(lsmkv_status status, uint64_t cover,
+                                          lsm_found *found) {
+    if (cover != 0 &&
+        (status == LSMKV_NOT_FOUND ||
+         (status == LSMKV_OK && lsm_trailer_sequence(found->trailer) < cover))) {
+        *found = (lsm_found){.trailer = lsm_trailer_make(cover, LSM_KIND_RANGE_DELETE)};
+        return LSMKV_OK;
+    }
+    return status;
+}
 
 static inline const uint64_t *lsm_range_sequences(const lsm_range_set *set,
                                                   const lsm_range_fragment *fragment) {

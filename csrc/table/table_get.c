@@ -78,13 +78,7 @@ static LSM_NOINLINE lsmkv_status get_covered(lsm_table *table, const lsm_lookup 
     if (cover < table->info.sequence_max) {
         status = get_entry(table, lookup, nonblocking, found, err);
     }
-    if (cover != 0 &&
-        (status == LSMKV_NOT_FOUND ||
-         (status == LSMKV_OK && lsm_trailer_sequence(found->trailer) < cover))) {
-        *found = (lsm_found){.trailer = lsm_trailer_make(cover, LSM_KIND_RANGE_DELETE)};
-        return LSMKV_OK;
-    }
-    return status;
+    return lsm_range_hide(status, cover, found);
 }
 
 lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonblocking,

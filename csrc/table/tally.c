@@ -48,6 +48,10 @@ void lsm_memtable_tally(const lsm_memtable *mem, lsm_slice start, lsm_slice stop
 void lsm_table_tally(const lsm_table *table, lsm_slice start, lsm_slice stop,
                      lsm_tally *tally) {
     const lsm_table_index *index = &table->index;
+
+    if (index->block_count == 0) {
+        return;
+    }
     uint32_t first = lsm_table_index_find(index, start, UINT64_MAX);
     uint32_t last = lsm_table_index_find(index, stop, UINT64_MAX);
     double share = (double)(last - first) / index->block_count;

@@ -204,6 +204,14 @@ void model_stage_delete(model *m, size_t key) {
     stage(m, (model_change){(uint32_t)key, MODEL_ABSENT});
 }
 
+void model_stage_delete_range(model *m, size_t start, size_t stop) {
+    for (size_t key = start; key < stop; key++) {
+        if (m->now.values[key] != MODEL_ABSENT) {
+            model_stage_delete(m, key);
+        }
+    }
+}
+
 void model_launch(model *m, uint64_t now_ms) {
     m->launched.change_count = m->change_count - m->launched.first_change;
     m->launched.time_ms = now_ms;

@@ -114,6 +114,8 @@ void model_begin(model *m);
 /* Stages a fresh value of `size` bytes, or a deletion; returns the bytes to write. */
 lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at);
 void model_stage_delete(model *m, size_t key);
+/* Of the keys [start, stop) of the universe. */
+void model_stage_delete_range(model *m, size_t start, size_t stop);
 /* The value of a key, which is there, with another time. */
 void model_stage_touch(model *m, size_t key, uint64_t expire_at);
 void model_launch(model *m, uint64_t now_ms);

@@ -81,9 +81,11 @@ static void check_changes(world *w, size_t first) {
     }
 }
 
-/* A write to send: a batch, else a put of `value`, or without one a delete. */
+/* A write to send: a batch, else a deletion of `range`, else a put of `value`, or
+ * without one a delete. */
 typedef struct write_request {
     lsmkv_batch *batch;
+    const lsmkv_range *range;
     size_t key;
     lsmkv_bytes value;
     int64_t ttl_ms;
@@ -116,6 +118,9 @@ static lsmkv_status send(const world *w, const write_request *r, const lsmkv_wri
     }
     if (r->touches) {
         return lsmkv_touch(w->db, how, key, err);
+    }
+    if (r->range != NULL) {
+        return lsmkv_delete_range(w->db, how, r->range, err);
     }
     return r->has_value ? lsmkv_put(w->db, how, key, r->value, err)
                         : lsmkv_delete(w->db, how, key, err);
@@ -222,6 +227,48 @@ bool world_delete(world *w, size_t key, bool sync) {
     return commit(w, &request);
 }
 
+/* Stages the deletion of a range: mostly a few keys, now and then without one bound or
+ * both, sometimes without any key in it. */
+static lsmkv_range stage_any_range(world *w) {
+    size_t start = world_any_key(w);
+    size_t stop = start + (size_t)world_below(w, 2 + w->model.key_count / 5);
+    lsmkv_range range = {.has_start = !world_odds(w, 60), .has_stop = true};
+
+    if (stop >= w->model.key_count || world_odds(w, 30)) {
+        stop = w->model.key_count;
+        range.has_stop = false;
+    } else {
+        range.stop = w->model.keys[stop];
+    }
+    start = range.has_start ? start : 0;
+    range.start = w->model.keys[start];
+    crash_trace("  range of keys [%zu, %zu)", start, stop);
+    model_stage_delete_range(&w->model, start, stop);
+    return range;
+}
+
+bool world_delete_range(world *w, bool sync) {
+    crash_trace("delete_range sync=%d", sync);
+    model_begin(&w->model);
+    lsmkv_range range = stage_any_range(w);
+    return commit(w, &(write_request){.range = &range, .sync = sync});
+}
+
+static lsmkv_status add_record(world *w, size_t key, lsmkv_error *err) {
+    if (world_odds(w, 60)) {
+        lsmkv_range range = stage_any_range(w);
+        return lsmkv_batch_delete_range(w->batch, NULL, &range, err);
+    }
+    if (world_odds(w, 300)) {
+        model_stage_delete(&w->model, key);
+        return lsmkv_batch_delete(w->batch, NULL, w->model.keys[key], err);
+    }
+    lsmkv_write how = {.ttl_ms = any_ttl(w)};
+    lsmkv_bytes value =
+        model_stage_put(&w->model, key, world_any_size(w), end_of(w, how.ttl_ms));
+    return lsmkv_batch_put(w->batch, &how, w->model.keys[key], value, err);
+}
+
 /* Records hit few keys, so that duplicates and put-delete conflicts are common. */
 bool world_batch(world *w, size_t records, bool sync) {
     write_request request = {.batch = w->batch, .sync = sync};
@@ -235,22 +282,15 @@ bool world_batch(world *w, size_t records, bool sync) {
     model_begin(&w->model);
     for (size_t i = 0; i < records && status == LSMKV_OK; i++) {
         size_t key = (first + world_below(w, spread)) % w->model.key_count;
-        if (world_odds(w, 300)) {
-            model_stage_delete(&w->model, key);
-            status = lsmkv_batch_delete(w->batch, NULL, w->model.keys[key], &err);
-        } else {
-            lsmkv_write how = {.ttl_ms = any_ttl(w)};
-            lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w),
-                                                end_of(w, how.ttl_ms));
-            status = lsmkv_batch_put(w->batch, &how, w->model.keys[key], value, &err);
-        }
+        status = add_record(w, key, &err);
     }
     if (!world_ok(w, status, &err, "building a batch")) {
         model_launch(&w->model, world_now(w));
         model_cancel(&w->model);
         return false;
     }
-    if (lsmkv_batch_count(w->batch) != records) {
+    /* Ranges without a key in them add no record. */
+    if (lsmkv_batch_count(w->batch) > records) {
         crash_fail("a batch of %zu records counts %zu", records,
                    lsmkv_batch_count(w->batch));
     }
@@ -449,6 +489,8 @@ static void run_write(world *w, world_op op) {
         (void)world_delete(w, world_any_key(w), sync);
     } else if (op == OP_TOUCH) {
         (void)world_touch(w, world_any_key(w), sync);
+    } else if (op == OP_DELETE_RANGE) {
+        (void)world_delete_range(w, sync);
     } else if (op == OP_BATCH) {
         (void)world_batch(w, 1 + (size_t)world_below(w, w->profile->batch_max), sync);
     } else {
@@ -497,6 +539,7 @@ void world_run(world *w) {
     switch (op) {
         case OP_PUT:
         case OP_DELETE:
+        case OP_DELETE_RANGE:
         case OP_BATCH:
         case OP_FILL:
         case OP_TOUCH:

@@ -32,6 +32,7 @@ enum { WORLD_SNAPSHOTS = 3, WORLD_CURSORS = 3 };
 typedef enum world_op {
     OP_PUT,
     OP_DELETE,
+    OP_DELETE_RANGE,
     OP_BATCH,
     OP_FILL, /* a run of puts */
     OP_SYNC,
@@ -129,6 +130,7 @@ bool world_touch(world *w, size_t key, bool sync);
 /* Draws how the clocks move: on, ahead, or back. */
 void world_move_clock(world *w);
 bool world_delete(world *w, size_t key, bool sync);
+bool world_delete_range(world *w, bool sync); /* any range */
 bool world_batch(world *w, size_t records, bool sync);
 bool world_sync(world *w);
 bool world_flush(world *w);
