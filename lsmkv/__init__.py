@@ -11,7 +11,7 @@ with lsmkv.open("cache") as db:
 from lsmkv import _native as _native  # first: it loads the compiled modules
 from lsmkv._base import version as _version
 from lsmkv._scan import Scan
-from lsmkv.db import DB, Snapshot, WriteBatch, open
+from lsmkv.db import DB, open
 from lsmkv.errors import (
     ChangedError,
     ClosedError,
@@ -27,6 +27,7 @@ from lsmkv.errors import (
     StorageError,
     UnsupportedVersionError,
 )
+from lsmkv.keyspace import Snapshot, WriteBatch
 from lsmkv.options import DEFAULT, Options
 from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database, its snapshots and its batches, on top of the handles of `_core`."""
+"""The database: opening it, and what is done with it as a whole."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
-from lsmkv import _base, _batch, _core, _scan, _zstd
+from lsmkv import _core, _zstd
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.mapping import KeyspaceMapping
+from lsmkv.keyspace import Keyspace, Snapshot, WriteBatch
 from lsmkv.options import Options, Overrides
 from lsmkv.stats import LevelStats, Memory, Problem, Report, State, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
     from types import TracebackType
-
-    from typing_extensions import Buffer
 
 _STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
 
 Mode = Literal["rw", "r"]
 
 
-class DB(_core.DB):
+class DB(_core.DB, Keyspace):
     """An ordered map of bytes to bytes in a directory, made by `lsmkv.open`.
 
     Keys are ordered as unsigned bytes. Every method may be called from any thread.
@@ -108,63 +105,6 @@ class DB(_core.DB):
         """Refuse, as `copy.copy` is."""
         self.__copy__()
 
-    def __iter__(self) -> _scan.KeyScan:
-        """Iterate over all keys in order, as they are now."""
-        return self.keys()
-
-    def items(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-        snapshot: Snapshot | None = None,
-    ) -> _scan.ItemScan:
-        """Iterate lazily over (key, value) pairs in key order.
-
-        Shows the state of the moment of this call, or that of `snapshot`, whatever is
-        written while iterating.
-
-        Args:
-            start: First key, inclusive; None is the first of all.
-            stop: End, exclusive; None is behind the last of all.
-            prefix: Only keys that begin with this; may be combined with the bounds.
-            reverse: From the last key to the first.
-            snapshot: The state to show.
-        """
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ItemScan(self, start, stop, reverse, snapshot)
-
-    def keys(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-        snapshot: Snapshot | None = None,
-    ) -> _scan.KeyScan:
-        """Iterate lazily over keys in order; arguments as for `items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.KeyScan(self, start, stop, reverse, snapshot)
-
-    def values(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-        snapshot: Snapshot | None = None,
-    ) -> _scan.ValueScan:
-        """Iterate lazily over values in key order; arguments as for `items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ValueScan(self, start, stop, reverse, snapshot)
-
     def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
         """Return a batch to be used in a `with` block.
 
@@ -206,116 +146,6 @@ class DB(_core.DB):
     def options(self) -> Options:
         """The options in force, every field resolved."""
         return Options.from_engine(self._options())
-
-    def mapping(self) -> MutableMapping[bytes, bytes]:
-        """Return all of it as a MutableMapping, for code that expects one.
-
-        Each of its methods does what `collections.abc` says, one key at a time: `len()`
-        and comparisons read every key, and `pop`, `popitem`, `setdefault` and `update`
-        are several calls, between which other threads may write.
-        """
-        return KeyspaceMapping(self)
-
-
-class Snapshot(_core.Snapshot):
-    """A fixed state of a database, made by `DB.snapshot`.
-
-    While it is open, the space of what has since been overwritten or deleted is not
-    given back. Use it as a context manager, or call `close()`.
-    """
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        """Return the snapshot itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Let go of the state."""
-        self.close()
-
-    def __iter__(self) -> _scan.KeyScan:
-        """Iterate over all keys in order."""
-        return self.keys()
-
-    def items(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.ItemScan:
-        """Iterate lazily over (key, value) pairs; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ItemScan(self.db, start, stop, reverse, self)
-
-    def keys(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.KeyScan:
-        """Iterate lazily over keys in order; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.KeyScan(self.db, start, stop, reverse, self)
-
-    def values(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.ValueScan:
-        """Iterate lazily over values in key order; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ValueScan(self.db, start, stop, reverse, self)
-
-
-class WriteBatch(_batch.Batch):
-    """Writes that are applied together or not at all; later ones win.
-
-    `DB.write_batch` makes one that is written at the end of its `with` block. One made
-    directly belongs to no database and is written by `DB.write`, as often as you like.
-    Keys and values are copied as they are added.
-    """
-
-    __slots__ = ("_db", "_sync")
-
-    def __init__(self, db: DB | None = None, *, sync: bool | None = None) -> None:
-        """Make an empty batch, for the `with` block of `db` if that is given."""
-        self._db = db
-        self._sync = sync
-
-    def __enter__(self) -> Self:
-        """Return the batch itself."""
-        if self._db is None:
-            raise InvalidArgumentError(
-                "this batch belongs to no database: use db.write_batch(), or db.write"
-            )
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Write the batch, or discard it if the block raised; empty it."""
-        if exc_type is None and self._db is not None:
-            self._db.write(self, sync=self._sync)
-        self.clear()
 
 
 def open(
@@ -363,18 +193,3 @@ def open(
 def _reopen(path: str) -> DB:
     """Make of a pickled database one to read."""
     return DB(path, mode="r")
-
-
-def _bounds(
-    start: Buffer | None, stop: Buffer | None, prefix: Buffer
-) -> tuple[bytes, bytes | None]:
-    """Narrow start and stop to the keys that begin with the prefix."""
-    first = _base.to_bytes(prefix)
-    stem = first.rstrip(b"\xff")
-    end = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-    if start is not None:
-        first = max(first, _base.to_bytes(start))
-    if stop is not None:
-        limit = _base.to_bytes(stop)
-        end = limit if end is None else min(end, limit)
-    return first, end

@@ -11,7 +11,7 @@ from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, Value
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lsmkv.db import DB
+    from lsmkv.keyspace import Keyspace
 
 
 class KeyspaceMapping(MutableMapping[bytes, bytes]):
@@ -19,7 +19,7 @@ class KeyspaceMapping(MutableMapping[bytes, bytes]):
 
     __slots__ = ("_space",)
 
-    def __init__(self, space: DB) -> None:
+    def __init__(self, space: Keyspace) -> None:
         """Show `space`."""
         self._space = space
 
