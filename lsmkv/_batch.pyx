@@ -60,6 +60,25 @@ cdef class Batch:
         """Add the removal of `key`."""
         self.add_delete(key)
 
+    def delete_range(self, start, stop):
+        """Add the removal of every key in start <= key < stop, None being no bound.
+
+        That is what the database holds when the batch is written, and what was added
+        before to this batch.
+        """
+        cdef Hold[2] hold
+        cdef lsmkv_range range_
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        take_range(start, stop, &range_, hold)
+        try:
+            with cython.critical_section(self):
+                refuse_busy(self._busy, "batch")
+                status = lsmkv_batch_delete_range(self._batch, NULL, &range_, &err)
+        finally:
+            release_two(hold)
+        check(status, &err, "")
+
     def clear(self):
         """Forget everything added so far."""
         with cython.critical_section(self):

@@ -149,6 +149,24 @@ cdef class Keyspace(Handle):
             batch.add_delete(key)
         self.write(batch, sync=sync)
 
+    def delete_range(self, start, stop, *, sync=None):
+        """Remove every key in start <= key < stop, None being no bound, atomically.
+
+        Costs one small write, however many keys there are; compactions give the space
+        back. `sync` as for put().
+        """
+        cdef Hold[2] hold
+        cdef lsmkv_range range_
+        cdef lsmkv_write how = writing(sync, 0)
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        how.nonblocking = False
+        take_range(start, stop, &range_, hold)
+        with nogil:
+            status = lsmkv_delete_range(self._db, &how, &range_, &err)
+        release_two(hold)
+        check(status, &err, self.path)
+
     def write(self, Batch batch not None, *, sync=None):
         """Apply a batch atomically; it can be written again. `sync` as for put()."""
         cdef lsmkv_write how = writing(sync, 0)

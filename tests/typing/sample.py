@@ -43,6 +43,7 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
     db.put(b"key", b"", ttl=None)
     db.put(b"key", b"", ttl=lsmkv.DEFAULT)
     db.put_many({}, ttl=3)
+    db.delete_range(b"a", None)
     assert_type(db.ttl(b"key"), float | None)
     assert_type(db.touch(b"key", lsmkv.DEFAULT), bool)
     assert_type(db.get_into(b"key", bytearray(8)), int | None)

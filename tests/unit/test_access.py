@@ -177,6 +177,9 @@ CALLS_WITH_A_KEY: list[Callable[[lsmkv.DB, Any], object]] = [
     lambda db, key: db.values(prefix=key),
     lambda db, key: db.items(prefix=b"x", start=key),
     lambda db, key: db.compact(key),
+    lambda db, key: db.delete_range(key, None),
+    lambda db, key: db.delete_range(b"", key),
+    lambda db, key: lsmkv.WriteBatch().delete_range(key, None),
     lambda db, key: db.approximate_count(key),
     lambda db, key: db.approximate_count(b"", key),
 ]
@@ -342,6 +345,55 @@ def test_delete_many_is_one_batch(db: lsmkv.DB) -> None:
     db.delete_many([b"1", b"5", b"missing"])
     assert db.stats().write_count == before + 1
     assert list(db) == [b"0", b"2", b"3", b"4", b"6", b"7", b"8", b"9"]
+
+
+@pytest.mark.parametrize("where", ["memtable", "table", "levels"])
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(None, None), (b"100", None), (None, b"100"), (b"100", b"200"), (b"200", b"1")],
+)
+def test_delete_range_removes_what_a_slice_would(
+    db: lsmkv.DB, where: str, batched: bool, start: bytes | None, stop: bytes | None
+) -> None:
+    expected = {b"%03d" % i: b"value" for i in range(500)}
+    db.put_many(expected)
+    if where != "memtable":
+        db.flush()
+    if where == "levels":
+        db.compact()
+    before = db.stats().write_count
+    if batched:
+        with db.write_batch() as batch:
+            batch.delete_range(start, stop)
+            batch.put(b"150", b"again")
+        expected[b"150"] = b"again"
+    else:
+        db.delete_range(start, stop)
+    assert db.stats().write_count <= before + 1
+    expected = {
+        key: value
+        for key, value in expected.items()
+        if value == b"again"
+        or not ((start is None or key >= start) and (stop is None or key < stop))
+    }
+    for _ in range(2):
+        assert dict(db.items()) == expected
+        assert list(db.keys(reverse=True)) == sorted(expected, reverse=True)
+        keys = [b"%03d" % i for i in range(500)]
+        assert db.get_many(keys) == [expected.get(key) for key in keys]
+        assert db.approximate_count() == len(expected)
+        assert (b"150" in db) == (b"150" in expected)
+        db.compact()
+
+
+def test_snapshots_keep_what_a_range_delete_removes(db: lsmkv.DB) -> None:
+    db.put_many((b"%03d" % i, b"") for i in range(100))
+    with db.snapshot() as snapshot:
+        db.delete_range(b"", b"050", sync=True)
+        db.compact()
+        assert len(list(snapshot)) == 100
+        assert len(list(db)) == 50
 
 
 def test_values_survive_flush_compact_and_reopen(path: Path) -> None:

@@ -52,8 +52,8 @@ class Literals:
     def __contains__(self, key: object) -> bool:
         return encode(key) in self.db
 
-    def delete_many(self, keys: Iterable[object]) -> None:
-        self.db.delete_many(map(encode, keys))
+    def delete_range(self, start: None, stop: None) -> None:
+        self.db.delete_range(start, stop)
 
     def keys(self, *, reverse: bool = False) -> Any:
         return Rows(decode(key) for key in self.db.keys(reverse=reverse))
@@ -191,7 +191,7 @@ def test_an_iteration_shows_the_moment_when_it_began(db: lsmkv.DB) -> None:
     assert all(key.startswith(b"x") for key in mapping)
 
 
-def test_clear_is_one_batch(db: lsmkv.DB) -> None:
+def test_clear_is_one_write(db: lsmkv.DB) -> None:
     mapping = db.mapping()
     mapping.update({b"%d" % i: b"" for i in range(100)})
     before = db.stats().write_count
