@@ -92,6 +92,7 @@ coverage: ## lines that the C unit tests and the crash program reach, file by fi
 	build/coverage/crash faults --seeds 1..20
 	build/coverage/crash alloc --stride 16
 	build/coverage/crash errors --stride 101
+	build/coverage/crash damage --stride 101
 	@gcov --no-output $(patsubst %.c,build/coverage/%.o,$(ENGINE)) 2>/dev/null | awk \
 	'/^File/ { file = substr($$2, 2, length($$2) - 2) } \
 	/^Lines/ && file ~ /^csrc\/.*\.c$$/ { \

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from harness.build import ASAN, RELEASE, ROOT, TSAN
-from harness.crash import CrashFailureError, run_crash, run_stress
+from harness.crash import CrashFailureError, run_crash, run_crash_zstd, run_stress
 
 Totals = Counter[str]
 
@@ -60,6 +60,15 @@ def run_alloc(seed: int) -> Totals:
 def run_errors(seed: int) -> Totals:
     """Let calls of the system fail, all of them in turn in every way."""
     return _crash("errors", "--seed", str(seed), "--seconds", "300")
+
+
+def run_damage(seed: int) -> Totals:
+    """Damage every bit and every file of what the workloads leave, and golden files."""
+    totals = _crash("damage", "--seed", str(seed), "--stride", "3")
+    for version in sorted((ROOT / "tests" / "golden").glob("v[0-9]*")):
+        counts = run_crash_zstd(["damage", "--dir", str(version)], timeout=3600)
+        totals += Counter({name: int(counts[name]) for name in ("states", "runs")})
+    return totals
 
 
 def run_sanitized(seed: int) -> Totals:
@@ -122,6 +131,7 @@ PARTS: tuple[Callable[[int], Totals], ...] = (
     run_steps,
     run_alloc,
     run_errors,
+    run_damage,
     run_sanitized,
     run_kills,
 )

@@ -5,8 +5,11 @@
  *   crash steps [--seed S] [--stride N] [--workload W [--at STEP.MODE.VARIANT]]
  *   crash sim --seeds A..B [--seconds N] [--verbose]
  *   crash faults --seeds A..B [--seconds N] [--verbose]
- *   crash alloc|errors [--seed S] [--stride N] [--seconds N] [--workload W [--at
- * N.WAY]] crash kill --dir DIR [--seed S] [--cycles N]
+ *   crash alloc|errors [--seed S] [--stride N] [--seconds N]
+ *                      [--workload W [--at N.WAY]]
+ *   crash damage [--seed S] [--stride N] [--seconds N] [--workload W | --dir DIR]
+ *                [--at N]
+ *   crash kill --dir DIR [--seed S] [--cycles N]
  *
  * Each closes with a line of what it did. A failed check prints what was found, the
  * last operations and the arguments that show it again, and ends with status 1. With
@@ -55,6 +58,8 @@ static int usage(void) {
                   "       crash sim|faults --seeds A..B [--seconds N] [--verbose]\n"
                   "       crash alloc|errors [--seed S] [--stride N] [--seconds N] "
                   "[--workload W [--at N.WAY]]\n"
+                  "       crash damage [--seed S] [--stride N] [--seconds N] "
+                  "[--workload W | --dir DIR] [--at N]\n"
                   "       crash kill --dir DIR [--seed S] [--cycles N]\n");
     return EXIT_USAGE;
 }
@@ -109,6 +114,7 @@ static bool read_option(int option, arguments *a) {
             return read_at(optarg, a);
         case 'd':
             a->kill.path = optarg;
+            a->sweep.path = optarg;
             return true;
         case 'o':
             crash_dump_path = optarg;
@@ -151,6 +157,8 @@ static bool run(const char *command, arguments *a) {
         starve_run(&a->sweep);
     } else if (strcmp(command, "errors") == 0) {
         errors_run(&a->sweep);
+    } else if (strcmp(command, "damage") == 0) {
+        damage_run(&a->sweep);
     } else if (strcmp(command, "kill") == 0 && a->kill.path != NULL) {
         kill_run(&a->kill);
     } else {

@@ -4,6 +4,7 @@
  *
  *   crash alloc    (starve.c)  the n-th allocation fails, for every n
  *   crash errors   (errors.c)  the n-th call of each class fails, with each errno
+ *   crash damage   (damage.c)  every bit, every length, every file
  *
  * A sweep goes through a long row of cases, all of them or each stride-th one.
  */
@@ -21,10 +22,12 @@ typedef struct sweep_request {
     bool only;        /* the failure `at` in this way and no other */
     uint64_t at;
     uint64_t at_way;
-    int64_t end; /* the time of that; 0: none */
+    int64_t end;      /* the time of that; 0: none */
+    const char *path; /* damage: a database to load in place of the workloads */
 } sweep_request;
 
 void starve_run(const sweep_request *request);
 void errors_run(const sweep_request *request);
+void damage_run(const sweep_request *request);
 
 #endif

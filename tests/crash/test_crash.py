@@ -3,9 +3,10 @@
 
 Method: the crash program (tests/crash/*.c) runs the engine on a simulated disk, crashes
 copies of it, recovers them and compares the state with every prefix of the history. It
-runs every step of scripted workloads, seeded random ones, some with I/O errors and some
-in which allocations fail; once optimised for volume and once under the sanitizers. A
-failure prints the arguments that show it again: build/tests-*/crash-* is the program.
+runs every step of scripted workloads, seeded random ones, some with failing calls or
+allocations, and damages what is at rest; once optimised for volume and once under the
+sanitizers. A failure prints the arguments that show it again: build/tests-*/crash-* is
+the program.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import os
 
 import pytest
 
-from harness.build import ASAN
-from harness.crash import run_crash
+from harness.build import ASAN, TESTS
+from harness.crash import run_crash, run_crash_zstd
 
 SEED = int(os.environ.get("LSMKV_SEED", "1"))
 GATE_STATES = 40_000
@@ -62,6 +63,18 @@ def test_a_failure_of_any_call_loses_nothing_and_poisons_only_where_it_must() ->
     assert counts["failures"] > 50_000
 
 
+@pytest.mark.timeout(600)
+def test_damage_is_reported_and_never_read() -> None:
+    counts = run_crash(["damage", "--seed", str(SEED), "--stride", "13"])
+    assert counts["seeds"] >= 8
+    assert counts["states"] > 50_000
+    for version in sorted((TESTS / "golden").glob("v[0-9]*")):
+        counts = run_crash_zstd(
+            ["damage", "--seed", str(SEED), "--stride", "5", "--dir", str(version)]
+        )
+        assert counts["states"] > 10_000
+
+
 @pytest.mark.timeout(900)
 def test_crashes_are_clean_under_the_sanitizers() -> None:
     steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "13"], ASAN)
@@ -71,6 +84,8 @@ def test_crashes_are_clean_under_the_sanitizers() -> None:
     assert alloc["runs"] > 400
     errors = run_crash(["errors", "--seed", str(SEED + 1), "--stride", "211"], ASAN)
     assert errors["runs"] > 400
+    damage = run_crash(["damage", "--seed", str(SEED + 1), "--stride", "211"], ASAN)
+    assert damage["states"] > 3000
     states = steps["states"] + simulated["states"] + faults["states"]
     print(f"seed={SEED + 1} states={states:.0f} under ASan and UBSan")
     assert states > 8000

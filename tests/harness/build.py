@@ -189,6 +189,15 @@ def build_crash(variant: Variant = RELEASE) -> Path:
     return build_program("crash", sorted((TESTS / "crash").glob("*.c")), variant)
 
 
+def build_crash_library(variant: Variant = RELEASE) -> Path:
+    """Build the crash program as a shared library, for crash_zstd.py."""
+    flags = [*COMMON, *variant.flags]
+    sources = [*engine_sources(), *sorted((TESTS / "crash").glob("*.c"))]
+    with _folder(variant) as folder:
+        objects = _compile(folder, sources, flags)
+        return _link(folder, "libcrash", ".so", objects, [*flags, "-shared"])
+
+
 def build_stress(variant: Variant = TSAN) -> Path:
     """Build the stress program (tests/c/stress.c)."""
     return build_program("stress", [TESTS / "c" / "stress.c"], variant)

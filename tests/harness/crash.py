@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.build import RELEASE, Variant, build_crash, build_stress
+from harness.build import (
+    RELEASE,
+    ROOT,
+    Variant,
+    build_crash,
+    build_crash_library,
+    build_stress,
+)
 
 SANITIZER_ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:allocator_may_return_null=1",
@@ -20,7 +28,9 @@ class CrashFailureError(AssertionError):
     """A check of the crash program failed; the text has what replays it."""
 
 
-def run_program(program: Path, arguments: Sequence[str], timeout: float) -> str:
+def run_program(
+    program: Path, arguments: Sequence[str], timeout: float, **environment: str
+) -> str:
     """Run a test program; return its output, or raise with all of it."""
     done = subprocess.run(
         [str(program), *arguments],
@@ -28,7 +38,7 @@ def run_program(program: Path, arguments: Sequence[str], timeout: float) -> str:
         text=True,
         check=False,
         timeout=timeout,
-        env={"PATH": "/usr/bin:/bin", **SANITIZER_ENVIRONMENT},
+        env={"PATH": "/usr/bin:/bin", **SANITIZER_ENVIRONMENT, **environment},
     )
     if done.returncode != 0:
         command = " ".join([str(program), *arguments])
@@ -52,6 +62,17 @@ def run_crash(
 ) -> dict[str, float]:
     """Build and run the crash program, print what it said, return its figures."""
     output = run_program(build_crash(variant), arguments, timeout)
+    print(output, end="")
+    return read_counts(output)
+
+
+def run_crash_zstd(arguments: Sequence[str], timeout: float = 900) -> dict[str, float]:
+    """Do the same with the codec zstd."""
+    script = str(ROOT / "tests" / "harness" / "crash_zstd.py")
+    library = str(build_crash_library())
+    command = [script, library, *arguments]
+    python = Path(sys.executable)
+    output = run_program(python, command, timeout, PYTHONPATH=str(ROOT))
     print(output, end="")
     return read_counts(output)
 
