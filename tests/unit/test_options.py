@@ -5,6 +5,7 @@ Method: what an option does is seen from outside: stats, and the sizes of files.
 """
 
 import dataclasses
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,9 @@ def test_filters_off_still_finds_everything(path: Path) -> None:
         fill(db, 500)
         assert db.get(b"000007") == TEXT
         assert db.get(b"x") is None
+
+
+def test_the_tuning_page_has_every_option_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(f.name for f in dataclasses.fields(lsmkv.Options))
