@@ -193,6 +193,7 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err)
     lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range,
                                lsmkv_error *err)
+    lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err)
     lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err)
     lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err)
 

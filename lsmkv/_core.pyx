@@ -238,6 +238,15 @@ cdef class DB(Keyspace):
         release_two(hold)
         check(status, &err, self.path)
 
+    def _checkpoint(self, bytes name not None):
+        """Make a database of its own in another directory."""
+        cdef const char *directory = name
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        with nogil:
+            status = lsmkv_checkpoint(self._db, directory, &err)
+        check(status, &err, self.path)
+
     def resume(self):
         """Try at once to write again after the disk was full.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
 
 Mode = Literal["rw", "r"]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class DB(_core.DB, Keyspace):
@@ -36,7 +37,7 @@ class DB(_core.DB, Keyspace):
 
     def __new__(
         cls,
-        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        path: Path,
         *,
         mode: Mode = "rw",
         create: bool = True,
@@ -48,9 +49,7 @@ class DB(_core.DB, Keyspace):
         if mode not in ("rw", "r"):
             raise InvalidArgumentError(f'mode is {mode!r}: must be "rw" or "r"')
         chosen = dataclasses.replace(options or Options(), **overrides)
-        name = os.fsencode(path)
-        if not name or b"\0" in name:
-            raise InvalidArgumentError(f"{path!r} cannot be the name of a directory")
+        name = _name_of(path)
         _zstd.register()
         self = super().__new__(
             cls,
@@ -117,6 +116,17 @@ class DB(_core.DB, Keyspace):
         """Return a view of the state of this moment; close it when done."""
         return Snapshot(self)
 
+    def checkpoint(self, path: Path) -> None:
+        """Make `path`, absent or empty, a database with the state of this moment.
+
+        It is a database of its own: neither sees what is done to the other from then
+        on. Where the file system has hard links the files are shared, so this costs no
+        more than `flush()`, and no space until the files here are compacted away.
+
+        A `path` that a failure has left half done is no database.
+        """
+        self._checkpoint(_name_of(path))
+
     def verify(self) -> Report:
         """Read and check every byte of every live file.
 
@@ -149,7 +159,7 @@ class DB(_core.DB, Keyspace):
 
 
 def open(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    path: Path,
     *,
     mode: Mode = "rw",
     create: bool = True,
@@ -188,6 +198,14 @@ def open(
         options=options,
         **overrides,
     )
+
+
+def _name_of(path: Path) -> bytes:
+    """Return the path as the operating system takes it."""
+    name = os.fsencode(path)
+    if not name or b"\0" in name:
+        raise InvalidArgumentError(f"{path!r} cannot be the name of a directory")
+    return name
 
 
 def _reopen(path: str) -> DB:

@@ -276,6 +276,18 @@ out:
     return status;
 }
 
+lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) {
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = flush(db, err);
+        if (status == LSMKV_OK) {
+            status = lsm_db_checkpoint(db, path, err);
+        }
+        lsm_db_end(db);
+    }
+    return status;
+}
+
 lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                           lsmkv_report *report, lsmkv_error *err) {
     *report = (lsmkv_report){0};

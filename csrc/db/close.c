@@ -171,6 +171,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
         lsm_cache_destroy(db->cache);
     }
     lsm_view_files_destroy(db->view_files);
+    lsm_free(db->origins);
     lsm_dir_close(db->dir);
     lsm_cond_deinit(&db->changed);
     lsm_cond_deinit(&db->work);

@@ -93,6 +93,8 @@ struct lsmkv_db {
     lsm_lock *lock;
     lsm_options options;
     uint8_t uuid[LSM_UUID_SIZE];
+    uint8_t (*origins)[LSM_UUID_SIZE]; /* as for lsm_uuids; owned */
+    size_t origin_count;
     uint64_t fork_generation;
     bool threaded;
     lsm_cache *cache;
@@ -187,7 +189,9 @@ lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *op
                          lsmkv_db **dbp, lsmkv_error *err) LSM_MUST_CHECK;
 /* The steps of every opening: an empty handle (NULL: no memory), ... */
 lsmkv_db *lsm_db_create(lsm_env *env);
-/* ... the parts that reading needs, once the UUID is known, ... */
+/* ... what the MANIFEST says of the database, taken over from the state, ... */
+void lsm_db_adopt(lsmkv_db *db, lsm_manifest_state *state);
+/* ... the parts that reading needs, ... */
 lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* ... and what the database remembers, looked up in what was replayed, then in the
  * tables. */
@@ -292,6 +296,13 @@ lsmkv_status lsm_snapshots_list_locked(lsmkv_db *db, uint64_t **sequences,
  * they needed are closed and unlinked. POISONS the database when the MANIFEST fails. */
 lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
                             lsmkv_error *err) LSM_MUST_CHECK;
+/* Everything that a fresh MANIFEST must say once `edit` has been applied. */
+lsmkv_status lsm_db_describe_locked(lsmkv_db *db, const lsm_edit *edit,
+                                    const lsm_version *version, lsm_edit *everything,
+                                    lsmkv_error *err)
+    LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+/* Adds the origins to an edit. false: no memory. */
+bool lsm_db_describe_origins(const lsmkv_db *db, lsm_edit *everything) LSM_MUST_CHECK;
 /* Remembers the first failure; every later write answers it. Returns its status. */
 lsmkv_status lsm_db_poison_locked(lsmkv_db *db, const lsmkv_error *failure)
     LSM_REQUIRES(db->mu);
@@ -341,5 +352,9 @@ lsmkv_status lsm_db_count(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                           lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                            lsmkv_report *report, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In checkpoint.c: the tables as they are; the memtable was flushed before. */
+lsmkv_status lsm_db_checkpoint(lsmkv_db *db, const char *path,
+                               lsmkv_error *err) LSM_MUST_CHECK;
 
 #endif

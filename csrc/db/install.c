@@ -32,11 +32,19 @@ lsmkv_status lsm_db_poison(lsmkv_db *db, const lsmkv_error *failure) {
     return status;
 }
 
-/* Everything a fresh MANIFEST must say once `edit` has been applied. */
-static lsmkv_status describe_locked(lsmkv_db *db, const lsm_edit *edit,
+bool lsm_db_describe_origins(const lsmkv_db *db, lsm_edit *everything) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < db->origin_count; i++) {
+        ok = lsm_edit_add_origin(everything, db->origins[i]);
+    }
+    return ok;
+}
+
+lsmkv_status lsm_db_describe_locked(lsmkv_db *db, const lsm_edit *edit,
                                     const lsm_version *version, lsm_edit *everything,
-                                    lsmkv_error *err) LSM_REQUIRES(db->mu) {
-    bool ok = lsm_edit_describe_version(everything, version);
+                                    lsmkv_error *err) {
+    bool ok = lsm_edit_describe_version(everything, version) &&
+              lsm_db_describe_origins(db, everything);
     everything->has_next_file = true;
     everything->next_file = db->next_file;
     everything->has_last_sequence = true;
@@ -183,7 +191,7 @@ static lsmkv_status prepare_locked(lsmkv_db *db, lsm_edit *edit, lsm_version **v
     LSM_TRY(lsm_version_apply(db->version, edit, &db->sink, versionp, err));
     if (*rewrites) {
         db->next_file += 1; /* the last one is the number of the fresh MANIFEST */
-        LSM_TRY(describe_locked(db, edit, *versionp, everything, err));
+        LSM_TRY(lsm_db_describe_locked(db, edit, *versionp, everything, err));
     }
 out:
     return status;

@@ -18,6 +18,7 @@
 
 void lsm_manifest_state_deinit(lsm_manifest_state *state) {
     lsm_free(state->logs);
+    lsm_free(state->origins);
     lsm_version_unref(state->version);
     *state = (lsm_manifest_state){0};
 }

@@ -22,6 +22,8 @@ typedef struct lsm_manifest_state {
     uint64_t time_ms;       /* engine time: the latest on record */
     lsm_edit_log *logs;     /* live logs known to hold synced data; owned */
     size_t log_count;
+    uint8_t (*origins)[LSM_UUID_SIZE]; /* as for lsm_uuids; owned */
+    size_t origin_count;
     lsm_version *version; /* one reference */
 } lsm_manifest_state;
 

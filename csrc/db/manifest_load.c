@@ -49,6 +49,7 @@ typedef struct loading {
     size_t table_count, table_capacity;
     log_event *logs;
     size_t log_count, log_capacity;
+    size_t origin_capacity;
     uint64_t edit_count;
     uint64_t last_offset; /* of the last edit */
     lsm_edit live;        /* owned; one addition per table that is live at the end */
@@ -209,6 +210,24 @@ static bool gather_logs(loading *load, const lsm_edit *edit, uint64_t offset) {
     return true;
 }
 
+static bool gather_origins(loading *load, const lsm_edit *edit) {
+    lsm_manifest_state *state = load->state;
+    void *array = state->origins;
+
+    if (edit->origin_count == 0) {
+        return true;
+    }
+    if (!lsm_grow(&array, &load->origin_capacity,
+                  state->origin_count + edit->origin_count, LSM_UUID_SIZE)) {
+        return false;
+    }
+    state->origins = array;
+    memcpy(state->origins[state->origin_count], edit->origins,
+           edit->origin_count * LSM_UUID_SIZE);
+    state->origin_count += edit->origin_count;
+    return true;
+}
+
 /* Step 1 for one record. */
 static lsmkv_status gather_record(loading *load, const lsm_record *record,
                                   lsmkv_error *err) {
@@ -223,7 +242,7 @@ static lsmkv_status gather_record(loading *load, const lsm_record *record,
     }
     LSM_TRY(take_numbers(load, &edit, record->offset, err));
     if (!gather_tables(load, &edit, record->offset) ||
-        !gather_logs(load, &edit, record->offset)) {
+        !gather_logs(load, &edit, record->offset) || !gather_origins(load, &edit)) {
         status = lsm_fail_memory(err, record->payload.size);
         goto out;
     }
@@ -385,6 +404,22 @@ static lsmkv_status resolve_logs(loading *load, lsmkv_error *err) {
     return LSMKV_OK;
 }
 
+/* Sorts them, so that any number is searched quickly, and drops repetitions. */
+static void resolve_origins(lsm_manifest_state *state) {
+    size_t kept = 0;
+
+    if (state->origin_count > 1) {
+        qsort(state->origins, state->origin_count, LSM_UUID_SIZE, lsm_uuid_compare);
+    }
+    for (size_t i = 0; i < state->origin_count; i++) {
+        if (kept == 0 ||
+            lsm_uuid_compare(state->origins[i], state->origins[kept - 1]) != 0) {
+            memmove(state->origins[kept++], state->origins[i], LSM_UUID_SIZE);
+        }
+    }
+    state->origin_count = kept;
+}
+
 static lsmkv_status check_file(lsm_dir *dir, const lsm_table_info *info,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -451,6 +486,7 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     LSM_TRY(gather(&load, err));
     LSM_TRY(resolve_tables(&load, err));
     LSM_TRY(resolve_logs(&load, err));
+    resolve_origins(state);
     LSM_TRY(check_files(&load, err));
     LSM_TRY(build_version(&load, sink, err));
 out:

@@ -116,6 +116,15 @@ static lsmkv_status open_dir(lsmkv_db *db, const char *path,
     return status;
 }
 
+void lsm_db_adopt(lsmkv_db *db, lsm_manifest_state *state) LSM_UNSHARED {
+    memcpy(db->uuid, state->uuid, LSM_UUID_SIZE);
+    db->origins = state->origins;
+    db->origin_count = state->origin_count;
+    state->origins = NULL;
+    db->version = state->version;
+    state->version = NULL;
+}
+
 /* Steps 1 and 2. */
 static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *options,
                          lsm_manifest_state *state, lsmkv_error *err) LSM_UNSHARED {
@@ -135,10 +144,8 @@ static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *op
                           "a database exists in this directory already");
     }
     LSM_TRY(status);
-    memcpy(db->uuid, state->uuid, LSM_UUID_SIZE);
+    lsm_db_adopt(db, state);
     db->next_file = (largest >= state->next_file ? largest + 1 : state->next_file);
-    db->version = state->version;
-    state->version = NULL;
 out:
     return status;
 }
@@ -155,6 +162,8 @@ lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     }
     lsm_table_context context = {
         .dir = db->dir, .cache = db->cache, .read_only = db->read_only};
+    context.origins =
+        (lsm_uuids){(const uint8_t (*)[LSM_UUID_SIZE])db->origins, db->origin_count};
     memcpy(context.uuid, db->uuid, LSM_UUID_SIZE);
     bool shares = db->options.given.block_cache_bytes < 0;
     lsm_table_cache_init(&db->table_cache, &context, &db->epoch,
@@ -213,7 +222,8 @@ static lsmkv_status commit(lsmkv_db *db, lsm_edit *edit, bool *renamed,
     everything.first_log = db->first_log;
     everything.has_time = true;
     everything.time_ms = lsm_clock_now_ms(&db->clock);
-    if (!lsm_edit_describe_version(&everything, version)) {
+    if (!lsm_edit_describe_version(&everything, version) ||
+        !lsm_db_describe_origins(db, &everything)) {
         LSM_TRY(lsm_fail_memory(err, 0));
     }
     LSM_TRY(lsm_manifest_create(db->dir, &header, &everything, &db->manifest, renamed,

@@ -124,10 +124,8 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_manifest_load(db->dir, &db->sink, &state, err));
     LSM_TRY(lsm_recovery_open(db, &state, &recovery, err));
     LSM_TRY(look_again(db, before, err));
-    memcpy(db->uuid, state.uuid, LSM_UUID_SIZE);
+    lsm_db_adopt(db, &state);
     db->next_file = state.next_file;
-    db->version = state.version;
-    state.version = NULL;
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(hold_tables(db, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));

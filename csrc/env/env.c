@@ -165,6 +165,31 @@ lsmkv_status lsm_dir_rename(lsm_dir *dir, const char *from, const char *to,
     return LSMKV_OK;
 }
 
+/* EPERM is what Linux says of file systems without links. */
+static bool is_refusal(int code) {
+    return code == EXDEV || code == EPERM || code == EMLINK || code == EOPNOTSUPP ||
+           code == ENOSYS;
+}
+
+lsmkv_status lsm_dir_link(lsm_dir *from, const char *name, lsm_dir *to, bool *refused,
+                          lsmkv_error *err) {
+    check_name(name);
+    int code = from->env->ops->link(from, name, to);
+    *refused = is_refusal(code);
+    if (code != 0) {
+        return fail_io(err, name, -1, "link the file", code);
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_dir_remove(lsm_env *env, const char *path, lsmkv_error *err) {
+    int code = env->ops->dir_remove(env, path);
+    if (code != 0) {
+        return fail_path(err, path, "remove the directory", code);
+    }
+    return LSMKV_OK;
+}
+
 lsmkv_status lsm_dir_unlink(lsm_dir *dir, const char *name, lsmkv_error *err) {
     check_name(name);
     int code = dir->env->ops->unlink(dir, name);

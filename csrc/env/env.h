@@ -61,6 +61,14 @@ lsmkv_status lsm_dir_sync(lsm_dir *dir, lsmkv_error *err) LSM_MUST_CHECK;
 /* Replaces `to` if it exists. */
 lsmkv_status lsm_dir_rename(lsm_dir *dir, const char *from, const char *to,
                             lsmkv_error *err) LSM_MUST_CHECK;
+/* Gives a file a second name, in another directory of the same env, where it must be
+ * free. *refused when these two cannot share files (other file systems, too many
+ * names): then copy it. The file must be synced, and is never to be changed again. */
+lsmkv_status lsm_dir_link(lsm_dir *from, const char *name, lsm_dir *to, bool *refused,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+/* Removes the directory `path` if it is empty, else IO_ERROR. */
+lsmkv_status lsm_dir_remove(lsm_env *env, const char *path,
+                            lsmkv_error *err) LSM_MUST_CHECK;
 /* NOT_FOUND when it does not exist. */
 lsmkv_status lsm_dir_unlink(lsm_dir *dir, const char *name,
                             lsmkv_error *err) LSM_MUST_CHECK;
@@ -127,6 +135,8 @@ typedef struct lsm_env_ops {
     int (*dir_sync)(lsm_dir *dir);
     int (*rename)(lsm_dir *dir, const char *from, const char *to);
     int (*unlink)(lsm_dir *dir, const char *name);
+    int (*link)(lsm_dir *from, const char *name, lsm_dir *to);
+    int (*dir_remove)(lsm_env *env, const char *path);
     /* EWOULDBLOCK: held; *holder is its pid or 0. */
     int (*lock)(lsm_dir *dir, const char *name, lsm_lock **lockp, int64_t *holder);
     void (*unlock)(lsm_lock *lock);

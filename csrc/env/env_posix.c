@@ -263,6 +263,15 @@ static int unlink_file(lsm_dir *dir, const char *name) {
     return unlinkat(dir_of(dir)->fd, name, 0) == 0 ? 0 : errno;
 }
 
+static int link_file(lsm_dir *from, const char *name, lsm_dir *to) {
+    return linkat(dir_of(from)->fd, name, dir_of(to)->fd, name, 0) == 0 ? 0 : errno;
+}
+
+static int remove_dir(lsm_env *env, const char *path) {
+    (void)env;
+    return rmdir(path) == 0 ? 0 : errno;
+}
+
 /* The descriptor of an existing file, or -1 and errno. */
 static int open_existing(const lsm_posix_dir *dir, const char *name) {
     int fd = lsm_posix_openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
@@ -486,6 +495,8 @@ lsm_env *lsm_env_posix(void) {
         .dir_sync = dir_sync,
         .rename = rename_file,
         .unlink = unlink_file,
+        .link = link_file,
+        .dir_remove = remove_dir,
         .lock = lsm_posix_lock,
         .unlock = lsm_posix_unlock,
         .file_open = file_open,

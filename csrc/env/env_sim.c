@@ -41,6 +41,7 @@ typedef enum step_kind {
     STEP_RENAME,
     STEP_UNLINK,
     STEP_DIR_SYNC,
+    STEP_LINK,
 } step_kind;
 
 static lsm_sim_handle *dir_handle(lsm_dir *dir) {
@@ -262,6 +263,47 @@ static int unlink_file(lsm_dir *head, const char *name) {
     }
     lsm_sim_drop_use(sim, removed);
     note_step(sim, STEP_UNLINK, dir, name, 0, 0);
+    return 0;
+}
+
+static int link_file(lsm_dir *from, const char *name, lsm_dir *head) {
+    lsm_sim *sim = lsm_sim_of(from->env);
+    lsm_sim_dir *to = dir_handle(head)->dir;
+    const lsm_sim_entry *entry =
+        lsm_sim_map_find(&dir_handle(from)->dir->current, name);
+    lsm_sim_inode *replaced = NULL;
+    int code = 0;
+
+    if (fails(sim, LSM_SIM_LINK, name, &code)) {
+        return code;
+    }
+    if (entry == NULL || lsm_sim_map_find(&to->current, name) != NULL) {
+        return entry == NULL ? ENOENT : EEXIST;
+    }
+    lsm_sim_inode *inode = entry->inode;
+    /* A crash treats each directory by itself: both names must find the same. */
+    LSM_ASSERT(inode->cut_count == 0 && inode->durable_size == inode->size);
+    begin_step(sim);
+    if (!lsm_sim_dir_change(to, LSM_SIM_OP_CREATE, name, inode, &replaced)) {
+        return ENOMEM;
+    }
+    LSM_ASSERT(replaced == NULL);
+    lsm_sim_take_use(sim, inode);
+    note_step(sim, STEP_LINK, to, name, 0, 0);
+    return 0;
+}
+
+/* Removing a directory is no step and durable at once, as making it is. */
+static int remove_dir(lsm_env *env, const char *path) {
+    lsm_sim_dir *dir = lsm_sim_find_dir(lsm_sim_of(env), path);
+
+    if (dir == NULL) {
+        return ENOENT;
+    }
+    if (dir->current.count > 0) {
+        return ENOTEMPTY;
+    }
+    dir->removed = true;
     return 0;
 }
 
@@ -520,6 +562,8 @@ const lsm_env_ops lsm_sim_ops = {
     .dir_sync = dir_sync,
     .rename = rename_file,
     .unlink = unlink_file,
+    .link = link_file,
+    .dir_remove = remove_dir,
     .lock = lock_file,
     .unlock = unlock_file,
     .file_open = file_open,

@@ -5,8 +5,9 @@
  *
  * State per file: `durable` bytes (as of its last sync), the list of writes since, and
  * the `current` bytes. State per directory: the durable map of names, the ordered
- * list of {create, rename, unlink} since the last directory sync, and the current map.
- * file_sync makes data and size durable, not the name; dir_sync makes names durable.
+ * list of {create, link, rename, unlink} since the last directory sync, and the current
+ * map. file_sync makes data and size durable, not the name; dir_sync makes names
+ * durable.
  *
  * A crash (lsm_sim_crash) makes a NEW env holding one legal state after a power
  * failure, without disturbing the running one, so one run of a workload yields every
@@ -26,8 +27,8 @@
  * there and still pending, so a power failure of the copy may take them.
  *
  * Steps: every call that changes something (create, append, sync, truncate, rename,
- * unlink, dir_sync) is one step; a call that fails is none. A hook is called before
- * each, so that a test can crash there.
+ * unlink, link, dir_sync) is one step; a call that fails is none. A hook is called
+ * before each, so that a test can crash there.
  *
  * Errors: lsm_sim_fail makes the n-th call of a class fail with an errno, once or
  * from then on; short reads, short appends and EINTR can be injected at seeded odds.
@@ -66,6 +67,7 @@ typedef enum lsm_sim_call {
     LSM_SIM_UNLINK,
     LSM_SIM_TRUNCATE,
     LSM_SIM_CLOSE,
+    LSM_SIM_LINK,
     LSM_SIM_CALL_COUNT
 } lsm_sim_call;
 

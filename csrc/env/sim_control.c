@@ -30,7 +30,7 @@ static const lsm_sim *const_sim_of(const lsm_env *env) {
 
 lsm_sim_dir *lsm_sim_find_dir(const lsm_sim *sim, const char *path) {
     for (lsm_sim_dir *dir = sim->dirs; dir != NULL; dir = dir->next) {
-        if (strcmp(dir->path, path) == 0) {
+        if (!dir->removed && strcmp(dir->path, path) == 0) {
             return dir;
         }
     }
@@ -105,6 +105,9 @@ lsm_env *lsm_sim_crash(lsm_env *env, uint64_t seed, lsm_crash_mode mode,
     to->now_ms = from->now_ms;
     to->monotonic_us = from->monotonic_us;
     for (lsm_sim_dir *dir = from->dirs; dir != NULL; dir = dir->next) {
+        if (dir->removed) {
+            continue;
+        }
         *end = lsm_sim_dir_crash(dir, &fate);
         if (*end == NULL) {
             lsm_sim_destroy(crashed);

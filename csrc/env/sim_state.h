@@ -18,7 +18,8 @@
  *
  * Directory. `entries` are the current names, `ops` the changes since the last
  * directory sync and `durable` the names as of then, kept only while there are ops.
- * A file has one name: every operation carries the file it is about.
+ * A file has at most one name in a directory: every operation carries the file it is
+ * about. Only synced files have names in several.
  *
  * Ownership: a file is counted by each entry and op that names it and each handle.
  */
@@ -87,7 +88,8 @@ typedef struct lsm_sim_map {
 
 typedef struct lsm_sim_dir {
     struct lsm_sim_dir *next;
-    char *path; /* owned */
+    char *path;   /* owned */
+    bool removed; /* only its open handles know it now */
     uint64_t hash;
     lsm_sim_map current;
     lsm_sim_map durable; /* meaningful while op_count > 0 */

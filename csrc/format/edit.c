@@ -21,6 +21,7 @@ typedef enum edit_tag {
     TAG_DELETED = 6,
     TAG_SEGMENT = 7, /* reserved */
     TAG_TIME = 8,
+    TAG_ORIGIN = 9,
 } edit_tag;
 
 void lsm_edit_init(lsm_edit *edit) {
@@ -32,6 +33,7 @@ void lsm_edit_deinit(lsm_edit *edit) {
     lsm_free(edit->logs);
     lsm_free(edit->added);
     lsm_free(edit->deleted);
+    lsm_free(edit->origins);
     lsm_arena_deinit(&edit->arena);
     *edit = (lsm_edit){0};
     lsm_arena_init(&edit->arena);
@@ -96,6 +98,18 @@ bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) {
     return true;
 }
 
+bool lsm_edit_add_origin(lsm_edit *edit, const uint8_t uuid[LSM_UUID_SIZE]) {
+    void *array = edit->origins;
+
+    if (!lsm_grow(&array, &edit->origin_capacity, edit->origin_count + 1,
+                  sizeof(*edit->origins))) {
+        return false;
+    }
+    edit->origins = array;
+    memcpy(edit->origins[edit->origin_count++], uuid, LSM_UUID_SIZE);
+    return true;
+}
+
 static bool encode_field(lsm_buf *to, bool present, edit_tag tag, uint64_t value) {
     return !present ||
            (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, value));
@@ -140,6 +154,10 @@ bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
               encode_field(to, edit->has_first_log, TAG_FIRST_LOG, edit->first_log) &&
               encode_field(to, edit->has_time, TAG_TIME, edit->time_ms);
 
+    for (size_t i = 0; ok && i < edit->origin_count; i++) {
+        ok = lsm_buf_append_varint(to, TAG_ORIGIN) &&
+             lsm_buf_append(to, edit->origins[i], LSM_UUID_SIZE);
+    }
     for (size_t i = 0; ok && i < edit->log_count; i++) {
         ok = encode_field(to, true, TAG_LOG, edit->logs[i].number) &&
              lsm_buf_append_u64(to, edit->logs[i].file_id);
@@ -291,6 +309,18 @@ static lsmkv_status decode_log(lsm_edit *edit, lsm_reader *reader, lsmkv_error *
                : lsm_fail_memory(err, sizeof(*edit->logs));
 }
 
+static lsmkv_status decode_origin(lsm_edit *edit, lsm_reader *reader,
+                                  lsmkv_error *err) {
+    lsm_slice uuid;
+
+    if (!lsm_read_bytes(reader, LSM_UUID_SIZE, &uuid)) {
+        return fail_cut(err);
+    }
+    return lsm_edit_add_origin(edit, uuid.data)
+               ? LSMKV_OK
+               : lsm_fail_memory(err, sizeof(*edit->origins));
+}
+
 static lsmkv_status decode_last_sequence(lsm_edit *edit, lsm_reader *reader,
                                          lsmkv_error *err) {
     lsmkv_status status = decode_single(
@@ -327,6 +357,8 @@ static lsmkv_status decode_field(lsm_edit *edit, lsm_reader *reader, lsmkv_error
         case TAG_TIME:
             return decode_single(reader, "engine time", &edit->has_time, &edit->time_ms,
                                  err);
+        case TAG_ORIGIN:
+            return decode_origin(edit, reader, err);
         case TAG_SEGMENT:
         default:
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,

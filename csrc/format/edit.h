@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Edit: one change of the file set, the payload of a MANIFEST record. A sequence of
- * (tag varint, fields), each at most once except 4..7:
+ * (tag varint, fields), each at most once except 4..7 and 9:
  *
  *   1 next file number, varint          2 last sequence, varint
  *   3 first live log number, varint: logs with lower numbers are obsolete
@@ -9,8 +9,9 @@
  *     is corruption
  *   5 added table: level varint, then the fields of lsm_table_info in order
  *   6 deleted table: level varint, number varint
- *   7 segment   9 origin UUID: reserved
+ *   7 segment: reserved
  *   8 engine time in ms, varint
+ *   9 origin, 16 bytes: files may carry this UUID instead of the database's own
  *
  * Only numbers are stored, never names; unknown tags are UNSUPPORTED_VERSION.
  */
@@ -21,6 +22,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "format/ikey.h"
+#include "format/record.h"
 
 /* How many bytes of large values a table points at in one segment. */
 typedef struct lsm_segment_ref {
@@ -75,6 +77,8 @@ typedef struct lsm_edit {
     size_t added_count, added_capacity;
     lsm_edit_deletion *deleted;
     size_t deleted_count, deleted_capacity;
+    uint8_t (*origins)[LSM_UUID_SIZE];
+    size_t origin_count, origin_capacity;
     lsm_arena arena; /* owns the keys and segments of `added` */
 } lsm_edit;
 
@@ -90,6 +94,8 @@ bool lsm_edit_add_table(lsm_edit *edit, uint32_t level,
 bool lsm_edit_delete_table(lsm_edit *edit, uint32_t level,
                            uint64_t number) LSM_MUST_CHECK;
 bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) LSM_MUST_CHECK;
+bool lsm_edit_add_origin(lsm_edit *edit,
+                         const uint8_t uuid[LSM_UUID_SIZE]) LSM_MUST_CHECK;
 
 /* Appends the encoding, the payload alone. false: no memory. */
 bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) LSM_MUST_CHECK;

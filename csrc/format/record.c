@@ -6,6 +6,7 @@
  */
 #include "format/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -148,4 +149,13 @@ bool lsm_record_parse(lsm_slice bytes, uint64_t file_id, uint64_t offset,
     record->payload = lsm_slice_make(payload, payload_size);
     record->size = size;
     return true;
+}
+
+int lsm_uuid_compare(const void *a, const void *b) {
+    return memcmp(a, b, LSM_UUID_SIZE);
+}
+
+bool lsm_uuids_have(lsm_uuids uuids, const uint8_t uuid[LSM_UUID_SIZE]) {
+    return uuids.count > 0 && bsearch(uuid, uuids.list, uuids.count, LSM_UUID_SIZE,
+                                      lsm_uuid_compare) != NULL;
 }

@@ -40,6 +40,17 @@ enum {
     LSM_UUID_SIZE = 16,
 };
 
+/* The UUIDs that files of a database may carry beside its own: those of the databases
+ * from which files were linked into it. Ascending; borrowed. */
+typedef struct lsm_uuids {
+    const uint8_t (*list)[LSM_UUID_SIZE];
+    size_t count;
+} lsm_uuids;
+
+bool lsm_uuids_have(lsm_uuids uuids, const uint8_t uuid[LSM_UUID_SIZE]);
+/* As qsort wants it. */
+int lsm_uuid_compare(const void *a, const void *b);
+
 typedef enum lsm_record_file_type {
     LSM_FILE_NONE = 0, /* of a header that was not decoded */
     LSM_FILE_LOG = 1,

@@ -357,6 +357,14 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *
 /* Waits until no flush or compaction is running or due. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err);
 
+/* Makes the directory `path` (absent, or empty) a database of its own that holds the
+ * state of this moment, durably, sharing the files that are never changed: as cheap as
+ * a flush where the file system has hard links, else they are copied. Neither of the
+ * two sees what happens to the other afterwards. Until the end the directory has no
+ * CURRENT, so what a failure leaves behind is no database. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path,
+                                                         lsmkv_error *err);
+
 typedef struct lsmkv_report {
     uint64_t file_count;
     uint64_t block_count;

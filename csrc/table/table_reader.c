@@ -84,7 +84,8 @@ static lsmkv_status check_footer(const lsm_table *table, const lsm_footer *foote
     const lsm_table_info *info = &table->info;
     uint64_t at = info->file_size - LSM_FOOTER_SIZE;
 
-    if (memcmp(footer->uuid, table->context->uuid, LSM_UUID_SIZE) != 0) {
+    if (memcmp(footer->uuid, table->context->uuid, LSM_UUID_SIZE) != 0 &&
+        !lsm_uuids_have(table->context->origins, footer->uuid)) {
         return fail_table(table, at, "the table belongs to another database", err);
     }
     if (footer->number != info->number || footer->file_id != info->file_id) {

@@ -31,6 +31,7 @@ typedef struct lsm_table_context {
     lsm_dir *dir;
     lsm_cache *cache;
     uint8_t uuid[LSM_UUID_SIZE];
+    lsm_uuids origins; /* borrowed: UUIDs that a table may carry instead */
     bool read_only; /* another process may change the files: a missing one is CHANGED */
 } lsm_table_context;
 

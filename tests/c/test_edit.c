@@ -70,7 +70,9 @@ static bool fill_edit(lsm_edit *edit) {
     edit->next_file = 300;
     edit->last_sequence = LSM_SEQUENCE_MAX;
     edit->first_log = 0;
-    return lsm_edit_add_log(edit, 18, 0xfeed) && lsm_edit_add_log(edit, 19, 0xbeef) &&
+    return lsm_edit_add_origin(edit, (const uint8_t *)"fifteen letters") &&
+           lsm_edit_add_origin(edit, (const uint8_t *)"another fifteen") &&
+           lsm_edit_add_log(edit, 18, 0xfeed) && lsm_edit_add_log(edit, 19, 0xbeef) &&
            lsm_edit_delete_table(edit, 0, 15) && lsm_edit_delete_table(edit, 6, 16) &&
            lsm_edit_add_table(edit, 1, &first) && lsm_edit_add_table(edit, 6, &second);
 }
@@ -100,6 +102,8 @@ LSM_TEST(edit_round_trips_with_every_field) {
     CHECK_EQ(found.deleted_count, 2);
     CHECK_EQ(found.deleted[1].level, 6);
     CHECK_EQ(found.deleted[1].number, 16);
+    CHECK_EQ(found.origin_count, 2);
+    CHECK_EQ(memcmp(found.origins[1], "another fifteen", LSM_UUID_SIZE), 0);
     CHECK_EQ(found.added_count, 2);
     for (size_t i = 0; i < 2; i++) {
         CHECK_EQ(found.added[i].level, edit.added[i].level);
@@ -186,7 +190,7 @@ LSM_TEST(no_damaged_edit_crashes_and_none_cut_inside_a_field_is_taken) {
         CHECK(status == LSMKV_OK || status == LSMKV_CORRUPTION);
         whole += status == LSMKV_OK;
     }
-    CHECK_EQ(whole, 1 + 3 + 2 + 2 + 2); /* nothing, and the end of each field */
+    CHECK_EQ(whole, 1 + 3 + 2 + 2 + 2 + 2); /* nothing, and the end of each field */
     for (size_t bit = 0; bit < buf.size * 8; bit++) {
         buf.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         lsmkv_status status = decode_copy(buf.data, buf.size, &err);
@@ -218,7 +222,7 @@ LSM_TEST(edit_fields_of_later_versions_are_unsupported) {
     lsmkv_error err;
 
     for (uint8_t tag = 0; tag < 0x80; tag++) {
-        if (tag == 0 || tag == 7 || tag >= 9) {
+        if (tag == 0 || tag == 7 || tag >= 10) {
             uint8_t payload[] = {tag, 1, 1, 1};
             CHECK_STATUS(decode_copy(payload, sizeof(payload), &err),
                          LSMKV_UNSUPPORTED_VERSION);

@@ -146,6 +146,41 @@ LSM_TEST(symbolic_links_are_neither_read_nor_written_through) {
     tear_down(&at);
 }
 
+LSM_TEST(a_link_is_the_same_file_and_never_replaces_one) {
+    lsmkv_error err;
+    place at;
+    place other;
+    lsm_file *file;
+    char path[300];
+    struct stat a;
+    struct stat b;
+    bool refused;
+
+    set_up(&at);
+    set_up(&other);
+    CHECK_OK(lsm_file_open(at.dir, "a", LSM_OPEN_CREATE, &file, &err));
+    lsm_file_drop(file);
+    CHECK_OK(lsm_dir_link(at.dir, "a", other.dir, &refused, &err));
+    in_place(path, sizeof(path), &at, "a");
+    CHECK_EQ(stat(path, &a), 0);
+    in_place(path, sizeof(path), &other, "a");
+    CHECK_EQ(stat(path, &b), 0);
+    CHECK(a.st_ino == b.st_ino && a.st_nlink == 2);
+    CHECK_STATUS(lsm_dir_link(at.dir, "a", other.dir, &refused, &err), LSMKV_IO_ERROR);
+    CHECK_EQ(err.os_errno, EEXIST);
+    CHECK(!refused);
+    CHECK_STATUS(lsm_dir_link(at.dir, "b", other.dir, &refused, &err), LSMKV_NOT_FOUND);
+    CHECK_STATUS(lsm_dir_remove(lsm_env_posix(), other.path, &err), LSMKV_IO_ERROR);
+    CHECK_OK(lsm_dir_unlink(other.dir, "a", &err));
+    tear_down(&other);
+    CHECK_OK(lsm_dir_unlink(at.dir, "a", &err));
+    in_place(path, sizeof(path), &at, "sub");
+    CHECK_EQ(mkdir(path, 0700), 0);
+    CHECK_OK(lsm_dir_remove(lsm_env_posix(), path, &err));
+    CHECK_EQ(stat(path, &a), -1);
+    tear_down(&at);
+}
+
 LSM_TEST(what_is_no_regular_file_is_refused_without_waiting) {
     lsmkv_error err;
     place at;

@@ -6,6 +6,8 @@
  */
 #include "sim_help.h"
 
+#include <errno.h>
+
 enum { SEEDS = 2000 };
 
 LSM_TEST(a_rename_is_atomic_and_pending_until_the_directory_is_synced) {
@@ -219,5 +221,67 @@ LSM_TEST(appends_to_two_copies_of_one_file_stay_apart) {
     lsm_sim_destroy(copy2);
     lsm_sim_destroy(copy3);
     lsm_file_drop(file);
+    sim_end(env, dir);
+}
+
+LSM_TEST(a_link_gives_a_synced_file_a_second_name_that_outlives_the_first) {
+    lsmkv_error err;
+    lsm_dir *dir;
+    lsm_dir *other;
+    lsm_file *file;
+    bool refused;
+    lsm_env *env = sim_make(1, &dir);
+
+    CHECK_OK(lsm_dir_open(env, "other", true, &other, &err));
+    file = sim_create(dir, "a");
+    sim_append(file, "text");
+    sim_sync(file);
+    lsm_file_drop(file);
+    CHECK_OK(lsm_dir_link(dir, "a", other, &refused, &err));
+    CHECK(!refused);
+    CHECK_STATUS(lsm_dir_link(dir, "a", other, &refused, &err), LSMKV_IO_ERROR);
+    CHECK_EQ(err.os_errno, EEXIST);
+    CHECK(!refused);
+    CHECK_STATUS(lsm_dir_link(dir, "b", other, &refused, &err), LSMKV_NOT_FOUND);
+    lsm_sim_fail(env, LSM_SIM_LINK, 0, EXDEV, false);
+    CHECK_STATUS(lsm_dir_link(dir, "b", other, &refused, &err), LSMKV_IO_ERROR);
+    CHECK(refused);
+
+    /* The name is pending until its directory is synced. */
+    const uint8_t *data;
+    size_t size;
+    lsm_env *crashed = lsm_sim_crash(env, 1, LSM_CRASH_STRICT, 512);
+    CHECK(crashed != NULL);
+    CHECK(!lsm_sim_file_read(crashed, "other", "a", &data, &size));
+    lsm_sim_destroy(crashed);
+    sim_sync_dir(other);
+    CHECK_OK(lsm_dir_unlink(dir, "a", &err));
+    sim_sync_dir(dir);
+    crashed = lsm_sim_crash(env, 1, LSM_CRASH_STRICT, 512);
+    CHECK(crashed != NULL);
+    CHECK(!lsm_sim_file_read(crashed, SIM_PATH, "a", &data, &size));
+    CHECK(lsm_sim_file_read(crashed, "other", "a", &data, &size));
+    CHECK_EQ(size, 4);
+    CHECK_EQ(memcmp(data, "text", 4), 0);
+    lsm_sim_destroy(crashed);
+    lsm_dir_close(other);
+    sim_end(env, dir);
+}
+
+LSM_TEST(only_an_empty_directory_is_removed_and_a_new_one_may_take_its_name) {
+    lsmkv_error err;
+    lsm_dir *dir;
+    lsm_dir *again;
+    lsm_env *env = sim_make(1, &dir);
+
+    CHECK_STATUS(lsm_dir_remove(env, "nothing", &err), LSMKV_NOT_FOUND);
+    lsm_file_drop(sim_create(dir, "a"));
+    CHECK_STATUS(lsm_dir_remove(env, SIM_PATH, &err), LSMKV_IO_ERROR);
+    CHECK_EQ(err.os_errno, ENOTEMPTY);
+    CHECK_OK(lsm_dir_unlink(dir, "a", &err));
+    CHECK_OK(lsm_dir_remove(env, SIM_PATH, &err));
+    CHECK_STATUS(lsm_dir_open(env, SIM_PATH, false, &again, &err), LSMKV_NOT_FOUND);
+    CHECK_OK(lsm_dir_open(env, SIM_PATH, true, &again, &err));
+    lsm_dir_close(again);
     sim_end(env, dir);
 }

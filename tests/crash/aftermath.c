@@ -28,14 +28,19 @@ typedef struct nested_crash {
     aftermath_plan plan; /* of the crashes inside */
 } nested_crash;
 
-static void open_disk(lsm_env *disk, const aftermath_plan *plan, uint64_t salt,
-                      lsmkv_db **dbp) {
+static void open_path(lsm_env *disk, const char *path, const aftermath_plan *plan,
+                      uint64_t salt, lsmkv_db **dbp) {
     lsmkv_error err = {0};
     lsmkv_options options = plan->options;
 
     options.seed = crash_mix(plan->seed, salt) | 1;
-    crash_need(lsm_test_open(disk, WORLD_PATH, &options, dbp, &err), &err,
+    crash_need(lsm_test_open(disk, path, &options, dbp, &err), &err,
                "open after a crash");
+}
+
+static void open_disk(lsm_env *disk, const aftermath_plan *plan, uint64_t salt,
+                      lsmkv_db **dbp) {
+    open_path(disk, WORLD_PATH, plan, salt, dbp);
 }
 
 static void close_db(lsmkv_db *db) {
@@ -337,16 +342,47 @@ void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan) {
 }
 
 /* Whether CURRENT is there: without it there is nothing to read. */
-static bool exists(lsm_env *disk) {
+static bool exists(lsm_env *disk, const char *path) {
     const uint8_t *data;
     size_t size;
-    return lsm_sim_file_read(disk, WORLD_PATH, LSM_CURRENT_NAME, &data, &size);
+    return lsm_sim_file_read(disk, path, LSM_CURRENT_NAME, &data, &size);
+}
+
+/* A checkpoint shows its state and is a database like any other, or is none. */
+static void check_copy(lsm_env *disk, const model *m, const model_copy *copy,
+                       const aftermath_plan *plan) {
+    lsmkv_options options = plan->options;
+    lsmkv_error err = {0};
+    lsmkv_db *db = NULL;
+    contents found;
+
+    options.create_if_missing = false;
+    if (!exists(disk, copy->path)) {
+        if (copy->done) {
+            crash_fail("%s is gone, though the checkpoint was done", copy->path);
+        }
+        if (lsm_test_open(disk, copy->path, &options, &db, &err) !=
+            LSMKV_NOT_A_DATABASE) {
+            crash_fail("%s has no CURRENT, but opens", copy->path);
+        }
+        return;
+    }
+    for (uint64_t i = 0; i < 2; i++) {
+        open_path(disk, copy->path, plan, 61 + i, &db);
+        scan(db, m, i == 1, &found);
+        if (sight_of(m, &found).hash != model_hash(m, &copy->state, found.now_ms)) {
+            crash_fail("%s is not the state of its checkpoint", copy->path);
+        }
+        check_points(db, m, &found);
+        check_files(db);
+        close_db(db);
+    }
 }
 
 void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
                      const aftermath_plan *plan, model_prefix *found) {
     lsm_env *untouched = NULL;
-    bool viewed = plan->seed / 8 % 4 == 0 && exists(disk);
+    bool viewed = plan->seed / 8 % 4 == 0 && exists(disk, WORLD_PATH);
     contents view;
     contents forward;
     contents backward;
@@ -358,6 +394,9 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
     }
     if (plan->depth > 0) {
         untouched = lsm_sim_crash(disk, plan->seed, LSM_CRASH_ALL, plan->sector);
+    }
+    for (size_t i = 0; i < m->copy_count; i++) {
+        check_copy(disk, m, &m->copies[i], plan); /* first: it must disturb nothing */
     }
     if (viewed) {
         scan_view(disk, m, plan, &view);

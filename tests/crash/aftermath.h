@@ -7,7 +7,8 @@
  *      reads of every key give the same.
  *   2. verify finds nothing, the directory holds the files that are needed and no
  *      others.
- *   3. For a sample, before all that: a read-only open changes nothing and shows the
+ *   3. Before all that, each checkpoint holds its state, or is none if it was not done.
+ *      For a sample, a read-only open changes nothing and shows the
  *      state that the recovery then finds.
  *   4. A second open, after a clean close, a process crash or a power failure right
  *      behind the first, gives the very same state: what a recovery showed is durable.

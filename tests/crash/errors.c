@@ -59,6 +59,7 @@ static const call_kind kinds[] = {
     {"done unlink", LSM_SIM_UNLINK, .late = true},
     {"truncate", LSM_SIM_TRUNCATE, .late = false},
     {"close", LSM_SIM_CLOSE, .late = false},
+    {"link", LSM_SIM_LINK, .late = false},
 };
 
 static const int codes[] = {EIO, ENOSPC, EINTR, EMFILE, EDQUOT, 0};
@@ -180,6 +181,7 @@ static bool may_poison(void) {
                    current.code != 0;
         case LSM_SIM_UNLINK:
         case LSM_SIM_TRUNCATE:
+        case LSM_SIM_LINK:
         case LSM_SIM_CALL_COUNT:
             break;
     }

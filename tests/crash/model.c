@@ -269,18 +269,24 @@ static uint64_t apply_commit(const model *m, model_state *state,
     return change_of_hash;
 }
 
+uint64_t model_hash(const model *m, const model_state *state, uint64_t now_ms) {
+    uint64_t hash = 0;
+
+    for (size_t i = 0; i < m->key_count; i++) {
+        hash += share_of(m, state->values[i], now_ms);
+    }
+    return hash;
+}
+
 /* Of the states that look alike, which differ in what has expired, the last one. */
 bool model_match(const model *m, const model_bounds *bounds, model_sight sight,
                  model_prefix *prefix) {
     model_state state = m->base;
-    uint64_t hash = 0;
+    uint64_t hash = model_hash(m, &state, sight.now_ms);
     bool found = false;
 
     if (bounds->exact && sight.hash != bounds->hash) {
         return false;
-    }
-    for (size_t i = 0; i < m->key_count; i++) {
-        hash += share_of(m, state.values[i], sight.now_ms);
     }
     for (size_t count = 0; count <= bounds->last; count++) {
         if (count > 0) {

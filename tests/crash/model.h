@@ -26,7 +26,12 @@
 
 #include "include/lsmkv.h"
 
-enum { MODEL_KEYS_MAX = 128, MODEL_LOST_MAX = 8, MODEL_ABSENT = -1 };
+enum {
+    MODEL_KEYS_MAX = 128,
+    MODEL_LOST_MAX = 8,
+    MODEL_COPIES_MAX = 8,
+    MODEL_ABSENT = -1
+};
 
 #define MODEL_NEVER UINT64_MAX
 
@@ -53,6 +58,13 @@ typedef struct model_commit {
     uint64_t time_ms; /* engine time when it was launched */
 } model_commit;
 
+/* A checkpoint: whatever happens, its directory holds this state, or no CURRENT. */
+typedef struct model_copy {
+    char path[16];
+    model_state state;
+    bool done; /* then it holds the state */
+} model_copy;
+
 typedef struct model {
     size_t key_count;
     lsmkv_bytes keys[MODEL_KEYS_MAX]; /* ascending; bytes owned */
@@ -74,6 +86,8 @@ typedef struct model {
     model_commit lost[MODEL_LOST_MAX]; /* since the last success */
     size_t lost_count;
     size_t floor; /* commits that must survive anything */
+    model_copy copies[MODEL_COPIES_MAX];
+    size_t copy_count;
 } model;
 
 /* The states that a crash at some moment may leave. */
@@ -129,6 +143,8 @@ model_bounds model_bounds_now(const model *m);
 /* The value that a state shows for a key at a moment, or MODEL_ABSENT. */
 int32_t model_shown(const model *m, const model_state *state, size_t key,
                     uint64_t now_ms);
+/* The hash of a state at a moment. */
+uint64_t model_hash(const model *m, const model_state *state, uint64_t now_ms);
 /* Whether a state that looks like this is within the bounds, and which it is. */
 bool model_match(const model *m, const model_bounds *bounds, model_sight sight,
                  model_prefix *prefix);

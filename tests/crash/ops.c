@@ -7,6 +7,8 @@
  */
 #include "world.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "report.h"
@@ -328,6 +330,35 @@ bool world_flush(world *w) {
     done = world_ok(w, lsmkv_flush(w->db, &err), &err, "flush");
     if (done) {
         model_raise_floor(&w->model);
+    }
+    return done;
+}
+
+bool world_checkpoint(world *w, bool links) {
+    model *m = &w->model;
+    lsmkv_error err = {0};
+    bool done;
+
+    crash_count.ops++;
+    if (m->copy_count == MODEL_COPIES_MAX) {
+        return true;
+    }
+    model_copy *copy = &m->copies[m->copy_count];
+    (void)snprintf(copy->path, sizeof(copy->path), "copy%zu", m->copy_count);
+    copy->state = m->now;
+    copy->done = false;
+    m->copy_count++;
+    crash_trace("checkpoint %s%s", copy->path, links ? "" : " without links");
+    if (!links) {
+        lsm_sim_fail(w->env, LSM_SIM_LINK, 0, EXDEV, true);
+    }
+    done = world_ok(w, lsmkv_checkpoint(w->db, copy->path, &err), &err, "checkpoint");
+    if (!links) {
+        lsm_sim_fail(w->env, LSM_SIM_LINK, 0, 0, false);
+    }
+    if (done) {
+        copy->done = true;
+        model_raise_floor(m);
     }
     return done;
 }

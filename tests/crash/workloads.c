@@ -166,6 +166,24 @@ static void expire(world *w) {
     world_check_scan(w, true);
 }
 
+/* Checkpoints of a database that goes on changing, linked and copied. */
+static void take_checkpoints(world *w) {
+    for (size_t round = 0; round < 5; round++) {
+        for (size_t i = 0; i < 16; i++) {
+            (void)world_put(w, world_any_key(w), world_any_size(w), i == 7);
+        }
+        (void)world_delete(w, world_any_key(w), false);
+        world_step(w, world_below(w, 6));
+        (void)world_checkpoint(w, round != 2);
+        if (round == 1) {
+            (void)world_reopen(w);
+        } else if (round == 3) {
+            (void)world_compact(w, true);
+        }
+    }
+    world_check_scan(w, false);
+}
+
 const workload workloads[] = {
     {"fill and flush", fill_and_flush, 100, 64},
     {"overwrite and compact", overwrite_and_compact, 16, 80},
@@ -176,6 +194,7 @@ const workload workloads[] = {
     {"restarts", restart, 32, 100},
     {"look around", look_around, 32, 100},
     {"expire", expire, 32, 80},
+    {"checkpoints", take_checkpoints, 32, 80},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);
@@ -185,6 +204,8 @@ void workload_profile(const workload *load, uint64_t seed, profile *p) {
     p->key_count = load->key_count;
     p->value_max = load->value_max;
     p->short_permille = 0;
-    p->ttl_permille = load->run == expire ? 700 : 0;
+    p->ttl_permille = load->run == expire             ? 700
+                      : load->run == take_checkpoints ? 200
+                                                      : 0;
     p->options.durability = LSMKV_DURABILITY_OS;
 }

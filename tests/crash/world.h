@@ -134,6 +134,8 @@ bool world_delete_range(world *w, bool sync); /* any range */
 bool world_batch(world *w, size_t records, bool sync);
 bool world_sync(world *w);
 bool world_flush(world *w);
+/* Into a directory of its own; without links the files are copied. */
+bool world_checkpoint(world *w, bool links);
 bool world_compact(world *w, bool everything);
 bool world_settle(world *w);
 void world_step(world *w, uint64_t count);

@@ -231,6 +231,7 @@ class Files:
     """What is live."""
 
     uuid: bytes
+    origins: set[bytes] = dataclasses.field(default_factory=set)
     next_file: int = 0
     last_sequence: int = 0
     first_log: int = 0
@@ -262,6 +263,8 @@ def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
             files.logs[number] = edit.uint(8)
         elif tag == 5:
             added.append(read_table_info(edit))
+        elif tag == 9:
+            files.origins.add(edit.take(16))
         else:
             need(tag == 6, f"field {tag}")
             level, number = edit.varint(), edit.varint()
@@ -301,7 +304,7 @@ class Table:
 class TableFile:
     """A table, while it is being read."""
 
-    def __init__(self, path: Path, info: TableInfo, uuid: bytes) -> None:
+    def __init__(self, path: Path, info: TableInfo, uuids: set[bytes]) -> None:
         self.data = path.read_bytes()
         self.info = info
         need(len(self.data) == info.file_size, "file size")
@@ -309,7 +312,7 @@ class TableFile:
         digest = xxhash.xxh3_64_intdigest(footer.data[:120])
         need(footer.take(8) == b"LSMKVTBL", "magic")
         need((footer.uint(4), footer.uint(4)) == (1, 0), "version or features")
-        need(footer.take(16) == uuid, "UUID")
+        need(footer.take(16) in uuids, "UUID")
         need(footer.uint(8) == info.number == number_of(path.name), "number")
         need(footer.uint(8) == info.file_id, "file id")
         self.tail = footer.uint(8)
@@ -365,9 +368,9 @@ class TableFile:
             first = False
 
 
-def read_table(path: Path, info: TableInfo, uuid: bytes) -> Table:
+def read_table(path: Path, info: TableInfo, uuids: set[bytes]) -> Table:
     """Read a table to its last byte."""
-    file = TableFile(path, info, uuid)
+    file = TableFile(path, info, uuids)
     at = file.tail
     if file.filter != (0, 0):
         need(file.filter[0] == at, "the filter begins the tail")
@@ -518,7 +521,9 @@ def read_database(directory: Path) -> Database:
     )
     files = read_manifest(directory / match[1])
     tables = {
-        number: read_table(directory / f"{number:06}.tbl", info, files.uuid)
+        number: read_table(
+            directory / f"{number:06}.tbl", info, {files.uuid, *files.origins}
+        )
         for number, info in files.tables.items()
     }
     logs = {

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A checkpoint: another directory that becomes a database of its own.
+ *
+ *   1. the version is held, so that none of its files is unlinked
+ *   2. the directory is made, or found empty, and locked: nobody opens it half done
+ *   3. every file of the version is linked into it, or copied and synced where the two
+ *      directories cannot share files; then the directory is synced
+ *   4. a MANIFEST that describes the version is written under a new UUID and synced. It
+ *      names the UUIDs that the files carry as origins
+ *   5. CURRENT comes last: without it the directory is no database
+ *
+ * A file of a database is never changed once a MANIFEST names it, so sharing it is
+ * safe; each directory unlinks its own name. On failure before step 5 what was made is
+ * removed again, as far as that can be had.
+ */
+#include "base/alloc.h"
+#include "db/db.h"
+#include "format/filename.h"
+
+enum { COPY_SIZE = 256 << 10 };
+
+typedef struct lsm_checkpoint {
+    lsmkv_db *db;
+    lsm_dir *to;
+    lsm_version *version;          /* one reference */
+    lsm_edit everything;           /* what the MANIFEST will say */
+    lsm_record_file_header header; /* of the MANIFEST */
+    size_t shared;                 /* files that are there, in the order of the edit */
+    bool made;                     /* the directory was not there */
+    bool renamed;                  /* CURRENT may be there */
+} lsm_checkpoint;
+
+/* Step 1, and what the MANIFEST will say. */
+static lsmkv_status hold(lsm_checkpoint *work, lsmkv_error *err) {
+    lsmkv_db *db = work->db;
+    lsmkv_status status = LSMKV_OK;
+    lsm_edit edit;
+
+    lsm_edit_init(&edit);
+    lsm_mutex_lock(&db->mu);
+    work->version = db->version;
+    lsm_version_ref(work->version);
+    work->header = (lsm_record_file_header){.type = LSM_FILE_MANIFEST,
+                                            .number = db->next_file,
+                                            .file_id = lsm_rng_next(&db->rng)};
+    edit.has_first_log = true;
+    edit.first_log = db->next_file + 1; /* above all logs here */
+    edit.has_time = true;
+    edit.time_ms = lsm_clock_follow_ms(&db->clock);
+    status = lsm_db_describe_locked(db, &edit, work->version, &work->everything, err);
+    work->everything.next_file = db->next_file + 2;
+    lsm_mutex_unlock(&db->mu);
+    lsm_env_entropy(db->env, work->header.uuid, LSM_UUID_SIZE);
+    if (status == LSMKV_OK && !lsm_edit_add_origin(&work->everything, db->uuid)) {
+        status = lsm_fail_memory(err, LSM_UUID_SIZE);
+    }
+    lsm_edit_deinit(&edit);
+    return status;
+}
+
+static lsmkv_status open_target(lsm_checkpoint *work, const char *path,
+                                lsmkv_error *err) {
+    lsm_env *env = work->db->env;
+    lsmkv_status status = lsm_dir_open(env, path, false, &work->to, err);
+    work->made = status == LSMKV_NOT_FOUND;
+    if (work->made) {
+        status = lsm_dir_open(env, path, true, &work->to, err);
+        if (status == LSMKV_NOT_FOUND) { /* its parent is missing */
+            status = LSMKV_IO_ERROR;
+            if (err != NULL) {
+                err->status = status;
+            }
+        }
+    }
+    return status;
+}
+
+static lsmkv_status check_empty(lsm_dir *dir, const char *path, lsmkv_error *err) {
+    lsm_namelist list = {0};
+    lsmkv_status status = lsm_dir_list(dir, &list, err);
+    for (size_t i = 0; status == LSMKV_OK && i < list.count; i++) {
+        if (strcmp(list.names[i], LSM_LOCK_NAME) != 0) {
+            status = lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                              "%s is not empty: it holds %s", path, list.names[i]);
+        }
+    }
+    lsm_namelist_deinit(&list);
+    return status;
+}
+
+static lsmkv_status copy_bytes(lsm_file *from, lsm_file *to, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint64_t offset = 0;
+    size_t got = 0;
+    uint8_t *buffer = lsm_alloc(COPY_SIZE);
+
+    if (buffer == NULL) {
+        return lsm_fail_memory(err, COPY_SIZE);
+    }
+    do {
+        lsm_slice piece;
+        LSM_TRY(lsm_file_read(from, offset, buffer, COPY_SIZE, &got, err));
+        piece = lsm_slice_make(buffer, got);
+        LSM_TRY(lsm_file_append(to, &piece, 1, NULL, err));
+        offset += got;
+    } while (got == COPY_SIZE);
+    LSM_TRY(lsm_file_sync(to, err));
+out:
+    lsm_free(buffer);
+    return status;
+}
+
+/* On failure no file is left behind, as far as that can be had. */
+static lsmkv_status copy_file(lsm_dir *from, const char *name, lsm_dir *to,
+                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_file *source = NULL;
+    lsm_file *target = NULL;
+
+    LSM_TRY(lsm_file_open(from, name, LSM_OPEN_READ, &source, err));
+    LSM_TRY(lsm_file_open(to, name, LSM_OPEN_CREATE, &target, err));
+    status = copy_bytes(source, target, err);
+    if (status == LSMKV_OK) {
+        status = lsm_file_close(target, err);
+    } else {
+        lsm_file_drop(target);
+    }
+    if (status != LSMKV_OK) {
+        lsm_ignore(lsm_dir_unlink(to, name, NULL));
+    }
+out:
+    lsm_file_drop(source);
+    return status;
+}
+
+/* Links or copies; a copy that finds no descriptor is tried again like a read. */
+static lsmkv_status share_file(const lsm_checkpoint *work, const char *name,
+                               lsmkv_error *err) {
+    lsmkv_error failure;
+    bool refused;
+    lsmkv_status status =
+        lsm_dir_link(work->db->dir, name, work->to, &refused, &failure);
+
+    if (status != LSMKV_OK && refused) {
+        status = copy_file(work->db->dir, name, work->to, &failure);
+        if (status != LSMKV_OK && lsm_db_relieve(work->db, &failure)) {
+            status = copy_file(work->db->dir, name, work->to, &failure);
+        }
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        status = lsm_fail_at(&failure, LSMKV_CORRUPTION, name, -1,
+                             "the MANIFEST names this file, but it is missing");
+    }
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
+}
+
+/* The name of the index-th file. */
+static void name_of(const lsm_checkpoint *work, size_t index,
+                    char name[LSM_FILENAME_SIZE]) {
+    lsm_filename_make(name, LSM_NAME_TABLE, work->everything.added[index].info.number);
+}
+
+/* Steps 3 to 5. */
+static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_wal_writer *manifest = NULL;
+    char name[LSM_FILENAME_SIZE];
+
+    for (size_t i = 0; i < work->everything.added_count; i++) {
+        name_of(work, i, name);
+        LSM_TRY(share_file(work, name, err));
+        work->shared = i + 1;
+    }
+    LSM_TRY(lsm_dir_sync(work->to, err));
+    LSM_TRY(lsm_manifest_create(work->to, &work->header, &work->everything, &manifest,
+                                &work->renamed, err));
+    status = lsm_wal_close(manifest, err);
+out:
+    return status;
+}
+
+/* What CURRENT may name stays. */
+static void undo(const lsm_checkpoint *work, const char *path) {
+    char name[LSM_FILENAME_SIZE];
+    if (work->to == NULL || work->renamed) {
+        return;
+    }
+    for (size_t i = 0; i < work->shared; i++) {
+        name_of(work, i, name);
+        lsm_ignore(lsm_dir_unlink(work->to, name, NULL));
+    }
+    if (work->made) {
+        lsm_ignore(lsm_dir_unlink(work->to, LSM_LOCK_NAME, NULL));
+        lsm_ignore(lsm_dir_remove(work->db->env, path, NULL));
+    }
+}
+
+lsmkv_status lsm_db_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_checkpoint work = {.db = db};
+    lsm_lock *lock = NULL;
+
+    lsm_edit_init(&work.everything);
+    LSM_TRY(hold(&work, err));
+    LSM_TRY(open_target(&work, path, err));
+    LSM_TRY(lsm_dir_lock(work.to, LSM_LOCK_NAME, &lock, err));
+    LSM_TRY(check_empty(work.to, path, err));
+    LSM_TRY(fill(&work, err));
+out:
+    if (status != LSMKV_OK) {
+        undo(&work, path);
+    }
+    lsm_lock_release(lock);
+    lsm_dir_close(work.to);
+    lsm_version_unref(work.version);
+    lsm_edit_deinit(&work.everything);
+    lsm_gc_collect(db);
+    return status;
+}
