@@ -2,10 +2,13 @@
  *
  * Building, searching, writing and reading sets of range deletes.
  *
- * Building sweeps over the ends of all tombstones in order, with those that are open
- * at the place of the sweep in an array by sequence. Between two neighbouring ends
- * that array is a fragment's sequences. Fragments that touch and have the same
- * sequences become one again: with strata, tombstones that do nothing cut nothing.
+ * Building sweeps over the ends of all tombstones in order. Without strata, those that
+ * are open at the place of the sweep lie in an array by sequence, which is, between two
+ * neighbouring ends, a fragment's sequences. With strata each stratum has a heap of
+ * them, newest first, of which only the top matters: what has ended below it stays
+ * until it comes up, so n tombstones take n log n steps however they overlap. Fragments
+ * that touch and have the same sequences become one again: with strata, tombstones
+ * that do nothing cut nothing.
  */
 #include "table/range_set.h"
 
@@ -102,6 +105,12 @@ typedef struct open_range {
     lsm_slice stop;
 } open_range;
 
+/* The open tombstones of a stratum: a heap with the newest at its root. */
+typedef struct range_heap {
+    open_range *items; /* its part of the sweep's array */
+    size_t count;
+} range_heap;
+
 typedef struct range_sweep {
     const lsm_strata *strata;
     lsm_range_set *set; /* owned */
@@ -109,13 +118,19 @@ typedef struct range_sweep {
     size_t sequence_capacity;
     lsm_slice *ends; /* all starts and stops, ascending, each once; owned */
     size_t end_count;
-    open_range *open; /* sequences descending; owned */
-    size_t open_count;
+    open_range *open;  /* sequences descending, or the room of the heaps; owned */
+    size_t open_count; /* without strata */
+    range_heap *heaps; /* one for each stratum; owned; NULL without strata */
 } range_sweep;
 
-static int compare_starts(const void *a, const void *b) {
-    return lsm_slice_compare(((const lsm_tombstone *)a)->start,
-                             ((const lsm_tombstone *)b)->start);
+/* Of those that start together the newest first, which is the order they open in. */
+static int compare_starts(const void *left, const void *right) {
+    const lsm_tombstone *a = left;
+    const lsm_tombstone *b = right;
+    int order = lsm_slice_compare(a->start, b->start);
+
+    return order != 0 ? order
+                      : (a->sequence < b->sequence) - (a->sequence > b->sequence);
 }
 
 static int compare_ends(const void *a, const void *b) {
@@ -149,7 +164,61 @@ static void close_ranges(range_sweep *sweep, lsm_slice at) {
     sweep->open_count = kept;
 }
 
+/* Gives every stratum room for its tombstones. false: no memory. */
+static bool make_heaps(range_sweep *sweep, const lsm_tombstone *items, size_t count) {
+    open_range *at = sweep->open;
+
+    sweep->heaps = lsm_calloc(sweep->strata->count, sizeof(*sweep->heaps));
+    if (sweep->heaps == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        sweep->heaps[lsm_stratum_of(*sweep->strata, items[i].sequence)].count++;
+    }
+    for (size_t i = 0; i < sweep->strata->count; i++) {
+        sweep->heaps[i].items = at;
+        at += sweep->heaps[i].count;
+        sweep->heaps[i].count = 0;
+    }
+    return true;
+}
+
+static void heap_add(range_heap *heap, open_range added) {
+    size_t at = heap->count++;
+
+    for (; at > 0 && heap->items[(at - 1) / 2].sequence < added.sequence;
+         at = (at - 1) / 2) {
+        heap->items[at] = heap->items[(at - 1) / 2];
+    }
+    heap->items[at] = added;
+}
+
+static void heap_remove_root(range_heap *heap) {
+    open_range moved = heap->items[--heap->count];
+    size_t at = 0;
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < heap->count &&
+            heap->items[child + 1].sequence > heap->items[child].sequence) {
+            child++;
+        }
+        if (child >= heap->count || heap->items[child].sequence <= moved.sequence) {
+            break;
+        }
+        heap->items[at] = heap->items[child];
+        at = child;
+    }
+    heap->items[at] = moved;
+}
+
 static void open_range_at(range_sweep *sweep, const lsm_tombstone *tombstone) {
+    if (sweep->heaps != NULL) {
+        size_t stratum = lsm_stratum_of(*sweep->strata, tombstone->sequence);
+        heap_add(&sweep->heaps[stratum],
+                 (open_range){tombstone->sequence, tombstone->stop});
+        return;
+    }
     size_t to = sweep->open_count++;
 
     while (to > 0 && sweep->open[to - 1].sequence < tombstone->sequence) {
@@ -175,19 +244,27 @@ static bool push_sequence(range_sweep *sweep, uint64_t sequence) {
     return true;
 }
 
-/* The sequences of the open tombstones that matter. */
-static bool push_sequences(range_sweep *sweep) {
-    size_t last = SIZE_MAX; /* the stratum of the one before */
+/* The newest sequence of every stratum that has one at `at`. */
+static bool push_newest(range_sweep *sweep, lsm_slice at) {
+    for (size_t i = sweep->strata->count; i-- > 0;) {
+        range_heap *heap = &sweep->heaps[i];
 
-    for (size_t i = 0; i < sweep->open_count && last != 0; i++) {
+        while (heap->count > 0 && lsm_slice_compare(heap->items[0].stop, at) <= 0) {
+            heap_remove_root(heap);
+        }
+        if (heap->count > 0 && !push_sequence(sweep, heap->items[0].sequence)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The sequences of all open tombstones. */
+static bool push_open(range_sweep *sweep) {
+    for (size_t i = 0; i < sweep->open_count; i++) {
         uint64_t sequence = sweep->open[i].sequence;
-        if (sweep->strata != NULL) {
-            size_t stratum = lsm_stratum_of(*sweep->strata, sequence);
-            if (stratum == last) {
-                continue;
-            }
-            last = stratum;
-        } else if (i > 0 && sequence == sweep->open[i - 1].sequence) {
+
+        if (i > 0 && sequence == sweep->open[i - 1].sequence) {
             continue; /* two pieces of one tombstone */
         }
         if (!push_sequence(sweep, sequence)) {
@@ -221,11 +298,11 @@ static bool push_fragment(range_sweep *sweep, lsm_slice start, lsm_slice stop) {
     lsm_range_fragment fragment = {start, stop, set->sequence_count, 0};
     void *fragments = set->fragments;
 
-    if (!push_sequences(sweep)) {
+    if (!(sweep->heaps != NULL ? push_newest(sweep, start) : push_open(sweep))) {
         return false;
     }
     fragment.count = set->sequence_count - fragment.first;
-    if (joins(sweep, &fragment)) {
+    if (fragment.count == 0 || joins(sweep, &fragment)) {
         return true;
     }
     if (!lsm_grow(&fragments, &sweep->fragment_capacity, set->count + 1,
@@ -247,9 +324,7 @@ static bool sweep_over(range_sweep *sweep, const lsm_tombstone *items, size_t co
         while (next < count && lsm_slice_equal(items[next].start, at)) {
             open_range_at(sweep, &items[next++]);
         }
-        if (sweep->open_count > 0) {
-            ok = push_fragment(sweep, at, sweep->ends[i + 1]);
-        }
+        ok = push_fragment(sweep, at, sweep->ends[i + 1]);
     }
     return ok;
 }
@@ -262,7 +337,8 @@ lsm_range_set *lsm_range_set_build(lsm_tombstone *items, size_t count,
     sweep.set = lsm_calloc(1, sizeof(*sweep.set));
     sweep.ends = lsm_calloc(count == 0 ? 1 : count, 2 * sizeof(*sweep.ends));
     sweep.open = lsm_calloc(count == 0 ? 1 : count, sizeof(*sweep.open));
-    if (sweep.set != NULL && sweep.ends != NULL && sweep.open != NULL) {
+    if (sweep.set != NULL && sweep.ends != NULL && sweep.open != NULL &&
+        (strata == NULL || make_heaps(&sweep, items, count))) {
         if (count > 0) {
             qsort(items, count, sizeof(*items), compare_starts);
             gather_ends(&sweep, items, count);
@@ -271,6 +347,7 @@ lsm_range_set *lsm_range_set_build(lsm_tombstone *items, size_t count,
     }
     lsm_free(sweep.ends);
     lsm_free(sweep.open);
+    lsm_free(sweep.heaps);
     if (!ok) {
         lsm_range_set_destroy(sweep.set);
         return NULL;

@@ -218,6 +218,40 @@ LSM_TEST(a_range_set_out_of_proportion_is_not_built) {
     lsm_free(items);
 }
 
+/* What takes the square of their number takes minutes here. */
+LSM_TEST(tombstones_that_all_overlap_are_built_into_a_set_quickly) {
+    enum { COUNT = 100000, SIZE = 8 };
+    lsm_tombstone *items = lsm_calloc(COUNT, sizeof(*items));
+    uint8_t *keys = lsm_alloc((size_t)2 * COUNT * SIZE);
+    uint64_t sequences[] = {COUNT / 3, COUNT / 2, LSM_SEQUENCE_MAX};
+    lsm_strata strata = {sequences, LSM_ARRAY_COUNT(sequences)};
+
+    CHECK(items != NULL && keys != NULL);
+    for (size_t i = 0; i < 2 * COUNT; i++) {
+        lsm_put_u32_be(keys + SIZE * i, 1);
+        lsm_put_u32_be(keys + SIZE * i + 4, (uint32_t)i);
+    }
+    for (int onion = 0; onion < 2; onion++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t stop = onion ? 2 * COUNT - 1 - i : COUNT + i;
+            items[i] = (lsm_tombstone){lsm_slice_make(keys + SIZE * i, SIZE),
+                                       lsm_slice_make(keys + SIZE * stop, SIZE), i + 1};
+        }
+        lsm_range_set *set = lsm_range_set_build(items, COUNT, &strata);
+        CHECK(set != NULL);
+        size_t place = 0;
+        for (size_t i = 0; i < COUNT; i += 997) {
+            lsm_slice key = lsm_slice_make(keys + SIZE * i, SIZE);
+            uint64_t seen = i + 1 < COUNT / 2 ? i + 1 : COUNT / 2;
+            CHECK_EQ(lsm_range_set_cover(set, key, LSM_SEQUENCE_MAX, &place), i + 1);
+            CHECK_EQ(lsm_range_set_cover(set, key, COUNT / 2, &place), seen);
+        }
+        lsm_range_set_destroy(set);
+    }
+    lsm_free(keys);
+    lsm_free(items);
+}
+
 LSM_TEST(hostile_bytes_of_a_range_set_are_refused) {
     static range_model m;
     lsm_rng rng = {81};
