@@ -51,10 +51,13 @@ static void free_all(lsmkv_db *db, lsm_live_table *list, bool unlinks) {
 }
 
 void lsm_gc_collect(lsmkv_db *db) {
+    /* The list first: whose installation fails poisons before it drops its outputs, so
+     * that whoever finds them here finds the database poisoned. */
+    lsm_live_table *list = take(db);
     lsm_mutex_lock(&db->mu);
     bool unlinks = db->state == LSM_STATE_OPEN || db->state == LSM_STATE_DEGRADED;
     lsm_mutex_unlock(&db->mu);
-    free_all(db, take(db), unlinks);
+    free_all(db, list, unlinks);
 }
 
 void lsm_gc_discard(lsmkv_db *db) {
