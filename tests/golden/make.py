@@ -6,7 +6,8 @@
 It is written once per version, by the first release that writes that version, and never
 again: what later releases must read is what was written then. It holds a bit of
 everything: tables in several levels, with and without filter and codec, several index
-blocks, several versions of a key, deletions, and a log with marks that nobody replayed.
+blocks, several versions of a key, deletions, range deletes, and a log with marks that
+nobody replayed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import lsmkv
 
 VERSION = 1
 HERE = Path(__file__).resolve().parent
 
-Operation = tuple[bytes, bytes | None]  # None deletes
+
+class Range(NamedTuple):
+    """Keys to delete: start <= key < stop."""
+
+    start: bytes
+    stop: bytes | None
+
+
+Operation = tuple[bytes, bytes | None] | Range  # None deletes
 
 
 def text(seed: str, size: int) -> bytes:
@@ -56,6 +66,14 @@ def changes_again() -> Iterator[Operation]:
     for i in range(0, 60, 4):
         yield b"row/%04d" % i, b"changed %d again " % i * 4
     yield b"large", None
+    yield Range(b"row/0041", b"row/0047")
+    yield b"row/0043", b"after the range delete"
+
+
+def emptied() -> Iterator[Operation]:
+    """Range deletes for a table without entries, cut into three fragments."""
+    yield Range(b"row/0070", b"row/0080")
+    yield Range(b"row/0075", b"row/0085")
 
 
 def unfiltered() -> Iterator[Operation]:
@@ -68,15 +86,22 @@ def logged() -> Iterator[list[Operation]]:
     """Batches that stay in the log."""
     yield [(b"log/%d" % i, text(f"log {i}", 7 * i)) for i in range(5)]
     yield [(b"row/0000", None), (b"row/0001", b"back"), (b"row/0001", b"and again")]
-    yield [(b"", b"still the empty key")]
+    yield [(b"", b"still the empty key"), Range(b"\xf0", None)]
+    yield [Range(b"log/2", b"log/4"), (b"log/3", b"after the range delete")]
 
 
 def expected() -> dict[bytes, bytes]:
     """Return the rows that are in the golden database."""
     rows: dict[bytes, bytes] = {}
-    batches = [base(), changes(), changes_again(), unfiltered(), *logged()]
-    for batch in batches:
-        for key, value in batch:
+    batches = [base(), changes(), changes_again(), emptied(), unfiltered()]
+    for batch in [*batches, *logged()]:
+        for operation in batch:
+            if isinstance(operation, Range):
+                start, stop = operation
+                for key in [k for k in rows if start <= k and (not stop or k < stop)]:
+                    del rows[key]
+                continue
+            key, value = operation
             rows.pop(key, None)
             if value is not None:
                 rows[key] = value
@@ -86,11 +111,13 @@ def expected() -> dict[bytes, bytes]:
 def write(db: lsmkv.DB, batch: Iterator[Operation] | list[Operation]) -> None:
     """Write operations as one batch."""
     with db.write_batch() as writing:
-        for key, value in batch:
-            if value is None:
-                writing.delete(key)
+        for operation in batch:
+            if isinstance(operation, Range):
+                writing.delete_range(operation.start, operation.stop)
+            elif operation[1] is None:
+                writing.delete(operation[0])
             else:
-                writing.put(key, value)
+                writing.put(operation[0], operation[1])
 
 
 def make(directory: Path) -> None:
@@ -105,6 +132,8 @@ def make(directory: Path) -> None:
             with db.snapshot():
                 write(db, changes_again())
                 db.flush()
+            write(db, emptied())
+            db.flush()
         with lsmkv.open(
             path, bloom_bits_per_key=0, compression="none", compression_level=-2
         ) as db:

@@ -12,21 +12,22 @@ import dataclasses
 import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import xxhash
 import zstandard
 
-PUT, DELETE = 1, 2
+PUT, DELETE, RANGE_DELETE = 1, 2, 3
 EXPIRES, FRESH = 0x10, 0x20
 LOG, MANIFEST = 1, 2
 BATCH, MARK, EDIT = 1, 2, 3
-DATA, INDEX, TOP_INDEX, FILTER, PROPERTIES = 1, 2, 3, 4, 5
+DATA, INDEX, TOP_INDEX, FILTER, PROPERTIES, RANGES = 1, 2, 3, 4, 5, 6
 SYSTEM, DEFAULT = 0, 1
 FRAME_SIZE = 16
 FOOTER_SIZE = 128
 SEQUENCE_MAX = (1 << 56) - 1
+EXCLUSIVE = (1 << 64) - 1  # the trailer of an end that is outside
 
 
 class WrongBytesError(Exception):
@@ -82,6 +83,13 @@ def need_value(place: Place, field: bytes) -> None:
     need(len(field) >= times_size(place.tag), "times cut short")
 
 
+def need_range(start: bytes, stop: bytes) -> None:
+    """Check the ends of a range delete, which are stored keys of one namespace."""
+    need(min(len(start), len(stop)) >= 4 and start < stop, "an empty range")
+    following = int.from_bytes(start[:4], "big") + 1
+    need(stop[:4] == start[:4] or stop == following.to_bytes(4, "big"), "its end")
+
+
 def times_size(tag: int) -> int:
     """Return the size of the times in front of a value."""
     return (8 if tag & EXPIRES else 0) + (8 if tag & FRESH else 0)
@@ -111,12 +119,22 @@ class Place:
     minus_trailer: int
 
     @classmethod
-    def of(cls, internal_key: bytes) -> Place:
+    def bound(cls, internal_key: bytes, is_bound: Callable[[Place], bool]) -> Place:
+        """Read a bound of a table: a key, or what `is_bound` accepts besides."""
         need(len(internal_key) >= 12, "an internal key of less than 12 bytes")
         place = cls(internal_key[:-8], -int.from_bytes(internal_key[-8:], "little"))
+        return place if is_bound(place) else cls.of(internal_key)
+
+    @classmethod
+    def of(cls, internal_key: bytes) -> Place:
+        place = cls.bound(internal_key, lambda _: True)
         kind, known = place.tag & 0xF, place.tag & 0x3F == place.tag
         need(place.tag == DELETE or (kind == PUT and known), f"tag {place.tag}")
         return place
+
+    @property
+    def is_exclusive(self) -> bool:
+        return self.minus_trailer == -EXCLUSIVE
 
     @property
     def sequence(self) -> int:
@@ -198,8 +216,12 @@ def read_batch(payload: bytes) -> Iterator[Version]:
     for number in range(sequence, sequence + count):
         tag, stored_key, field = batch.uint(1), batch.slice(), batch.slice()
         trailer = number << 8 | tag
-        place = Place.of(stored_key + trailer.to_bytes(8, "little"))
-        need_value(place, field)
+        if tag == RANGE_DELETE:
+            need_range(stored_key, field)
+            place = Place(stored_key, -trailer)
+        else:
+            place = Place.of(stored_key + trailer.to_bytes(8, "little"))
+            need_value(place, field)
         yield place, field
     need(batch.left == 0, "bytes behind a batch")
 
@@ -282,12 +304,27 @@ def read_table_info(edit: Cursor) -> TableInfo:
     """Read the fields of an added table."""
     level, number, file_id = edit.varint(), edit.varint(), edit.uint(8)
     sizes = edit.varint(), edit.varint()
-    keys = Place.of(edit.slice()), Place.of(edit.slice())
-    numbers = [edit.varint() for _ in range(8)]
+    smallest = Place.bound(edit.slice(), lambda place: place.tag == RANGE_DELETE)
+    largest = Place.bound(edit.slice(), lambda place: place.is_exclusive)
+    counts = edit.varint(), edit.varint(), edit.varint(), edit.varint()
+    others = edit.varint(), edit.varint(), edit.varint(), edit.varint()
     pairs = [(edit.varint(), edit.varint()) for _ in range(edit.varint())]
-    need(level <= 6 and keys[0] <= keys[1], "level or key range")
+    need(level <= 6 and smallest <= largest, "level or key range")
     need(pairs == sorted(dict(pairs).items()), "order of segments")
-    return TableInfo(level, number, file_id, *sizes, *keys, *numbers, dict(pairs))
+    first = level, number, file_id, *sizes, smallest, largest
+    return TableInfo(*first, *counts, *others, dict(pairs))
+
+
+@dataclasses.dataclass
+class Fragment:
+    """A range of stored keys and the sequences of the range deletes over it."""
+
+    start: bytes
+    stop: bytes
+    sequences: list[int]  # newest first
+
+    def place(self, sequence: int) -> Place:
+        return Place(self.start, -(sequence << 8 | RANGE_DELETE))
 
 
 @dataclasses.dataclass
@@ -295,6 +332,7 @@ class Table:
     """A table that was read to the last byte, and what is worth knowing of it."""
 
     versions: list[Version]
+    ranges: list[Fragment]
     codecs: set[int]
     data_blocks: int
     index_blocks: int
@@ -317,10 +355,9 @@ class TableFile:
         need(footer.uint(8) == info.file_id, "file id")
         self.tail = footer.uint(8)
         need(self.tail == info.file_size - info.tail_size, "tail offset")
-        self.index, self.filter, self.properties, reserved = (
+        self.index, self.filter, self.properties, self.ranges = (
             (footer.uint(8), footer.uint(8)) for _ in range(4)
         )
-        need(reserved == (0, 0), "reserved")
         need(footer.uint(8) == digest, "footer checksum")
         self.codecs: set[int] = set()
 
@@ -375,6 +412,11 @@ def read_table(path: Path, info: TableInfo, uuids: set[bytes]) -> Table:
     if file.filter != (0, 0):
         need(file.filter[0] == at, "the filter begins the tail")
         at += file.filter[1] + FRAME_SIZE
+    ranges: list[Fragment] = []
+    if file.ranges != (0, 0):
+        need(file.ranges[0] == at, "the range deletes come next")
+        at += file.ranges[1] + FRAME_SIZE
+        ranges = read_ranges(file.block(file.ranges, RANGES))
     properties = read_properties(file.block(file.properties, PROPERTIES))
     index_blocks = properties.get(8, 0)
     separators, at = read_index(file, index_blocks, at)
@@ -383,11 +425,44 @@ def read_table(path: Path, info: TableInfo, uuids: set[bytes]) -> Table:
     need(at == len(file.data) - FOOTER_SIZE, "the footer follows the properties")
     need(len(separators) == properties.get(1, 0), "data blocks")
     versions = read_data(file, separators)
-    check_totals(versions, info, properties)
+    check_bounds(versions, ranges, info)
+    check_totals(versions, ranges, info, properties)
     if file.filter != (0, 0):
         check_filter(file.block(file.filter, FILTER), versions)
     has_filter = file.filter != (0, 0)
-    return Table(versions, file.codecs, len(separators), index_blocks, has_filter)
+    return Table(
+        versions, ranges, file.codecs, len(separators), index_blocks, has_filter
+    )
+
+
+def read_ranges(payload: bytes) -> list[Fragment]:
+    """Read the fragments of range deletes."""
+    cursor = Cursor(payload)
+    found: list[Fragment] = []
+    while cursor.left:
+        start, stop, count = cursor.slice(), cursor.slice(), cursor.varint()
+        need_range(start, stop)
+        need(not found or found[-1].stop <= start, "order of range deletes")
+        sequences = [cursor.varint()]
+        for _ in range(count - 1):
+            sequences.append(sequences[-1] - cursor.varint())
+        need(count == len(set(sequences)) and sequences[-1] >= 1, "their sequences")
+        need(sequences[0] <= SEQUENCE_MAX, "sequence of a range delete")
+        found.append(Fragment(start, stop, sequences))
+    return found
+
+
+def check_bounds(
+    versions: list[Version], ranges: list[Fragment], info: TableInfo
+) -> None:
+    """Hold the bounds that the MANIFEST says against what the table holds."""
+    smallest = [place for place, _ in versions[:1]]
+    largest = [place for place, _ in versions[-1:]]
+    if ranges:
+        smallest.append(ranges[0].place(ranges[0].sequences[0]))
+        largest.append(Place(ranges[-1].stop, -EXCLUSIVE))
+    need(min(smallest) == info.smallest, "smallest key")
+    need(max(largest) == info.largest, "largest key")
 
 
 Separators = list[tuple[Place, tuple[int, int]]]
@@ -395,9 +470,12 @@ Separators = list[tuple[Place, tuple[int, int]]]
 
 def read_index(file: TableFile, count: int, at: int) -> tuple[Separators, int]:
     """Return separators and handles of data blocks, and where the index ends."""
-    blocks: Separators = []
+    if count == 0:
+        need(file.index == (0, 0), "an index of nothing")
+        return [], at
     if count == 1:
-        blocks = [(file.info.largest, file.index)]
+        lasts = [place for place, _ in read_handles(file, file.index, INDEX)[-1:]]
+        blocks = [(place, file.index) for place in lasts]
     else:
         blocks = read_handles(file, file.index, TOP_INDEX)
     need(len(blocks) == count, "index blocks")
@@ -438,8 +516,7 @@ def read_data(file: TableFile, separators: Separators) -> list[Version]:
     need(at == file.tail, "the tail follows the data")
     places = [place for place, _ in versions]
     need(all(a < b for a, b in itertools.pairwise(places)), "order")
-    need(places[0] == file.info.smallest, "smallest key")
-    need(places[-1] == file.info.largest == separators[-1][0], "largest key")
+    need(places[-1:] == [place for place, _ in separators[-1:]], "last separator")
     return versions
 
 
@@ -456,10 +533,14 @@ def read_properties(payload: bytes) -> dict[int, int]:
 
 
 def check_totals(
-    versions: list[Version], info: TableInfo, properties: dict[int, int]
+    versions: list[Version],
+    ranges: list[Fragment],
+    info: TableInfo,
+    properties: dict[int, int],
 ) -> None:
     """Count again what MANIFEST and properties say."""
     sequences = [place.sequence for place, _ in versions]
+    sequences += [number for piece in ranges for number in piece.sequences]
     found = {
         2: len(versions),
         3: sum(place.tag == DELETE for place, _ in versions),
@@ -467,6 +548,7 @@ def check_totals(
         5: sum(len(field) for _, field in versions),
         6: min(sequences),
         7: max(sequences),
+        11: len(ranges),
     }
     for tag, value in found.items():
         need(properties.get(tag, 0) == value, f"property {tag}")
@@ -474,12 +556,14 @@ def check_totals(
     given = [time for time in times if time is not None]
     need(properties.get(9, 0) == min(given, default=0), "earliest expiry")
     need(properties.get(10, 0) == max(given, default=0), "latest expiry")
-    need(info.expire_all_at == (0 if None in times else max(given)), "expiry of all")
+    all_at = 0 if None in times else max(given, default=0)
+    need(info.expire_all_at == all_at, "expiry of all")
     need(not given or info.expire_half_at <= max(given), "expiry of half")
     said = info.entries, info.tombstones, info.raw_bytes
     need(said == (found[2], found[3], found[4] + found[5]), "totals in the MANIFEST")
     said_sequences = info.sequence_min, info.sequence_max
     need(said_sequences == (found[6], found[7]), "sequences in the MANIFEST")
+    need(info.range_deletes == len(ranges), "range deletes in the MANIFEST")
 
 
 def check_filter(payload: bytes, versions: list[Version]) -> None:
@@ -534,11 +618,21 @@ def read_database(directory: Path) -> Database:
     expected |= {f"{number:06}.log" for number in logs}
     need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
     versions = [item for table in tables.values() for item in table.versions]
+    versions += [
+        (piece.place(sequence), piece.stop)
+        for table in tables.values()
+        for piece in table.ranges
+        for sequence in piece.sequences
+    ]
     versions += replay(files, logs)
     newest: dict[bytes, bytes | None] = {}
-    for place, field in sorted(versions, reverse=True):  # oldest first
-        value = field[times_size(place.tag) :]
-        newest[place.stored_key] = None if place.tag == DELETE else value
+    for place, field in sorted(versions, key=lambda item: item[0].sequence):
+        if place.tag == RANGE_DELETE:
+            covered = [key for key in newest if place.stored_key <= key < field]
+            newest |= dict.fromkeys(covered)
+        else:
+            stored = field[times_size(place.tag) :]
+            newest[place.stored_key] = None if place.tag == DELETE else stored
     check_levels(files)
     rows: dict[int, dict[bytes, bytes]] = {SYSTEM: {}, DEFAULT: {}}
     for stored_key, value in sorted(newest.items()):
@@ -576,6 +670,8 @@ def check_levels(files: Files) -> None:
             tables.sort(key=lambda info: info.smallest)
             apart = (
                 a.largest.stored_key < b.smallest.stored_key
+                or (a.largest.stored_key, a.largest.minus_trailer)
+                == (b.smallest.stored_key, -EXCLUSIVE)
                 for a, b in itertools.pairwise(tables)
             )
         need(all(apart), f"tables of level {level} overlap")

@@ -72,7 +72,12 @@ def test_the_first_database_holds_a_bit_of_everything() -> None:
     assert {code for table in tables for code in table.codecs} == {0, 1}
     assert {table.has_filter for table in tables} == {False, True}
     assert any(place.tag == reader.DELETE for t in tables for place, _ in t.versions)
-    assert [(len(x.records), x.mark_count) for x in found.logs.values()] == [(3, 3)]
+    assert {(bool(t.versions), bool(t.ranges)) for t in tables} == {
+        (True, False),
+        (True, True),
+        (False, True),
+    }
+    assert [(len(x.records), x.mark_count) for x in found.logs.values()] == [(4, 4)]
     assert found.files.logs.keys() == found.logs.keys()
     assert found.options == {
         1: 512,
@@ -105,7 +110,12 @@ def test_what_the_engine_writes_now_is_as_specified(
         for number in range(6000):
             key = b"key%05d" % rng.randrange(2000)
             rows.pop(key, None)
-            if rng.random() < 0.2:
+            if rng.random() < 0.01:
+                stop = b"key%05d" % (int(key[3:]) + rng.randrange(1, 60))
+                db.delete_range(key, stop)
+                for other in [other for other in rows if key <= other < stop]:
+                    del rows[other]
+            elif rng.random() < 0.2:
                 db.delete(key)
             else:
                 rows[key] = rng.randbytes(rng.randrange(40)) + b"x" * rng.randrange(60)
@@ -119,6 +129,7 @@ def test_what_the_engine_writes_now_is_as_specified(
     levels = {info.level for info in found.files.tables.values()}
     assert max(levels) > 0
     assert any(table.index_blocks > 1 for table in found.tables.values())
+    assert any(table.ranges for table in found.tables.values())
 
 
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*", "*.log", "*.tbl"])
