@@ -167,6 +167,30 @@ static void expire(world *w) {
 }
 
 /* Checkpoints of a database that goes on changing, linked and copied. */
+/* Range deletes in memtables, in tables of their own and cut over the tables of a
+ * level, with a snapshot that still sees what they cover. */
+static void delete_ranges(world *w) {
+    for (size_t i = 0; i < 24; i++) {
+        (void)world_put(w, i, 40, false);
+    }
+    (void)world_compact(w, true);
+    world_use_snapshot(w);
+    for (size_t round = 0; round < 3; round++) {
+        (void)world_delete_range(w, round == 0);
+        (void)world_flush(w);
+        world_check_scan(w, round % 2 == 0);
+        (void)world_delete_range(w, false);
+        (void)world_put(w, 7 * round, 30, false);
+        (void)world_batch(w, 12, round == 1);
+        (void)world_compact(w, round == 2);
+    }
+    (void)world_reopen(w);
+    world_check_scan(w, false);
+    (void)world_delete_range(w, true);
+    (void)world_reopen(w);
+    world_verify(w);
+}
+
 static void take_checkpoints(world *w) {
     for (size_t round = 0; round < 5; round++) {
         for (size_t i = 0; i < 16; i++) {
@@ -195,6 +219,7 @@ const workload workloads[] = {
     {"look around", look_around, 32, 100},
     {"expire", expire, 32, 80},
     {"checkpoints", take_checkpoints, 32, 80},
+    {"range deletes", delete_ranges, 32, 60},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);
