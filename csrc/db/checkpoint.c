@@ -23,6 +23,7 @@ enum { COPY_SIZE = 256 << 10 };
 typedef struct lsm_checkpoint {
     lsmkv_db *db;
     lsm_dir *to;
+    lsm_lock *lock;                /* of the directory; NULL: it is not ours */
     lsm_version *version;          /* one reference */
     lsm_edit everything;           /* what the MANIFEST will say */
     lsm_record_file_header header; /* of the MANIFEST */
@@ -64,7 +65,9 @@ static lsmkv_status open_target(lsm_checkpoint *work, const char *path,
     lsm_env *env = work->db->env;
     lsmkv_status status = lsm_dir_open(env, path, false, &work->to, err);
     work->made = status == LSMKV_NOT_FOUND;
-    if (work->made) {
+    if (status == LSMKV_OK || work->made) {
+        /* Also where it is there: its name becomes durable. */
+        lsm_dir_close(work->to);
         status = lsm_dir_open(env, path, true, &work->to, err);
         if (status == LSMKV_NOT_FOUND) { /* its parent is missing */
             status = LSMKV_IO_ERROR;
@@ -190,7 +193,7 @@ static void undo(const lsm_checkpoint *work, const char *path) {
         name_of(work, i, name);
         lsm_ignore(lsm_dir_unlink(work->to, name, NULL));
     }
-    if (work->made) {
+    if (work->made && work->lock != NULL) { /* else another checkpoint is at work */
         lsm_ignore(lsm_dir_unlink(work->to, LSM_LOCK_NAME, NULL));
         lsm_ignore(lsm_dir_remove(work->db->env, path, NULL));
     }
@@ -199,19 +202,18 @@ static void undo(const lsm_checkpoint *work, const char *path) {
 lsmkv_status lsm_db_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_checkpoint work = {.db = db};
-    lsm_lock *lock = NULL;
 
     lsm_edit_init(&work.everything);
     LSM_TRY(hold(&work, err));
     LSM_TRY(open_target(&work, path, err));
-    LSM_TRY(lsm_dir_lock(work.to, LSM_LOCK_NAME, &lock, err));
+    LSM_TRY(lsm_dir_lock(work.to, LSM_LOCK_NAME, &work.lock, err));
     LSM_TRY(check_empty(work.to, path, err));
     LSM_TRY(fill(&work, err));
 out:
     if (status != LSMKV_OK) {
         undo(&work, path);
     }
-    lsm_lock_release(lock);
+    lsm_lock_release(work.lock);
     lsm_dir_close(work.to);
     lsm_version_unref(work.version);
     lsm_edit_deinit(&work.everything);
