@@ -5,20 +5,26 @@
  *   stress --dir DIR [--seconds N] [--seed S]
  *
  * Rounds until the time is up. In each, threads write, read, scan, hold snapshots,
- * flush, compact, sync, verify and ask for statistics, until some of them close the
- * database under the others; then it is opened again and checked.
+ * touch, count, flush, compact, sync, verify, make checkpoints, open the directory for
+ * reading only and ask for statistics, until some of them close the database under the
+ * others; then it is opened again and checked.
  *
  * The data are pairs of keys. Version v of pair p is one batch: p/a = v, p/b = ~v, or,
- * for every seventh version, both deleted. Each pair has one writer, which notes the
- * version before the call (begun) and after it (acknowledged). So what a read may find
- * is known without a lock:
+ * for every seventh version, both deleted, one by one or as a range. Each pair has one
+ * writer, which notes the version before the call (begun) and after it (acknowledged).
+ * So what a read may find is known without a lock:
  *
  *   acknowledged before the read began <= v <= begun before it ended,
  *   never less than the same thread has seen before,
  *   and in one state both keys of a pair agree.
  *
+ * What is written with a long time to live, or touched, stays as it is. Beside the
+ * pairs there are values that live for moments, and ranges of them are deleted: such a
+ * read may find nothing, but never a version after the moment at which it has expired.
+ *
  * The first thing that is wrong is printed and ends the program with status 1.
  */
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 #include "env/sync.h"
@@ -40,7 +47,15 @@ enum {
     HOLDERS = 1,
     KEEPERS = 1,
     CLOSERS = 2,
-    THREADS = WRITERS + READERS + SCANNERS + HOLDERS + KEEPERS + CLOSERS,
+    TOUCHERS = 1,
+    PASSERS = 1,
+    VIEWERS = 1,
+    COPIERS = 1,
+    THREADS = WRITERS + READERS + SCANNERS + HOLDERS + KEEPERS + CLOSERS + TOUCHERS +
+        PASSERS + VIEWERS + COPIERS,
+    PASSING = 32, /* keys whose values live for moments */
+    HOUR_MS = 3600 * 1000,
+    PATH_SIZE = 4096,
     KEY_SIZE = 16,
     VALUE_MAX = 2048,
     DELETE_EVERY = 7,
@@ -53,9 +68,18 @@ typedef struct pair_progress {
 
 typedef struct totals {
     _Atomic uint64_t writes, reads, rows, snapshots, maintenance, rounds;
+    _Atomic uint64_t touches, passing, views, checkpoints;
 } totals;
 
+/* Of a key whose values live for moments. */
+typedef struct passing_progress {
+    _Atomic uint64_t version; /* acknowledged; written after gone_at_us */
+    _Atomic uint64_t gone_at_us;
+} passing_progress;
+
 static pair_progress pairs[PAIRS];
+static passing_progress passing[PASSING];
+static const char *directory;
 static totals total;
 static uint64_t seed = 1;
 
@@ -98,6 +122,13 @@ static void sleep_us(uint64_t us) {
     struct timespec time = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
 
     (void)nanosleep(&time, NULL);
+}
+
+static uint64_t now_us(void) {
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 static lsmkv_bytes make_key(char to[KEY_SIZE], size_t pair, char half) {
@@ -168,6 +199,44 @@ static void check_agree(size_t pair, uint64_t a, uint64_t b) {
     }
 }
 
+static void delete_pair(actor *a, lsmkv_batch *batch, size_t pair) {
+    char first[KEY_SIZE];
+    char second[KEY_SIZE];
+    lsmkv_bytes start = make_key(first, pair, 'a');
+    lsmkv_error err = {0};
+
+    if (lsm_rng_below(&a->rng, 2) == 0) {
+        lsmkv_range range = {.has_start = true,
+                             .start = start,
+                             .has_stop = true,
+                             .stop = make_key(second, pair, 'c')};
+        (void)go_on(lsmkv_batch_delete_range(batch, NULL, &range, &err), &err, "batch");
+        return;
+    }
+    (void)go_on(lsmkv_batch_delete(batch, NULL, start, &err), &err, "batch");
+    (void)go_on(lsmkv_batch_delete(batch, NULL, make_key(second, pair, 'b'), &err),
+                &err, "batch");
+}
+
+/* One version of a pair. */
+static void fill_batch(actor *a, lsmkv_batch *batch, const lsmkv_write *how,
+                       size_t pair, uint64_t version) {
+    lsmkv_error err = {0};
+
+    if (version % DELETE_EVERY == 0) {
+        delete_pair(a, batch, pair);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        char half = i == 0 ? 'a' : 'b';
+        char key[KEY_SIZE];
+        uint8_t value[VALUE_MAX];
+        (void)go_on(lsmkv_batch_put(batch, how, make_key(key, pair, half),
+                                    make_value(value, version, half), &err),
+                    &err, "batch");
+    }
+}
+
 static void write_pairs(void *context) {
     actor *a = (actor *)context;
     lsmkv_batch *batch = NULL;
@@ -181,18 +250,9 @@ static void write_pairs(void *context) {
                            .nonblocking = lsm_rng_below(&a->rng, 4) == 0};
         lsmkv_status status = LSMKV_OK;
 
+        how.ttl_ms = lsm_rng_below(&a->rng, 4) == 0 ? HOUR_MS : 0;
         lsmkv_batch_clear(batch);
-        for (int i = 0; i < 2; i++) {
-            char half = i == 0 ? 'a' : 'b';
-            char key[KEY_SIZE];
-            uint8_t value[VALUE_MAX];
-            status =
-                version % DELETE_EVERY == 0
-                    ? lsmkv_batch_delete(batch, NULL, make_key(key, pair, half), &err)
-                    : lsmkv_batch_put(batch, NULL, make_key(key, pair, half),
-                                      make_value(value, version, half), &err);
-            (void)go_on(status, &err, "batch");
-        }
+        fill_batch(a, batch, &how, pair, version);
         atomic_store(&pairs[pair].begun, version);
         status = lsmkv_write_batch(a->db, &how, batch, &err);
         if (status == LSMKV_WOULD_BLOCK && how.nonblocking) {
@@ -268,12 +328,12 @@ static void read_pairs(void *context) {
 }
 
 /* All pairs of a state, by one scan; 0 for what is not there. */
-static lsmkv_status scan(actor *a, const lsmkv_snapshot *snapshot, bool reverse,
+static lsmkv_status scan(lsmkv_db *db, const lsmkv_snapshot *snapshot, bool reverse,
                          uint64_t found[PAIRS], lsmkv_error *err) {
     lsmkv_read read = {snapshot, false};
     lsmkv_iter *iter = NULL;
     uint64_t halves[PAIRS][2] = {{0}};
-    lsmkv_status status = lsmkv_iter_create(a->db, &read, NULL, &iter, err);
+    lsmkv_status status = lsmkv_iter_create(db, &read, NULL, &iter, err);
 
     if (status == LSMKV_OK) {
         status = reverse ? lsmkv_iter_seek_last(iter, err)
@@ -283,8 +343,11 @@ static lsmkv_status scan(actor *a, const lsmkv_snapshot *snapshot, bool reverse,
         const char *key = (const char *)lsmkv_iter_key(iter).data;
         size_t pair = (size_t)strtoull(key + 2, NULL, 10);
         char half = key[lsmkv_iter_key(iter).size - 1];
+        uint64_t version = read_version(lsmkv_iter_value(iter), half);
 
-        halves[pair][half - 'a'] = read_version(lsmkv_iter_value(iter), half);
+        if (key[0] == 'p') {
+            halves[pair][half - 'a'] = version;
+        }
         atomic_fetch_add(&total.rows, 1);
         status = reverse ? lsmkv_iter_prev(iter, err) : lsmkv_iter_next(iter, err);
     }
@@ -307,8 +370,8 @@ static void scan_pairs(void *context) {
         for (size_t i = 0; i < PAIRS; i++) {
             low[i] = atomic_load(&pairs[i].acknowledged);
         }
-        open = go_on(scan(a, NULL, lsm_rng_below(&a->rng, 2) == 0, found, &err), &err,
-                     "scan");
+        open = go_on(scan(a->db, NULL, lsm_rng_below(&a->rng, 2) == 0, found, &err),
+                     &err, "scan");
         for (size_t i = 0; i < PAIRS && open; i++) {
             check_version(a, i, low[i], found[i]);
         }
@@ -326,10 +389,10 @@ static void hold_snapshots(void *context) {
         uint64_t again[PAIRS];
 
         open = go_on(lsmkv_snapshot_create(a->db, &snapshot, &err), &err, "snapshot") &&
-               go_on(scan(a, snapshot, false, first, &err), &err, "snapshot scan");
+               go_on(scan(a->db, snapshot, false, first, &err), &err, "snapshot scan");
         sleep_us(lsm_rng_below(&a->rng, 20000));
-        open =
-            open && go_on(scan(a, snapshot, true, again, &err), &err, "snapshot scan");
+        open = open &&
+               go_on(scan(a->db, snapshot, true, again, &err), &err, "snapshot scan");
         if (open && memcmp(first, again, sizeof(first)) != 0) {
             fail("a snapshot changed");
         }
@@ -338,10 +401,183 @@ static void hold_snapshots(void *context) {
     }
 }
 
+/* Gives values another time to live, which changes nothing. */
+static void touch_pairs(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        char key[KEY_SIZE];
+        size_t pair = lsm_rng_below(&a->rng, PAIRS);
+        lsmkv_write how = {.sync = lsm_rng_below(&a->rng, 64) == 0,
+                           .nonblocking = lsm_rng_below(&a->rng, 2) == 0,
+                           .ttl_ms = lsm_rng_below(&a->rng, 2) == 0 ? HOUR_MS : -1};
+        char half = lsm_rng_below(&a->rng, 2) == 0 ? 'a' : 'b';
+        lsmkv_status status = lsmkv_touch(a->db, &how, make_key(key, pair, half), &err);
+
+        if (status != LSMKV_NOT_FOUND && status != LSMKV_WOULD_BLOCK) {
+            open = go_on(status, &err, "touch");
+        }
+        atomic_fetch_add(&total.touches, 1);
+    }
+}
+
+static lsmkv_bytes passing_key(char to[KEY_SIZE], size_t i) {
+    int size = snprintf(to, KEY_SIZE, "t/%04zu/a", i);
+    return (lsmkv_bytes){to, (size_t)size};
+}
+
+static bool read_passing(actor *a, size_t i) {
+    char key[KEY_SIZE];
+    lsmkv_error err = {0};
+    lsmkv_pin pin = {0};
+    int64_t ttl_ms;
+    uint64_t version = atomic_load(&passing[i].version);
+    uint64_t gone_at_us = atomic_load(&passing[i].gone_at_us);
+    bool gone = gone_at_us < now_us();
+    lsmkv_status status = lsmkv_get(a->db, NULL, passing_key(key, i), &pin, &err);
+
+    if (status == LSMKV_OK) {
+        uint64_t found = read_version(pin.value, 'a');
+        lsmkv_pin_release(&pin);
+        if (found < version || (gone && found == version)) {
+            fail("key %zu: version %" PRIu64 " of %" PRIu64 " has expired", i, found,
+                 version);
+        }
+    } else if (status != LSMKV_NOT_FOUND) {
+        return go_on(status, &err, "get");
+    }
+    status = lsmkv_ttl(a->db, NULL, passing_key(key, i), &ttl_ms, &err);
+    return status == LSMKV_NOT_FOUND || go_on(status, &err, "ttl");
+}
+
+/* One thread writes, reads and deletes them. */
+static void pass_values(void *context) {
+    actor *a = (actor *)context;
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        size_t i = lsm_rng_below(&a->rng, PASSING);
+        uint64_t version = atomic_load(&passing[i].version) + 1;
+        lsmkv_write how = {.ttl_ms = 1 + (int64_t)lsm_rng_below(&a->rng, 60)};
+        char key[KEY_SIZE];
+        uint8_t value[VALUE_MAX];
+
+        if (lsm_rng_below(&a->rng, 100) == 0) {
+            lsmkv_range range = {.has_start = true, .start = passing_key(key, i)};
+            open = go_on(lsmkv_delete_range(a->db, NULL, &range, &err), &err,
+                         "delete_range");
+        } else if (lsm_rng_below(&a->rng, 2) == 0) {
+            lsmkv_status status = lsmkv_put(a->db, &how, passing_key(key, i),
+                                            make_value(value, version, 'a'), &err);
+            open = go_on(status, &err, "put");
+            if (open) {
+                atomic_store(&passing[i].gone_at_us,
+                             now_us() + (uint64_t)how.ttl_ms * 1000 + 2000);
+                atomic_store(&passing[i].version, version);
+            }
+        } else {
+            open = read_passing(a, i);
+        }
+        atomic_fetch_add(&total.passing, 1);
+    }
+}
+
+/* Opens the directory for reading only while the writer changes it. */
+static void view_pairs(void *context) {
+    actor *a = (actor *)context;
+
+    while (!lsmkv_is_closed(a->db)) {
+        uint64_t low[PAIRS];
+        uint64_t found[PAIRS] = {0};
+        lsmkv_options options;
+        lsmkv_error err = {0};
+        lsmkv_db *view = NULL;
+
+        lsmkv_options_init(&options);
+        options.read_only = true;
+        options.memory_bytes = 1 << 20;
+        for (size_t i = 0; i < PAIRS; i++) {
+            low[i] = atomic_load(&pairs[i].acknowledged);
+        }
+        lsmkv_status status = lsmkv_open(directory, &options, &view, &err);
+        if (status == LSMKV_OK) {
+            status = scan(view, NULL, lsm_rng_below(&a->rng, 2) == 0, found, &err);
+        }
+        if (status == LSMKV_OK) {
+            for (size_t i = 0; i < PAIRS; i++) {
+                check_version(a, i, low[i], found[i]);
+            }
+            atomic_fetch_add(&total.views, 1);
+        } else if (status != LSMKV_CHANGED) {
+            (void)go_on(status, &err, "view");
+        }
+        lsmkv_free(view);
+    }
+}
+
+static void remove_directory(const char *path) {
+    char name[PATH_SIZE + sizeof(((struct dirent *)NULL)->d_name)];
+    DIR *stream = opendir(path);
+    const struct dirent *entry;
+
+    while (stream != NULL && (entry = readdir(stream)) != NULL) {
+        (void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        (void)unlink(name);
+    }
+    if (stream != NULL) {
+        (void)closedir(stream);
+    }
+    (void)rmdir(path);
+}
+
 static void on_problem(void *context, const lsmkv_error *problem) {
     (void)context;
     fail("verify: %s at %lld: %s", problem->file, (long long)problem->offset,
          problem->message);
+}
+
+/* Makes checkpoints and reads what is in them. */
+static void copy_pairs(void *context) {
+    actor *a = (actor *)context;
+    char path[PATH_SIZE];
+    bool open = true;
+
+    (void)snprintf(path, sizeof(path), "%s/checkpoint", directory);
+    while (open) {
+        uint64_t low[PAIRS];
+        uint64_t found[PAIRS] = {0};
+        lsmkv_error err = {0};
+        lsmkv_options options;
+        lsmkv_report report = {0};
+        lsmkv_db *copy = NULL;
+
+        lsmkv_options_init(&options);
+        options.read_only = lsm_rng_below(&a->rng, 2) == 0;
+        options.memory_bytes = 1 << 20;
+        remove_directory(path);
+        for (size_t i = 0; i < PAIRS; i++) {
+            low[i] = atomic_load(&pairs[i].acknowledged);
+        }
+        open = go_on(lsmkv_checkpoint(a->db, path, &err), &err, "checkpoint");
+        if (!open) {
+            break;
+        }
+        if (lsmkv_open(path, &options, &copy, &err) != LSMKV_OK ||
+            lsmkv_verify(copy, on_problem, NULL, &report, &err) != LSMKV_OK ||
+            scan(copy, NULL, false, found, &err) != LSMKV_OK) {
+            fail("a checkpoint: %s", err.message);
+        }
+        for (size_t i = 0; i < PAIRS; i++) {
+            check_version(a, i, low[i], found[i]);
+        }
+        lsmkv_free(copy);
+        atomic_fetch_add(&total.checkpoints, 1);
+        sleep_us(lsm_rng_below(&a->rng, 50000));
+    }
+    remove_directory(path);
 }
 
 static void maintain(void *context) {
@@ -351,10 +587,12 @@ static void maintain(void *context) {
 
     while (open) {
         lsmkv_stats stats = {0};
+        lsmkv_memory memory = {0};
         lsmkv_report report = {0};
         lsmkv_status status = LSMKV_OK;
+        uint64_t count = 0;
 
-        switch (lsm_rng_below(&a->rng, 12)) {
+        switch (lsm_rng_below(&a->rng, 14)) {
             case 0:
                 status = lsmkv_compact(a->db, NULL, &err);
                 break;
@@ -371,6 +609,12 @@ static void maintain(void *context) {
             case 5:
             case 6:
                 status = lsmkv_sync(a->db, &err);
+                break;
+            case 7:
+                status = lsmkv_get_memory(a->db, &memory, &err);
+                break;
+            case 8:
+                status = lsmkv_approximate_count(a->db, NULL, NULL, &count, &err);
                 break;
             default:
                 status = lsmkv_get_stats(a->db, &stats, &err);
@@ -424,7 +668,7 @@ static void check_reopened(const char *path, lsm_rng *rng) {
 
     memset(&checker, 0, sizeof(checker));
     checker.db = open_directory(path, rng);
-    (void)go_on(scan(&checker, NULL, false, found, &err), &err, "scan");
+    (void)go_on(scan(checker.db, NULL, false, found, &err), &err, "scan");
     for (size_t i = 0; i < PAIRS; i++) {
         check_version(&checker, i, atomic_load(&pairs[i].acknowledged), found[i]);
         if (found[i] != 0) {
@@ -442,8 +686,10 @@ static void run_round(const char *path, lsm_rng *rng) {
         void (*run)(void *context);
         uint32_t count;
     } kinds[] = {
-        {write_pairs, WRITERS},    {read_pairs, READERS}, {scan_pairs, SCANNERS},
-        {hold_snapshots, HOLDERS}, {maintain, KEEPERS},   {close_under_all, CLOSERS},
+        {write_pairs, WRITERS},    {read_pairs, READERS},  {scan_pairs, SCANNERS},
+        {hold_snapshots, HOLDERS}, {maintain, KEEPERS},    {close_under_all, CLOSERS},
+        {touch_pairs, TOUCHERS},   {pass_values, PASSERS}, {view_pairs, VIEWERS},
+        {copy_pairs, COPIERS},
     };
     lsmkv_db *db = open_directory(path, rng);
     uint64_t open_us = lsm_rng_below(rng, 400000);
@@ -490,14 +736,18 @@ int main(int argument_count, char **arguments) {
         return 2;
     }
     rng.state = seed;
+    directory = path;
     do {
         run_round(path, &rng);
     } while (time(NULL) - start < seconds);
     (void)printf("passed: seed=%" PRIu64 " rounds=%" PRIu64 " writes=%" PRIu64
                  " reads=%" PRIu64 " rows=%" PRIu64 " snapshots=%" PRIu64
-                 " maintenance=%" PRIu64 "\n",
+                 " maintenance=%" PRIu64 " touches=%" PRIu64 " passing=%" PRIu64
+                 " views=%" PRIu64 " checkpoints=%" PRIu64 "\n",
                  seed, atomic_load(&total.rounds), atomic_load(&total.writes),
                  atomic_load(&total.reads), atomic_load(&total.rows),
-                 atomic_load(&total.snapshots), atomic_load(&total.maintenance));
+                 atomic_load(&total.snapshots), atomic_load(&total.maintenance),
+                 atomic_load(&total.touches), atomic_load(&total.passing),
+                 atomic_load(&total.views), atomic_load(&total.checkpoints));
     return 0;
 }
