@@ -243,8 +243,9 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
     if (count > 0) {
         return LSMKV_OK; /* what went wrong behind them is the next call's */
     }
-    if (no_memory) {
-        return lsm_fail_memory(err, 0);
+    if (no_memory) { /* an error like any other: it lasts until the next seek */
+        iter->valid = false;
+        iter->status = lsm_fail_memory(&iter->error, 0);
     }
     return iter->status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &iter->error);
 }

@@ -139,3 +139,28 @@ LSM_TEST(verify_finds_nothing_wrong_after_a_failed_switch_of_manifests) {
     close_db(open_db(env));
     lsm_sim_destroy(env);
 }
+
+LSM_TEST(a_fill_that_lacks_memory_leaves_the_iterator_without_a_position) {
+    const lsmkv_fill fill = {0};
+    lsm_env *env = lsm_sim_create(5);
+    lsmkv_db *db = open_db(env);
+    lsmkv_iter *iter = NULL;
+    lsmkv_chunk chunk;
+    lsmkv_error err;
+
+    put(db, "a");
+    put(db, "b");
+    CHECK_OK(lsmkv_iter_create(db, NULL, NULL, &iter, &err));
+    CHECK_OK(lsmkv_iter_seek_first(iter, &err));
+    lsm_alloc_fail_after(0, 1);
+    CHECK(lsmkv_iter_fill(iter, &fill, &chunk, &err) == LSMKV_NO_MEMORY);
+    lsm_alloc_fail_never();
+    CHECK(!lsmkv_iter_valid(iter));
+    CHECK(lsmkv_iter_next(iter, &err) == LSMKV_NO_MEMORY);
+    CHECK_OK(lsmkv_iter_seek_first(iter, &err));
+    CHECK_OK(lsmkv_iter_fill(iter, &fill, &chunk, &err));
+    CHECK_EQ(chunk.row_count, 2);
+    lsmkv_iter_free(iter);
+    close_db(db);
+    lsm_sim_destroy(env);
+}
