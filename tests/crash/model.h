@@ -28,7 +28,7 @@
 
 enum {
     MODEL_KEYS_MAX = 128,
-    MODEL_LOST_MAX = 8,
+    MODEL_LOST_MAX = 160,
     MODEL_COPIES_MAX = 8,
     MODEL_ABSENT = -1
 };
