@@ -50,6 +50,9 @@ cdef extern from "include/lsmkv.h" nogil:
     ctypedef struct lsmkv_batch:
         pass
 
+    ctypedef struct lsmkv_view:
+        pass
+
     enum:
         LSMKV_KEY_SIZE_MAX
         LSMKV_VALUE_SIZE_MAX
@@ -81,6 +84,9 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t level_base_bytes
         uint32_t level_multiplier
         uint32_t l0_compact_trigger
+        int64_t blob_threshold_bytes
+        uint64_t log_bytes
+        bint mapping
         uint64_t seed
 
     void lsmkv_options_init(lsmkv_options *options)
@@ -101,6 +107,11 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                            lsmkv_pin *pin, lsmkv_error *err)
+
+    lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                                lsmkv_view **viewp, lsmkv_bytes *value,
+                                lsmkv_error *err)
+    void lsmkv_view_free(lsmkv_view *view)
 
     ctypedef struct lsmkv_lookup:
         lsmkv_bytes key
@@ -244,6 +255,11 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t expired_count
         uint64_t expired_table_count
         uint64_t clock_jumps
+        uint64_t segment_count
+        uint64_t segment_bytes
+        uint64_t segment_live_bytes
+        uint64_t segment_bytes_written
+        uint64_t relocated_bytes
         uint64_t recovered_records
         uint64_t recovered_dropped_bytes
         uint32_t state

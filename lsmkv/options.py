@@ -67,6 +67,13 @@ class Options:
             Default 10.
         l0_compact_trigger: Flushed tables that start a compaction; fewer make reads
             faster and writes costlier; remembered. Default 4.
+        blob_threshold_bytes: Values of this size and more are written once: they stay
+            in the log, or a file like it, and compactions move pointers. 0 turns
+            that off; remembered. Default 1024.
+        log_bytes: Size at which a log file ends and the next begins. Default 64 MiB,
+            or twice memtable_bytes if that is more.
+        mapping: Whether large values are read through memory mappings, which is
+            fastest; see "Mappings" in docs/durability.md. Default True.
     """
 
     memory_bytes: int | None = None
@@ -84,11 +91,16 @@ class Options:
     level_base_bytes: int | None = None
     level_multiplier: int | None = None
     l0_compact_trigger: int | None = None
+    blob_threshold_bytes: int | None = None
+    log_bytes: int | None = None
+    mapping: bool | None = None
 
     def __post_init__(self) -> None:
         """Check every field that was given."""
         for name, (low, high) in _RANGES.items():
             _check_range(name, getattr(self, name), low, high)
+        if self.mapping not in (None, False, True):
+            raise TypeError(f"mapping must be a bool, not {self.mapping!r}")
         _check_choice("durability", self.durability, _DURABILITIES)
         _check_choice("compression", self.compression, _COMPRESSIONS)
         interval = self.sync_interval
@@ -107,6 +119,7 @@ class Options:
             durability=_DURABILITIES[values["durability"] - 1],
             compression=_COMPRESSIONS[values["codec"]],
             sync_interval=values["sync_interval_ms"] / 1000,
+            mapping=bool(values["mapping"]),
             **{name: values[_ENGINE_NAMES.get(name, name)] for name in _RANGES},
         )
 
@@ -117,6 +130,8 @@ class Options:
             value = getattr(self, name)
             if value is not None:
                 values[_ENGINE_NAMES.get(name, name)] = value
+        if self.mapping is not None:
+            values["mapping"] = int(self.mapping)
         if self.durability is not None:
             values["durability"] = _DURABILITIES.index(self.durability) + 1
         if self.compression is not None:
@@ -144,6 +159,9 @@ class Overrides(TypedDict, total=False):
     level_base_bytes: int | None
     level_multiplier: int | None
     l0_compact_trigger: int | None
+    blob_threshold_bytes: int | None
+    log_bytes: int | None
+    mapping: bool | None
 
 
 # Their places are the numbers of the C interface, where 0 is an unset durability.
@@ -169,6 +187,8 @@ _RANGES = {
     "level_base_bytes": (1, _I63),
     "level_multiplier": (1, _U32),
     "l0_compact_trigger": (1, _U32),
+    "blob_threshold_bytes": (0, _I63),
+    "log_bytes": (1, _I63),
 }
 
 

@@ -59,6 +59,13 @@ class Stats:
         expired_table_count: Tables dropped unread: everything in them had expired.
         clock_jumps: How often the wall clock jumped ahead by more than a day, which
             expiry does not follow while the database is open.
+        segment_count: Files that large values lie in, without the logs still needed.
+        segment_bytes: Their size.
+        segment_live_bytes: Bytes of values in them that tables point to.
+        segment_bytes_written: Bytes of large values and their files that flushes and
+            compactions have copied; what stayed in its log is not counted again.
+        relocated_bytes: Bytes of values that compactions moved out of mostly dead
+            files.
         recovered_records: Records that this opening found in the log.
         recovered_dropped_bytes: Unsynced end of the log that this opening cut off.
         state: "open"; "degraded": the disk is full; "poisoned": a device error made
@@ -94,6 +101,11 @@ class Stats:
     expired_count: int
     expired_table_count: int
     clock_jumps: int
+    segment_count: int
+    segment_bytes: int
+    segment_live_bytes: int
+    segment_bytes_written: int
+    relocated_bytes: int
     recovered_records: int
     recovered_dropped_bytes: int
     state: State
@@ -108,6 +120,7 @@ class Stats:
             self.log_bytes_written
             + self.flush_bytes_written
             + self.compact_bytes_written
+            + self.segment_bytes_written
         )
         return written / self.user_bytes_written
 

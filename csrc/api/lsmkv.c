@@ -98,7 +98,7 @@ static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
     return LSMKV_OK;
 }
 
-static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, void *memory) {
+static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, lsm_owned *memory) {
     pin->opaque[0] = (void *)(uintptr_t)token;
     pin->opaque[1] = memory;
 }
@@ -106,7 +106,7 @@ static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, void *memory) {
 void lsmkv_pin_release(lsmkv_pin *pin) {
     if (pin->opaque[0] != NULL) {
         lsm_epoch_leave((lsm_epoch_token)(uintptr_t)pin->opaque[0]);
-        lsm_free(pin->opaque[1]);
+        lsm_owned_free(pin->opaque[1]);
         *pin = (lsmkv_pin){0};
     }
 }
@@ -122,13 +122,13 @@ static inline bool is_worth_again(lsmkv_db *db, lsmkv_status status,
     return lsm_db_relieve(db, failure);
 }
 
-static lsmkv_status get_once(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
-                             lsmkv_pin *pin, lsmkv_error *err) {
-    lsm_epoch_token token;
+/* Enters the epoch and looks a key up. On OK the epoch is the caller's to leave. */
+static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_read *read,
+                                                   lsmkv_bytes key,
+                                                   lsm_epoch_token *token,
+                                                   lsm_value *value, lsmkv_error *err) {
     lsm_skey skey;
-    lsm_slice value;
 
-    *pin = (lsmkv_pin){0};
     lsmkv_status status = check_snapshot(db, read, err);
     if (status == LSMKV_OK) {
         status = skey_init(&skey, key, err);
@@ -136,42 +136,115 @@ static lsmkv_status get_once(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes k
     if (status != LSMKV_OK) {
         return status;
     }
-    status = lsm_db_enter(db, &token, err);
+    status = lsm_db_enter(db, token, err);
     if (status == LSMKV_OK) {
         lsm_readstate *state = lsm_db_readstate(db);
         lsm_lookup lookup = lsm_lookup_make(skey.skey, sequence_of(db, read));
         status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
-                            &value, err);
-        if (status == LSMKV_OK) {
-            pin->value = (lsmkv_bytes){value.data, value.size};
-            pin_make(pin, token, NULL);
-        } else {
-            lsm_epoch_leave(token);
+                            value, err);
+        if (status != LSMKV_OK) {
+            lsm_epoch_leave(*token);
         }
     }
     skey_deinit(&skey);
     return status;
 }
 
-lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
-                       lsmkv_pin *pin, lsmkv_error *err) {
+static lsmkv_status look_up(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                            lsm_epoch_token *token, lsm_value *value,
+                            lsmkv_error *err) {
     lsmkv_error failure;
     lsmkv_error *to = err != NULL ? err : &failure;
     lsmkv_status status;
     bool tried = false;
 
     do {
-        status = get_once(db, read, key, pin, to);
+        status = look_up_once(db, read, key, token, value, to);
     } while (is_worth_again(db, status, to, &tried));
     return status;
 }
 
-/* The scratch memory of a batched read, in one piece: the requests, two arrays of
- * pointers, the order, the stored keys. Stays with the pin. */
+lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                       lsmkv_pin *pin, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_value value;
+
+    *pin = (lsmkv_pin){0};
+    lsmkv_status status = look_up(db, read, key, &token, &value, err);
+    if (status == LSMKV_OK) {
+        pin->value = (lsmkv_bytes){value.bytes.data, value.bytes.size};
+        pin_make(pin, token, value.owned);
+    }
+    return status;
+}
+
+struct lsmkv_view {
+    lsmkv_db *db;         /* one reference: the segment ends before it */
+    lsm_segment *segment; /* one reference, or NULL */
+    lsm_owned *owned;     /* or NULL */
+    uint8_t copy[];
+};
+
+/* Inside the epoch, which lends the value. Takes what the value owns. */
+static lsmkv_status view_create(lsmkv_db *db, const lsm_value *value,
+                                lsmkv_view **viewp, lsmkv_bytes *bytes,
+                                lsmkv_error *err) {
+    bool copies = value->segment == NULL && value->owned == NULL;
+    size_t size = copies ? value->bytes.size : 0;
+    lsmkv_view *view = lsm_alloc(sizeof(*view) + size);
+
+    if (view == NULL) {
+        lsm_owned_free(value->owned);
+        return lsm_fail_memory(err, sizeof(*view) + size);
+    }
+    view->db = db;
+    lsm_db_ref(db);
+    view->segment = value->segment;
+    view->owned = value->owned;
+    *bytes = (lsmkv_bytes){value->bytes.data, value->bytes.size};
+    if (view->segment != NULL) {
+        lsm_segment_ref(view->segment);
+    }
+    if (copies) {
+        bytes->data = view->copy;
+    }
+    if (size != 0) {
+        memcpy(view->copy, value->bytes.data, size);
+    }
+    *viewp = view;
+    return LSMKV_OK;
+}
+
+lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                            lsmkv_view **viewp, lsmkv_bytes *value, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_value found;
+
+    *viewp = NULL;
+    *value = (lsmkv_bytes){NULL, 0};
+    lsmkv_status status = look_up(db, read, key, &token, &found, err);
+    if (status == LSMKV_OK) {
+        status = view_create(db, &found, viewp, value, err);
+        lsm_epoch_leave(token);
+    }
+    return status;
+}
+
+void lsmkv_view_free(lsmkv_view *view) {
+    if (view != NULL) {
+        lsm_segment_unref(view->segment);
+        lsm_owned_free(view->owned);
+        lsm_db_unref(view->db);
+        lsm_free(view);
+    }
+}
+
+/* The scratch memory of a batched read, in one piece: the head, the requests, two
+ * arrays of pointers, the order, the stored keys. Stays with the pin. */
 static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
-                              size_t count, void **memory, lsmkv_error *err) {
+                              size_t count, lsm_owned **memory, lsmkv_error *err) {
     size_t each = sizeof(lsm_table_request) + 2 * sizeof(void *) + sizeof(uint64_t);
-    uint64_t keys = 0;
+    uint64_t keys = sizeof(lsm_owned);
     uint64_t size;
     for (size_t i = 0; i < count; i++) {
         if (check_key(lookups[i].key, err) != LSMKV_OK) {
@@ -187,7 +260,9 @@ static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
     if (at == NULL) {
         return lsm_fail_memory(err, (size_t)size);
     }
-    *memory = at;
+    *memory = (lsm_owned *)(void *)at;
+    (*memory)->next = NULL;
+    at += sizeof(lsm_owned);
     many->count = count;
     many->requests = (lsm_table_request *)(void *)at;
     at += count * sizeof(*many->requests);
@@ -212,7 +287,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
                                   lsmkv_error *err) {
     lsm_get_many many;
     lsm_epoch_token token;
-    void *memory = NULL;
+    lsm_owned *memory = NULL;
 
     *pin = (lsmkv_pin){0};
     lsmkv_status status = check_snapshot(db, read, err);
@@ -224,7 +299,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     }
     status = lsm_db_enter(db, &token, err);
     if (status != LSMKV_OK) {
-        lsm_free(memory);
+        lsm_owned_free(memory);
         return status;
     }
     lsm_readstate *state = lsm_db_readstate(db);
@@ -232,10 +307,10 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
     }
-    status = lsm_db_get_many(db, state, &many, err);
+    status = lsm_db_get_many(db, state, &many, &memory, err);
     if (status != LSMKV_OK) {
         lsm_epoch_leave(token);
-        lsm_free(memory);
+        lsm_owned_free(memory);
         return status;
     }
     for (size_t i = 0; i < count; i++) {
@@ -300,6 +375,7 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                        lsmkv_bytes value, lsmkv_error *err) {
     lsm_batch batch;
     lsm_batch_init(&batch);
+    batch.threshold = lsm_db_blob_threshold(db);
     lsmkv_status status = add_put(&batch, how, key, value, err);
     if (status == LSMKV_OK) {
         status = write_batch(db, resolve_how(db, how), &batch, err);
@@ -327,6 +403,23 @@ typedef struct seen_version {
     lsm_buf value;    /* owned; empty unless asked for */
 } seen_version;
 
+/* Copies the value of a version that is visible in `state`. */
+static lsmkv_status copy_value(const lsm_readstate *state, const lsm_found *found,
+                               bool nonblocking, lsm_buf *to, lsmkv_error *err) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+    lsm_value value = {.bytes = lsm_value_of_field(tag, found->field)};
+    lsmkv_status status = LSMKV_OK;
+
+    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+        status = lsm_db_follow(state, found, nonblocking, to, &value, err);
+    }
+    if (status == LSMKV_OK && to->size == 0 &&
+        !lsm_buf_append(to, value.bytes.data, value.bytes.size)) {
+        status = lsm_fail_memory(err, value.bytes.size);
+    }
+    return status;
+}
+
 /* OK, NOT_FOUND, WOULD_BLOCK or an error. */
 static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey,
                             bool with_value, seen_version *seen, lsmkv_error *err) {
@@ -336,9 +429,10 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     if (status != LSMKV_OK) {
         return status;
     }
+    bool nonblocking = read != NULL && read->nonblocking;
+    lsm_readstate *state = lsm_db_readstate(db);
     lsm_lookup lookup = lsm_lookup_make(skey, sequence_of(db, read));
-    status = lsm_db_find(db, &lookup, read != NULL && read->nonblocking,
-                         lsm_db_readstate(db), &found, err);
+    status = lsm_db_find(db, &lookup, nonblocking, state, &found, err);
     uint64_t now_ms = lsm_clock_now_ms(&db->clock);
     if (status == LSMKV_OK && !lsm_found_visible(&found, now_ms)) {
         status = LSMKV_NOT_FOUND;
@@ -346,12 +440,11 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     if (status == LSMKV_OK) {
         uint8_t tag = lsm_trailer_tag(found.trailer);
         uint64_t at = lsm_hidden_at(tag, found.field);
-        lsm_slice value = lsm_value_of_field(tag, found.field);
         seen->sequence = lsm_trailer_sequence(found.trailer);
         seen->left_ms = at == LSM_NEVER ? LSM_NEVER : at - now_ms;
         lsm_buf_clear(&seen->value);
-        if (with_value && !lsm_buf_append(&seen->value, value.data, value.size)) {
-            status = lsm_fail_memory(err, value.size);
+        if (with_value) {
+            status = copy_value(state, &found, nonblocking, &seen->value, err);
         }
     }
     lsm_epoch_leave(token);
@@ -391,6 +484,7 @@ static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice s
 
     *again = false;
     lsm_batch_init(&batch);
+    batch.threshold = lsm_db_blob_threshold(db);
     LSM_TRY(look_at(db, &read, skey, true, seen, err));
     lsm_condition condition = {skey, seen->sequence};
     resolved.condition = &condition;
@@ -464,6 +558,9 @@ lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
         return lsm_fail_memory(err, sizeof(**batchp));
     }
     lsm_batch_init(&(*batchp)->inner);
+    /* What most databases ask for; for the others it is converted when it is written.
+     */
+    (*batchp)->inner.threshold = LSM_BLOB_THRESHOLD_DEFAULT;
     return LSMKV_OK;
 }
 

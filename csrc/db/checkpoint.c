@@ -158,10 +158,20 @@ static lsmkv_status share_file(const lsm_checkpoint *work, const char *name,
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
-/* The name of the index-th file. */
+/* The name of the index-th file: the tables come first, then the segments. */
 static void name_of(const lsm_checkpoint *work, size_t index,
                     char name[LSM_FILENAME_SIZE]) {
-    lsm_filename_make(name, LSM_NAME_TABLE, work->everything.added[index].info.number);
+    const lsm_edit *everything = &work->everything;
+
+    if (index < everything->added_count) {
+        lsm_filename_make(name, LSM_NAME_TABLE, everything->added[index].info.number);
+    } else {
+        const lsm_edit_segment *segment =
+            &everything->segments[index - everything->added_count];
+        lsm_filename_make(
+            name, segment->kind == LSM_SEGMENT_LOG ? LSM_NAME_LOG : LSM_NAME_SEGMENT,
+            segment->number);
+    }
 }
 
 /* Steps 3 to 5. */
@@ -170,7 +180,9 @@ static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
     lsm_wal_writer *manifest = NULL;
     char name[LSM_FILENAME_SIZE];
 
-    for (size_t i = 0; i < work->everything.added_count; i++) {
+    size_t total = work->everything.added_count + work->everything.segment_count;
+
+    for (size_t i = 0; i < total; i++) {
         name_of(work, i, name);
         LSM_TRY(share_file(work, name, err));
         work->shared = i + 1;

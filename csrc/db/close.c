@@ -47,9 +47,11 @@ static lsmkv_status flush_last(lsmkv_db *db, lsmkv_error *err) {
         status = lsm_scheduler_await_locked(db, err);
     }
     if (status == LSMKV_OK && !lsm_memtable_empty(db->mem)) {
+        lsm_segment *log = db->logs[db->log_count - 1].segment;
         lsm_memtable_ref(db->mem);
+        lsm_segment_ref(log);
         db->immutables[db->immutable_count++] =
-            (lsm_immutable){db->mem, db->next_file++};
+            (lsm_immutable){db->mem, log, db->next_file++};
         lsm_cond_broadcast(&db->work);
     }
     lsm_mutex_unlock(&db->mu);
@@ -97,7 +99,10 @@ static void record_time(lsmkv_db *db) {
 /* Closes the log and MANIFEST writers; their files hold what they should. */
 static void close_files(lsmkv_db *db) LSM_UNSHARED {
     for (size_t i = 0; i < db->log_count; i++) {
+        lsm_segment *segment = db->logs[i].segment;
         lsm_ignore(lsm_wal_close(db->logs[i].writer, NULL));
+        atomic_store(&segment->keeps_name, true); /* the next open reads it */
+        lsm_segment_unref(segment);
     }
     db->log_count = 0;
     lsm_ignore(lsm_wal_close(db->manifest, NULL));
@@ -162,6 +167,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_readstate_unref(atomic_load(&db->readstate));
     for (size_t i = 0; i < db->immutable_count; i++) {
         lsm_memtable_unref(db->immutables[i].mem);
+        lsm_segment_unref(db->immutables[i].log);
     }
     lsm_memtable_unref(db->mem);
     lsm_version_unref(db->version);

@@ -53,6 +53,8 @@ typedef struct lsm_readstate {
     lsm_retired retired;
     lsm_memtable *mem;
     lsm_version *version;
+    lsm_segment **logs; /* what the memtables point into; behind the immutables */
+    size_t log_count;
     size_t immutable_count;
     lsm_memtable *immutables[]; /* newest first */
 } lsm_readstate;
@@ -69,18 +71,28 @@ typedef enum lsm_db_state {
 /* A log that still holds what no table holds. */
 typedef struct lsm_live_log {
     lsm_wal_writer *writer;
-    bool recorded; /* the MANIFEST knows it; so its name is durable */
+    lsm_segment *segment; /* the file as readers see it; one reference */
+    bool recorded;        /* the MANIFEST knows it; so its name is durable */
 } lsm_live_log;
 
-/* A memtable that waits for its flush, and the first log that it does not need. */
+/* A memtable that waits for its flush, its log, and the first log that it does not
+ * need. */
 typedef struct lsm_immutable {
     lsm_memtable *mem;
+    lsm_segment *log; /* one reference */
     uint64_t next_log;
 } lsm_immutable;
+
+/* What a batch takes of memtable and log. */
+typedef struct lsm_need {
+    uint64_t memtable_bytes;
+    uint64_t log_bytes;
+} lsm_need;
 
 typedef struct lsm_counters {
     _Atomic uint64_t user_bytes_written, log_bytes_written, flush_bytes_written;
     _Atomic uint64_t compact_bytes_read, compact_bytes_written;
+    _Atomic uint64_t segment_bytes_written, relocated_bytes;
     _Atomic uint64_t flush_count, compact_count, trivial_move_count, sync_count;
     _Atomic uint64_t write_group_count, write_count, stall_count, stall_us;
     _Atomic uint64_t expired_count, expired_table_count;
@@ -100,6 +112,8 @@ struct lsmkv_db {
     lsm_cache *cache;
     lsm_table_cache table_cache;
     lsm_table_sink sink;
+    lsm_segment_context segments;
+    lsm_segment_sink segment_sink;
     uint64_t recovered_records;
     uint64_t recovered_dropped_bytes;
     struct lsm_view_files *view_files; /* of a read-only database, else NULL; owned */
@@ -163,9 +177,10 @@ struct lsmkv_db {
     lsm_thread syncer;
     uint32_t worker_count; /* constant after start */
 
-    /* Tables and logs to unlink. */
+    /* Files to unlink. */
     lsm_mutex sink_mu;
     lsm_live_table *dropped LSM_GUARDED_BY(sink_mu);
+    lsm_segment *dropped_segments LSM_GUARDED_BY(sink_mu);
 };
 
 /* Entering, in enter.c. */
@@ -213,11 +228,16 @@ void lsm_db_destroy(lsmkv_db *db);
 /* Builds a readstate from mem, immutables and version, publishes it and retires the
  * old one. `spare` was allocated before, with room for as many immutables, and is used
  * up. */
-lsm_readstate *lsm_readstate_alloc(size_t immutable_max);
+lsm_readstate *lsm_readstate_alloc(size_t immutable_max, size_t log_max);
+/* Takes a reference for the state. */
+void lsm_readstate_add_log(lsm_readstate *state, lsm_segment *log);
 void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare)
     LSM_REQUIRES(db->mu);
 void lsm_readstate_ref(lsm_readstate *state);
 void lsm_readstate_unref(lsm_readstate *state);
+/* The segment that a pointer of the state leads into, lent while the state lives; NULL:
+ * it knows none of that number. */
+lsm_segment *lsm_readstate_segment(const lsm_readstate *state, uint64_t number);
 /* Inside the epoch. */
 static inline lsm_readstate *lsm_db_readstate(lsmkv_db *db) {
     /* acquire: pairs with the release of lsm_readstate_publish_locked. */
@@ -255,9 +275,9 @@ lsmkv_status lsm_db_resume(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_db_rotate(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 
 /* For the leader, with mu held (released while waiting or doing I/O). */
-lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking,
+lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,
                                   lsmkv_error *err) LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
-lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *err)
+lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, lsm_need need, lsmkv_error *err)
     LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
 /* For the leader, without mu: all live logs known to the MANIFEST and durable, the
  * active one only if asked. */
@@ -266,10 +286,25 @@ lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too,
 /* Syncs one log; its failure poisons the database. */
 lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer,
                           lsmkv_error *err) LSM_MUST_CHECK;
-/* Creates the next log and memtable; for open and rotation. */
-lsmkv_status lsm_log_create(lsmkv_db *db, uint64_t number, uint64_t file_id,
-                            uint64_t previous_sequence, lsm_wal_writer **writerp,
+/* Ends a log that no leader writes any more and makes it durable as it is; its size is
+ * then known to its segment. A dead one cannot be sealed. */
+lsmkv_status lsm_log_seal(lsmkv_db *db, const lsm_segment *log, lsm_edit_segment *info,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+
+typedef struct lsm_log_plan {
+    uint64_t number;
+    uint64_t file_id;
+    uint64_t previous_sequence;
+    uint64_t bytes; /* that it will hold at least */
+} lsm_log_plan;
+
+/* Creates a log; for open and rotation. */
+lsmkv_status lsm_log_create(lsmkv_db *db, const lsm_log_plan *plan, lsm_live_log *log,
                             lsmkv_error *err) LSM_MUST_CHECK;
+/* Values of this size and more are stored apart; SIZE_MAX: none. */
+static inline size_t lsm_db_blob_threshold(const lsmkv_db *db) {
+    return db->options.blob_threshold;
+}
 
 /* In snapshot.c. */
 

@@ -5,6 +5,7 @@
 #include "db/db_iter.h"
 
 #include "base/alloc.h"
+#include "db/read.h"
 
 enum { SKIPS_MAX = 8 }; /* steps over one key's versions before a seek pays */
 
@@ -80,11 +81,42 @@ static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t traile
     if (LSM_LIKELY(tag == LSM_KIND_PUT)) {
         return true;
     }
-    if (lsm_tag_kind(tag) != LSM_KIND_PUT) {
+    if (!lsm_tag_has_value(tag)) {
         return false;
+    }
+    if (!lsm_tag_has_times(tag)) {
+        return true;
     }
     iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
     return iter->hidden_at > call_time(iter);
+}
+
+void lsm_db_iter_load(lsmkv_iter *iter) {
+    lsm_value value;
+    lsm_found found = {lsm_trailer_make(0, iter->tag), iter->value};
+
+    if (!iter->pending) {
+        return;
+    }
+    iter->pending = false;
+    lsm_buf_clear(&iter->large);
+    iter->status =
+        lsm_db_follow(iter->state, &found, false, &iter->large, &value, &iter->error);
+    iter->valid = iter->status == LSMKV_OK;
+    iter->value = value.bytes;
+}
+
+/* Shows a value; `field` is lent for as long as the position is. */
+static void show(lsmkv_iter *iter, lsm_slice skey, uint8_t tag, lsm_slice field) {
+    iter->valid = true;
+    iter->status = LSMKV_OK;
+    iter->skey = skey;
+    iter->tag = tag;
+    iter->pending = lsm_tag_kind(tag) == LSM_KIND_POINTER;
+    iter->value = iter->pending ? field : lsm_value_of_field(tag, field);
+    if (LSM_UNLIKELY(iter->pending) && !iter->keys_only) {
+        lsm_db_iter_load(iter);
+    }
 }
 
 /* From where the inner iterator stands, finds the next key to show. With `skipping`,
@@ -107,11 +139,7 @@ static void find_next(lsmkv_iter *iter, bool skipping) {
         }
         if (!skipped && !too_new) {
             if (shows_value(iter, skey, trailer)) {
-                iter->valid = true;
-                iter->status = LSMKV_OK;
-                iter->skey = skey;
-                iter->value =
-                    lsm_value_of_field(lsm_trailer_tag(trailer), inner->value);
+                show(iter, skey, lsm_trailer_tag(trailer), inner->value);
                 return;
             }
             if (!set(iter, &iter->skey_copy, skey)) { /* what is dead hides the rest */
@@ -154,8 +182,8 @@ static bool gather_versions(lsmkv_iter *iter, bool *shown) {
             break;
         }
         *shown = shows_value(iter, current, trailer);
-        if (*shown &&
-            !set(iter, &iter->value_copy, lsm_value_of_field(tag, inner->value))) {
+        iter->tag = tag;
+        if (*shown && !set(iter, &iter->value_copy, inner->value)) {
             return false;
         }
         if (++steps > SKIPS_MAX) {
@@ -215,10 +243,8 @@ static void find_prev(lsmkv_iter *iter) {
             break; /* a newer version may hide behind the error */
         }
         if (shown) {
-            iter->valid = true;
-            iter->status = LSMKV_OK;
-            iter->skey = lsm_buf_slice(&iter->skey_copy);
-            iter->value = lsm_buf_slice(&iter->value_copy);
+            show(iter, lsm_buf_slice(&iter->skey_copy), iter->tag,
+                 lsm_buf_slice(&iter->value_copy));
             return;
         }
     }

@@ -43,6 +43,11 @@ struct lsmkv_iter {
     bool reverse;   /* the inner iterator stands before the key shown */
     lsm_slice skey; /* what is shown; lent by inner or by the copies */
     lsm_slice value;
+    uint8_t tag;       /* of what is shown */
+    bool keys_only;    /* large values are not followed */
+    bool pending;      /* what is shown has a large value that was not followed; `value`
+                          is its field */
+    lsm_buf large;     /* a large value that was read */
     lsm_buf skey_copy; /* also: the key to skip, going forward */
     lsm_buf value_copy;
     lsm_buf target; /* of the last seek of the inner iterator */
@@ -75,6 +80,10 @@ void lsm_db_iter_prev(lsmkv_iter *iter);
 bool lsm_db_iter_stale(lsmkv_iter *iter);
 /* Makes the move that failed again, after what made it fail is over. */
 void lsm_db_iter_repeat(lsmkv_iter *iter);
+
+/* Follows the pointer that the value shown is, if that was left for later. On failure
+ * the iterator is not valid. */
+void lsm_db_iter_load(lsmkv_iter *iter);
 
 /* Copies rows into iter->chunk; see lsmkv_iter_fill. */
 lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,

@@ -180,6 +180,7 @@ void lsm_db_iter_destroy(lsmkv_iter *iter) {
     lsm_buf_deinit(&iter->stop);
     lsm_buf_deinit(&iter->skey_copy);
     lsm_buf_deinit(&iter->value_copy);
+    lsm_buf_deinit(&iter->large);
     lsm_buf_deinit(&iter->target);
     lsm_buf_deinit(&iter->chunk);
     lsm_free(iter->rows);
@@ -224,6 +225,7 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
 
     lsm_db_iter_begin(iter);
     lsm_buf_clear(&iter->chunk);
+    iter->keys_only = fill->keys_only;
     if (!iter->positioned) {
         (fill->reverse ? lsm_db_iter_seek_last : lsm_db_iter_seek_first)(iter);
     }
@@ -238,6 +240,10 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
         }
         count += 1;
         (fill->reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
+    }
+    iter->keys_only = false;
+    if (iter->valid) {
+        lsm_db_iter_load(iter); /* a caller may ask for the value of the next row */
     }
     *chunk = (lsmkv_chunk){(const char *)iter->chunk.data, iter->rows, count};
     if (count > 0) {

@@ -116,15 +116,14 @@ static lsmkv_status persist(lsmkv_db *db, const lsm_edit *edit,
 /* Takes the logs that no memtable needs any more off the list; they are the caller's
  * to close and unlink. */
 static size_t take_logs_locked(lsmkv_db *db, uint64_t first_log,
-                               lsm_wal_writer *taken[LSM_LOGS_MAX])
-    LSM_REQUIRES(db->mu) {
+                               lsm_live_log taken[LSM_LOGS_MAX]) LSM_REQUIRES(db->mu) {
     size_t count = 0;
     while (db->syncing_logs) {
         lsm_cond_wait(&db->changed, &db->mu);
     }
     while (count < db->log_count &&
            lsm_wal_number(db->logs[count].writer) < first_log) {
-        taken[count] = db->logs[count].writer;
+        taken[count] = db->logs[count];
         count += 1;
     }
     db->log_count -= count;
@@ -132,20 +131,28 @@ static size_t take_logs_locked(lsmkv_db *db, uint64_t first_log,
     return count;
 }
 
-static void drop_logs(lsmkv_db *db, lsm_wal_writer *const *taken, size_t count) {
+/* Closes logs whose content tables hold, synced. A log that was ever pointed into goes
+ * with the last one who may follow such a pointer, if it goes at all: it may have
+ * become a segment. The others are unlinked at once. */
+static void drop_logs(lsmkv_db *db, const lsm_live_log *taken, size_t count) {
     char name[LSM_FILENAME_SIZE];
     for (size_t i = 0; i < count; i++) {
-        lsm_filename_make(name, LSM_NAME_LOG, lsm_wal_number(taken[i]));
-        lsm_ignore(
-            lsm_wal_close(taken[i], NULL)); /* a table holds its content, synced */
-        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL)); /* the next open tries again */
+        lsm_segment *segment = taken[i].segment;
+        lsm_ignore(lsm_wal_close(taken[i].writer, NULL));
+        if (!atomic_load(&segment->used)) {
+            lsm_segment_name(segment, name);
+            /* What fails the next open tries again. */
+            lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
+            atomic_store(&segment->keeps_name, true);
+        }
+        lsm_segment_unref(segment);
     }
 }
 
 /* Makes the new file set visible. Cannot fail. */
 static size_t apply_locked(lsmkv_db *db, const lsm_edit *edit, size_t flushed,
                            lsm_version *version, lsm_readstate *spare,
-                           lsm_wal_writer *taken[LSM_LOGS_MAX]) LSM_REQUIRES(db->mu) {
+                           lsm_live_log taken[LSM_LOGS_MAX]) LSM_REQUIRES(db->mu) {
     for (size_t i = 0; i < edit->log_count; i++) {
         for (size_t k = 0; k < db->log_count; k++) {
             db->logs[k].recorded |=
@@ -157,9 +164,9 @@ static size_t apply_locked(lsmkv_db *db, const lsm_edit *edit, size_t flushed,
     }
     lsm_version *old = db->version;
     db->version = version;
-    lsm_memtable *done[LSM_IMMUTABLE_MAX];
+    lsm_immutable done[LSM_IMMUTABLE_MAX];
     for (size_t i = 0; i < flushed; i++) {
-        done[i] = db->immutables[i].mem;
+        done[i] = db->immutables[i];
     }
     db->immutable_count -= flushed;
     memmove(db->immutables, db->immutables + flushed,
@@ -167,7 +174,8 @@ static size_t apply_locked(lsmkv_db *db, const lsm_edit *edit, size_t flushed,
     lsm_readstate_publish_locked(db, spare);
     lsm_version_unref(old);
     for (size_t i = 0; i < flushed; i++) {
-        lsm_memtable_unref(done[i]);
+        lsm_memtable_unref(done[i].mem);
+        lsm_segment_unref(done[i].log);
     }
     size_t count = 0;
     if (edit->has_first_log) {
@@ -209,7 +217,7 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
                             lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_version *version = NULL;
-    lsm_wal_writer *taken[LSM_LOGS_MAX];
+    lsm_live_log taken[LSM_LOGS_MAX];
     size_t taken_count = 0;
     lsm_edit everything;
     lsmkv_error failure;
@@ -218,7 +226,8 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
 
     lsm_error_clear(&failure);
     lsm_edit_init(&everything);
-    lsm_readstate *spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
+    lsm_readstate *spare =
+        lsm_readstate_alloc(LSM_IMMUTABLE_MAX, LSM_IMMUTABLE_MAX + 1);
     lsm_mutex_lock(&db->mu);
     while (db->installing) {
         lsm_cond_wait(&db->changed, &db->mu);

@@ -18,6 +18,7 @@
 
 #include "db/compact_pick.h"
 #include "db/db.h"
+#include "db/job_values.h"
 #include "table/table_writer.h"
 
 typedef struct lsm_job lsm_job;
@@ -33,17 +34,19 @@ struct lsm_job {
     lsm_version *version; /* one reference */
     uint64_t *sequences;  /* what snapshots need, ascending; owned */
     size_t sequence_count;
-    const lsm_memtable *mem; /* of a flush; the input holds it */
+    lsm_memtable *mem;       /* of a flush; the input holds it */
     lsm_iter *input;         /* owned */
     bool opened;             /* input and range deletes are there */
     uint64_t input_expected; /* entries */
     uint64_t input_seen;
     uint64_t step_bytes;      /* input per step */
     lsm_table_writer *writer; /* the output being written; owned */
-    lsm_edit edit;            /* finished outputs and deletions */
-    lsm_buf current;          /* stored key of the last version seen */
-    lsm_buf dead_key;         /* scratch: the tombstone of an expired version */
-    uint64_t now_ms;          /* engine time of this step */
+    lsm_segment *log;         /* of a flush: that of `mem`; one reference */
+    lsm_job_values values;
+    lsm_edit edit;    /* finished outputs and deletions */
+    lsm_buf current;  /* stored key of the last version seen */
+    lsm_buf dead_key; /* scratch: the tombstone of an expired version */
+    uint64_t now_ms;  /* engine time of this step */
     uint64_t expired_count;
     bool has_current;
     size_t stratum; /* of the last version seen */

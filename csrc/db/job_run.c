@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "format/filename.h"
 #include "table/merge_iter.h"
+#include "table/range_set.h"
 
 /* Opens one input table: its entries for scanning, its range deletes onto the list. */
 static lsmkv_status open_table(lsm_job *job, lsm_live_table *live, lsm_iter **child,
@@ -163,6 +164,19 @@ static bool must_cut(const lsm_job *job, bool new_key) {
            lsm_table_writer_size(job->writer) >= job->db->options.table_bytes;
 }
 
+static lsmkv_status add_kept(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_slice field = job->input->value;
+    uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(job->input->key));
+
+    if (LSM_UNLIKELY(lsm_tag_kind(tag) == LSM_KIND_POINTER)) {
+        LSM_TRY(lsm_job_values_place(&job->values, tag, field, &field, err));
+    }
+    LSM_TRY(lsm_table_writer_add(job->writer, job->input->key, field, err));
+out:
+    return status;
+}
+
 static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     verdict found;
@@ -179,8 +193,7 @@ static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     if (found.keep && found.expired) {
         LSM_TRY(add_expired(job, err));
     } else if (found.keep) {
-        LSM_TRY(
-            lsm_table_writer_add(job->writer, job->input->key, job->input->value, err));
+        LSM_TRY(add_kept(job, err));
     }
 out:
     return status;
@@ -241,7 +254,22 @@ static lsmkv_status finish_merge(lsm_job *job, lsmkv_error *err) {
                         (unsigned long long)job->input_seen,
                         (unsigned long long)job->input_expected);
     }
-    return finish_output(job, (lsm_slice){NULL, 0}, err);
+    lsmkv_status status = finish_output(job, (lsm_slice){NULL, 0}, err);
+    return status == LSMKV_OK ? lsm_job_values_finish(&job->values, &job->edit, err)
+                              : status;
+}
+
+/* Before the first entry. */
+static lsmkv_status start_merge(lsm_job *job, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    if (job->flush && lsm_memtable_large_bytes(job->mem) != 0) {
+        lsm_strata snapshots = {job->sequences, job->sequence_count};
+        LSM_TRY(lsm_job_values_decide(&job->values, job->mem, snapshots, err));
+    }
+    lsm_iter_seek_first(job->input);
+out:
+    return status;
 }
 
 lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
@@ -266,7 +294,7 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
         job->opened = true;
     }
     if (job->input_seen == 0) {
-        lsm_iter_seek_first(job->input);
+        LSM_TRY(start_merge(job, err));
     }
     job->now_ms = lsm_clock_now_ms(&job->db->clock);
     while (job->input->valid && bytes < job->step_bytes) {

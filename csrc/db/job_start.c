@@ -51,12 +51,16 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
     }
     job->version = db->version;
     lsm_version_ref(job->version);
+    job->values.db = db;
+    job->values.version = job->version;
     return job;
 }
 
 static void destroy(lsm_job *job) {
     lsm_iter_destroy(job->input);
     lsm_table_writer_destroy(job->writer);
+    lsm_job_values_deinit(&job->values);
+    lsm_segment_unref(job->log);
     lsm_version_unref(job->version);
     lsm_pick_deinit(&job->pick);
     lsm_edit_deinit(&job->edit);
@@ -79,6 +83,11 @@ lsm_job *lsm_job_start_flush_locked(lsmkv_db *db, lsmkv_error *err) {
     job->flush_count = 1;
     job->next_log = oldest->next_log;
     job->mem = oldest->mem;
+    job->log = oldest->log;
+    lsm_segment_ref(job->log);
+    job->values.log = job->log;
+    job->values.sources = &job->log;
+    job->values.source_count = 1;
     job->input = lsm_memtable_iter(oldest->mem);
     job->input_expected = lsm_memtable_entry_count(oldest->mem);
     job->edit.has_first_log = true;
@@ -147,6 +156,12 @@ static void unlink_outputs(const lsm_job *job) {
     char name[LSM_FILENAME_SIZE];
     if (job->installing || job->pick.move) {
         return;
+    }
+    for (size_t i = 0; i < job->edit.segment_count; i++) {
+        if (job->edit.segments[i].kind == LSM_SEGMENT_VALUES) {
+            lsm_filename_make(name, LSM_NAME_SEGMENT, job->edit.segments[i].number);
+            lsm_ignore(lsm_dir_unlink(job->db->dir, name, NULL));
+        }
     }
     for (size_t i = 0; i < job->edit.added_count; i++) {
         lsm_filename_make(name, LSM_NAME_TABLE, job->edit.added[i].info.number);

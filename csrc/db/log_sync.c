@@ -14,6 +14,7 @@
  */
 #include "db/db.h"
 
+#include "base/assert.h"
 #include "wal/wal.h"
 
 /* Whether something acknowledged lies in this dead log and in no table yet. */
@@ -37,6 +38,9 @@ static lsmkv_status await_flush_locked(lsmkv_db *db, uint64_t number, lsmkv_erro
 /* Syncs one log with mu released; logs[] stays as it is meanwhile. */
 static lsmkv_status sync_one_locked(lsmkv_db *db, lsm_wal_writer *writer,
                                     lsmkv_error *err) LSM_REQUIRES(db->mu) {
+    while (db->syncing_logs) {
+        lsm_cond_wait(&db->changed, &db->mu);
+    }
     db->syncing_logs = true;
     lsm_mutex_unlock(&db->mu);
     lsmkv_status status = lsm_log_sync(db, writer, err);
@@ -100,6 +104,35 @@ lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer, lsmkv_error *err
     lsm_error_clear(&failure);
     atomic_fetch_add_explicit(&db->counters.sync_count, 1, memory_order_relaxed);
     return poison_unless_ok(db, lsm_wal_sync(writer, &failure), &failure, err);
+}
+
+static lsm_wal_writer *find_writer_locked(lsmkv_db *db, uint64_t number)
+    LSM_REQUIRES(db->mu) {
+    for (size_t i = 0; i < db->log_count; i++) {
+        if (lsm_wal_number(db->logs[i].writer) == number) {
+            return db->logs[i].writer;
+        }
+    }
+    return NULL;
+}
+
+lsmkv_status lsm_log_seal(lsmkv_db *db, const lsm_segment *log, lsm_edit_segment *info,
+                          lsmkv_error *err) {
+    *info = (lsm_edit_segment){log->number, log->file_id, 0, LSM_SEGMENT_LOG};
+    lsm_mutex_lock(&db->mu);
+    while (db->syncing_logs) {
+        lsm_cond_wait(&db->changed, &db->mu);
+    }
+    lsm_wal_writer *writer = find_writer_locked(db, log->number);
+    LSM_ASSERT(writer != NULL); /* its memtable waits for the flush */
+    db->syncing_logs = true;
+    lsm_mutex_unlock(&db->mu);
+    lsmkv_status status = lsm_wal_seal(writer, &info->size, err);
+    lsm_mutex_lock(&db->mu);
+    db->syncing_logs = false;
+    lsm_cond_broadcast(&db->changed);
+    lsm_mutex_unlock(&db->mu);
+    return status;
 }
 
 lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {

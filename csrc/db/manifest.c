@@ -24,6 +24,12 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state) {
 }
 
 bool lsm_edit_describe_version(lsm_edit *edit, const lsm_version *version) {
+    for (size_t i = 0; i < version->segment_count; i++) {
+        lsm_edit_segment segment = lsm_segment_info(version->segments[i].segment);
+        if (!lsm_edit_add_segment(edit, &segment)) {
+            return false;
+        }
+    }
     for (uint32_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &version->levels[i];
         for (size_t j = 0; j < level->count; j++) {

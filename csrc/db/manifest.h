@@ -32,7 +32,8 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state);
 /* Reads CURRENT and the MANIFEST it names. NOT_FOUND when there is no CURRENT; else
  * CORRUPTION with file and offset, UNSUPPORTED_VERSION, I/O errors. Of next file, last
  * sequence, first log and engine time the largest of all edits counts; tables and logs
- * must lie below them. Checks that every table file exists with the size recorded.
+ * must lie below them. Checks that every table and segment exists with the size
+ * recorded.
  * Edits apply in time n log n in their number: they are gathered and one version is
  * built at the end. On failure the sink hears of no table. */
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
@@ -64,7 +65,7 @@ lsmkv_status lsm_manifest_create(lsm_dir *dir, const lsm_record_file_header *hea
 lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
                                  lsmkv_error *err) LSM_MUST_CHECK;
 
-/* Adds every table of the version to an edit. false: no memory. */
+/* Adds every table and segment of the version to an edit. false: no memory. */
 bool lsm_edit_describe_version(lsm_edit *edit,
                                const lsm_version *version) LSM_MUST_CHECK;
 

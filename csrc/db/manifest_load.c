@@ -7,8 +7,9 @@
  *   2. the arrays are sorted by number, in which the edits stay in their order, and
  *      each table's history is followed: it is added once, may change its level in one
  *      edit, and is deleted where it is. Numbers are never used again
+ *      A segment is declared once; it is live if a table that is left names it
  *   3. what is left must lie below the next file number and the last sequence, and
- *      every table's file must be there with the size recorded
+ *      every file must be there with the size recorded
  *   4. one version is built, which checks order and overlap
  *
  * Time is n log n and memory linear in the length of the file. The version comes last,
@@ -39,6 +40,12 @@ typedef struct log_event {
     uint64_t offset;
 } log_event;
 
+typedef struct segment_event {
+    uint64_t offset;
+    lsm_edit_segment segment;
+    bool named; /* by a live table */
+} segment_event;
+
 typedef struct loading {
     lsm_dir *dir;              /* borrowed from the caller */
     lsm_manifest_state *state; /* likewise */
@@ -50,6 +57,8 @@ typedef struct loading {
     log_event *logs;
     size_t log_count, log_capacity;
     size_t origin_capacity;
+    segment_event *segments;
+    size_t segment_count, segment_capacity;
     uint64_t edit_count;
     uint64_t last_offset; /* of the last edit */
     lsm_edit live;        /* owned; one addition per table that is live at the end */
@@ -75,6 +84,12 @@ static int compare_log_events(const void *left, const void *right) {
     const log_event *b = right;
     int order = compare_u64(a->number, b->number);
     return order != 0 ? order : compare_u64(a->offset, b->offset);
+}
+
+static int compare_segment_events(const void *left, const void *right) {
+    const segment_event *a = left;
+    const segment_event *b = right;
+    return compare_u64(a->segment.number, b->segment.number);
 }
 
 /* CORRUPTION of the edit at an offset, which says something wrong of a number. */
@@ -228,6 +243,21 @@ static bool gather_origins(loading *load, const lsm_edit *edit) {
     return true;
 }
 
+static bool gather_segments(loading *load, const lsm_edit *edit, uint64_t offset) {
+    size_t needed = load->segment_count + edit->segment_count;
+    void *array = load->segments;
+
+    if (!lsm_grow(&array, &load->segment_capacity, needed, sizeof(*load->segments))) {
+        return false;
+    }
+    load->segments = array;
+    for (size_t i = 0; i < edit->segment_count; i++) {
+        load->segments[load->segment_count++] =
+            (segment_event){offset, edit->segments[i], false};
+    }
+    return true;
+}
+
 /* Step 1 for one record. */
 static lsmkv_status gather_record(loading *load, const lsm_record *record,
                                   lsmkv_error *err) {
@@ -242,7 +272,8 @@ static lsmkv_status gather_record(loading *load, const lsm_record *record,
     }
     LSM_TRY(take_numbers(load, &edit, record->offset, err));
     if (!gather_tables(load, &edit, record->offset) ||
-        !gather_logs(load, &edit, record->offset) || !gather_origins(load, &edit)) {
+        !gather_logs(load, &edit, record->offset) ||
+        !gather_segments(load, &edit, record->offset) || !gather_origins(load, &edit)) {
         status = lsm_fail_memory(err, record->payload.size);
         goto out;
     }
@@ -420,14 +451,73 @@ static void resolve_origins(lsm_manifest_state *state) {
     state->origin_count = kept;
 }
 
-static lsmkv_status check_file(lsm_dir *dir, const lsm_table_info *info,
+static lsmkv_status check_segment(const loading *load, const segment_event *event,
+                                  lsmkv_error *err) {
+    const lsm_manifest_state *state = load->state;
+    const lsm_edit_segment *segment = &event->segment;
+
+    if (segment->number == 0 || segment->number >= state->next_file ||
+        (segment->kind == LSM_SEGMENT_LOG && segment->number >= state->first_log)) {
+        return fail_edit(load, event->offset, "segment number", segment->number,
+                         "is not below the next file number and the first live log",
+                         err);
+    }
+    return LSMKV_OK;
+}
+
+/* Marks what a live table points into. */
+static lsmkv_status mark_segments(loading *load, const lsm_table_info *info,
+                                  lsmkv_error *err) {
+    for (size_t i = 0; i < info->segment_count; i++) {
+        segment_event key = {.segment = {.number = info->segments[i].number}};
+        segment_event *found = load->segment_count == 0
+                                   ? NULL
+                                   : bsearch(&key, load->segments, load->segment_count,
+                                             sizeof(key), compare_segment_events);
+        if (found == NULL) {
+            return fail_edit(load, load->last_offset, "segment", key.segment.number,
+                             "is named by a table, but no edit says what it is", err);
+        }
+        found->named = true;
+    }
+    return LSMKV_OK;
+}
+
+/* Steps 2 and 3 for segments. */
+static lsmkv_status resolve_segments(loading *load, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    if (load->segment_count > 1) {
+        qsort(load->segments, load->segment_count, sizeof(*load->segments),
+              compare_segment_events);
+    }
+    for (size_t i = 0; i < load->segment_count; i++) {
+        const segment_event *event = &load->segments[i];
+        LSM_TRY(check_segment(load, event, err));
+        if (i > 0 && event->segment.number == load->segments[i - 1].segment.number) {
+            return fail_edit(load, event->offset, "segment", event->segment.number,
+                             "is declared twice", err);
+        }
+    }
+    for (size_t i = 0; i < load->live.added_count; i++) {
+        LSM_TRY(mark_segments(load, &load->live.added[i].info, err));
+    }
+    for (size_t i = 0; i < load->segment_count; i++) {
+        const segment_event *event = &load->segments[i];
+        if (event->named && !lsm_edit_add_segment(&load->live, &event->segment)) {
+            return lsm_fail_memory(err, sizeof(event->segment));
+        }
+    }
+out:
+    return status;
+}
+
+static lsmkv_status check_file(lsm_dir *dir, const char *name, uint64_t expected,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    char name[LSM_FILENAME_SIZE];
     lsm_file *file = NULL;
     uint64_t size = 0;
 
-    lsm_filename_make(name, LSM_NAME_TABLE, info->number);
     status = lsm_file_open(dir, name, LSM_OPEN_READ, &file, err);
     if (status == LSMKV_NOT_FOUND) {
         status = lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
@@ -435,10 +525,10 @@ static lsmkv_status check_file(lsm_dir *dir, const lsm_table_info *info,
     }
     LSM_TRY(status);
     LSM_TRY(lsm_file_size(file, &size, err));
-    if (size != info->file_size) {
+    if (size != expected) {
         status = lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
                              "the file has %llu bytes, the MANIFEST says %llu",
-                             printable(size), printable(info->file_size));
+                             printable(size), printable(expected));
     }
 out:
     lsm_file_drop(file);
@@ -448,8 +538,19 @@ out:
 static lsmkv_status check_files(const loading *load, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
+    char name[LSM_FILENAME_SIZE];
+
     for (size_t i = 0; i < load->live.added_count; i++) {
-        LSM_TRY(check_file(load->dir, &load->live.added[i].info, err));
+        const lsm_table_info *info = &load->live.added[i].info;
+        lsm_filename_make(name, LSM_NAME_TABLE, info->number);
+        LSM_TRY(check_file(load->dir, name, info->file_size, err));
+    }
+    for (size_t i = 0; i < load->live.segment_count; i++) {
+        const lsm_edit_segment *segment = &load->live.segments[i];
+        lsm_filename_make(
+            name, segment->kind == LSM_SEGMENT_LOG ? LSM_NAME_LOG : LSM_NAME_SEGMENT,
+            segment->number);
+        LSM_TRY(check_file(load->dir, name, segment->size, err));
     }
 out:
     return status;
@@ -487,6 +588,7 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     LSM_TRY(resolve_tables(&load, err));
     LSM_TRY(resolve_logs(&load, err));
     resolve_origins(state);
+    LSM_TRY(resolve_segments(&load, err));
     LSM_TRY(check_files(&load, err));
     LSM_TRY(build_version(&load, sink, err));
 out:
@@ -495,6 +597,7 @@ out:
     lsm_arena_deinit(&load.arena);
     lsm_free(load.tables);
     lsm_free(load.logs);
+    lsm_free(load.segments);
     if (status != LSMKV_OK) {
         lsm_manifest_state_deinit(state);
     }

@@ -156,6 +156,10 @@ lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
         lsm_env_entropy(db->env, &seed, sizeof(seed));
     }
     db->rng.state = seed;
+    db->segments.dir = db->dir;
+    db->segments.mapping = db->options.mapping;
+    db->segments.read_only = db->read_only;
+    memcpy(db->segments.uuid, db->uuid, LSM_UUID_SIZE);
     db->cache = lsm_cache_create(db->options.cache_bytes, &db->epoch);
     if (db->cache == NULL) {
         return lsm_fail_memory(err, 0);
@@ -164,6 +168,7 @@ lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
         .dir = db->dir, .cache = db->cache, .read_only = db->read_only};
     context.origins =
         (lsm_uuids){(const uint8_t (*)[LSM_UUID_SIZE])db->origins, db->origin_count};
+    db->segments.origins = context.origins;
     memcpy(context.uuid, db->uuid, LSM_UUID_SIZE);
     bool shares = db->options.given.block_cache_bytes < 0;
     lsm_table_cache_init(&db->table_cache, &context, &db->epoch,
@@ -275,17 +280,20 @@ out:
 /* The first memtable and its log, and the readstate that shows them. */
 static lsmkv_status start_writing(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
-    lsm_readstate *spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
-    lsm_wal_writer *log = NULL;
+    lsm_readstate *spare =
+        lsm_readstate_alloc(LSM_IMMUTABLE_MAX, LSM_IMMUTABLE_MAX + 1);
+    lsm_live_log log = {0};
 
     db->mem = lsm_memtable_create(db->options.memtable_bytes, lsm_rng_next(&db->rng));
     if (db->mem == NULL || spare == NULL) {
         LSM_TRY(lsm_fail_memory(err, (size_t)db->options.memtable_bytes));
     }
-    LSM_TRY(lsm_log_create(db, db->first_log, lsm_rng_next(&db->rng), db->last_sequence,
-                           &log, err));
+    lsm_log_plan plan = {.number = db->first_log,
+                         .file_id = lsm_rng_next(&db->rng),
+                         .previous_sequence = db->last_sequence};
+    LSM_TRY(lsm_log_create(db, &plan, &log, err));
     lsm_mutex_lock(&db->mu);
-    db->logs[db->log_count++] = (lsm_live_log){log, false};
+    db->logs[db->log_count++] = log;
     lsm_readstate_publish_locked(db, spare);
     lsm_mutex_unlock(&db->mu);
     spare = NULL;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/coding.h"
+#include "format/batch.h"
 #include "format/codec.h"
 
 #define KIB (INT64_C(1) << 10)
@@ -32,6 +33,9 @@ enum { REMEMBERED_VERSION = 1 };
 #define MEMTABLE_BYTES_MIN KIB
 #define MEMTABLE_BYTES_MAX (INT64_C(1) << 34)
 #define MANIFEST_BYTES_DEFAULT (4 * MIB)
+#define LOG_BYTES_DEFAULT (64 * MIB)
+#define LOG_BYTES_MIN (4 * KIB)
+#define LOG_BYTES_MAX (INT64_C(1) << 40)
 
 /* A MANIFEST of a database with tiny tables is rewritten early, so that small tests
  * meet the rewriting that large databases meet. */
@@ -60,6 +64,7 @@ typedef enum kept_index {
     KEPT_LEVEL_BASE_BYTES,
     KEPT_LEVEL_MULTIPLIER,
     KEPT_L0_TRIGGER,
+    KEPT_BLOB_THRESHOLD,
     KEPT_COUNT,
 } kept_index;
 
@@ -79,6 +84,8 @@ static const kept_field kept_fields[KEPT_COUNT] = {
     [KEPT_LEVEL_BASE_BYTES] = {"level_base_bytes", 256, INT64_C(1) << 50, 64 * MIB},
     [KEPT_LEVEL_MULTIPLIER] = {"level_multiplier", 2, 1000, 10},
     [KEPT_L0_TRIGGER] = {"l0_compact_trigger", 1, 10000, 4},
+    [KEPT_BLOB_THRESHOLD] = {"blob_threshold_bytes", 0, LSMKV_VALUE_SIZE_MAX,
+                             LSM_BLOB_THRESHOLD_DEFAULT},
 };
 
 typedef struct kept_values {
@@ -92,6 +99,8 @@ void lsmkv_options_init(lsmkv_options *options) {
         .block_cache_bytes = -1,
         .bloom_bits_per_key = -1,
         .codec = -1,
+        .blob_threshold_bytes = -1,
+        .mapping = true,
     };
 }
 
@@ -117,6 +126,7 @@ static kept_values values_given(const lsmkv_options *given) {
     keep(&kept, KEPT_LEVEL_BASE_BYTES, signed_of(given->level_base_bytes), 0);
     keep(&kept, KEPT_LEVEL_MULTIPLIER, given->level_multiplier, 0);
     keep(&kept, KEPT_L0_TRIGGER, given->l0_compact_trigger, 0);
+    keep(&kept, KEPT_BLOB_THRESHOLD, given->blob_threshold_bytes, -1);
     return kept;
 }
 
@@ -132,6 +142,9 @@ static kept_values values_resolved(const lsm_options *options) {
     keep(&kept, KEPT_LEVEL_BASE_BYTES, signed_of(options->level_base_bytes), 0);
     keep(&kept, KEPT_LEVEL_MULTIPLIER, options->level_multiplier, 0);
     keep(&kept, KEPT_L0_TRIGGER, options->l0_compact_trigger, 0);
+    keep(&kept, KEPT_BLOB_THRESHOLD,
+         options->blob_threshold == SIZE_MAX ? 0 : (int64_t)options->blob_threshold,
+         -1);
     return kept;
 }
 
@@ -149,6 +162,9 @@ static void store_kept(lsm_options *options, const kept_values *kept) {
     options->level_base_bytes = (uint64_t)kept->value[KEPT_LEVEL_BASE_BYTES];
     options->level_multiplier = (uint32_t)kept->value[KEPT_LEVEL_MULTIPLIER];
     options->l0_compact_trigger = (uint32_t)kept->value[KEPT_L0_TRIGGER];
+    options->blob_threshold = kept->value[KEPT_BLOB_THRESHOLD] == 0
+                                  ? SIZE_MAX
+                                  : (size_t)kept->value[KEPT_BLOB_THRESHOLD];
     options->l0_slowdown = options->l0_compact_trigger * SLOWDOWN_TRIGGERS;
     options->l0_stop = options->l0_compact_trigger * STOP_TRIGGERS;
     options->manifest_bytes_max =
@@ -240,6 +256,21 @@ out:
     return status;
 }
 
+/* Without a number of its own a log has room for more than a memtable of small values.
+ */
+static lsmkv_status resolve_log(lsm_options *options, lsmkv_error *err) {
+    lsmkv_options *given = &options->given;
+
+    if (given->log_bytes == 0) {
+        uint64_t least = 2 * given->memtable_bytes;
+        given->log_bytes = least > LOG_BYTES_DEFAULT ? least : LOG_BYTES_DEFAULT;
+    }
+    options->log_bytes = given->log_bytes;
+    options->mapping = given->mapping;
+    return check_range("log_bytes", given->log_bytes, LOG_BYTES_MIN, LOG_BYTES_MAX,
+                       err);
+}
+
 static void default_u32(uint32_t *value, uint32_t fallback) {
     *value = *value == 0 ? fallback : *value;
 }
@@ -279,6 +310,7 @@ lsmkv_status lsm_options_resolve(const lsmkv_options *given, lsm_options *option
         options->given = *given;
     }
     LSM_TRY(resolve_memory(options, err));
+    LSM_TRY(resolve_log(options, err));
     LSM_TRY(resolve_rest(options, err));
     LSM_TRY(resolve_kept(options, NULL, err));
 out:
@@ -366,6 +398,8 @@ void lsm_options_describe(const lsm_options *options, lsmkv_options *to) {
     to->level_base_bytes = options->level_base_bytes;
     to->level_multiplier = options->level_multiplier;
     to->l0_compact_trigger = options->l0_compact_trigger;
+    to->blob_threshold_bytes =
+        options->blob_threshold == SIZE_MAX ? 0 : (int64_t)options->blob_threshold;
 }
 
 bool lsm_options_encode(const lsm_options *options, lsm_buf *to) {

@@ -25,6 +25,9 @@ typedef struct lsm_options {
     uint32_t l0_slowdown; /* tables in level 0 that delay a write */
     uint32_t l0_stop;     /* and that stop it */
     uint64_t memtable_bytes;
+    uint64_t log_bytes;
+    size_t blob_threshold; /* SIZE_MAX: no value is stored apart */
+    bool mapping;
     uint64_t cache_bytes;
     uint32_t max_open_files;
     uint64_t manifest_bytes_max; /* rewrite the MANIFEST past this */

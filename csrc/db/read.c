@@ -14,20 +14,81 @@
 
 #include <stdlib.h>
 
-/* What a version means to a reader. The clock is read, once for all that share
- * *now_ms, which begins as 0, when a version has times. */
-static lsmkv_status resolve(const lsmkv_db *db, const lsm_found *found,
-                            uint64_t *now_ms, lsm_slice *value) {
+#include "base/alloc.h"
+
+void lsm_owned_free(lsm_owned *first) {
+    while (first != NULL) {
+        lsm_owned *next = first->next;
+        lsm_free(first);
+        first = next;
+    }
+}
+
+/* How versions are turned into values. The clock is read, once for all, when a version
+ * has times. */
+typedef struct reading {
+    const lsmkv_db *db;
+    const lsm_readstate *state;
+    bool nonblocking;
+    uint64_t now_ms; /* 0: not read yet */
+} reading;
+
+lsmkv_status lsm_db_follow(const lsm_readstate *state, const lsm_found *found,
+                           bool nonblocking, lsm_buf *owned, lsm_value *value,
+                           lsmkv_error *err) {
     uint8_t tag = lsm_trailer_tag(found->trailer);
+    lsm_pointer pointer = lsm_pointer_of_field(tag, found->field);
+    lsm_segment *segment = lsm_readstate_segment(state, pointer.segment);
+    size_t size_before = owned->size;
+
+    if (segment == NULL) {
+        return lsm_fail(err, LSMKV_CORRUPTION,
+                        "a value is said to lie in segment %llu, which is not there",
+                        (unsigned long long)pointer.segment);
+    }
+    lsmkv_status status =
+        lsm_segment_read(segment, &pointer, nonblocking, owned, &value->bytes, err);
+    value->segment = owned->size == size_before ? segment : NULL;
+    return status;
+}
+
+/* As lsm_db_follow, with the memory in a form that a pin keeps. */
+static LSM_NOINLINE lsmkv_status follow(const lsm_readstate *state,
+                                        const lsm_found *found, bool nonblocking,
+                                        lsm_value *value, lsmkv_error *err) {
+    lsm_buf buf = {0};
+    lsmkv_status status =
+        nonblocking || lsm_buf_append_zeros(&buf, sizeof(lsm_owned))
+            ? lsm_db_follow(state, found, nonblocking, &buf, value, err)
+            : lsm_fail_memory(err, sizeof(lsm_owned));
+
+    if (status == LSMKV_OK && value->segment == NULL) {
+        value->owned = (lsm_owned *)(void *)buf.data;
+    } else {
+        lsm_buf_deinit(&buf);
+    }
+    return status;
+}
+
+/* What a version means to a reader. */
+static inline lsmkv_status resolve(reading *read, const lsm_found *found,
+                                   lsm_value *value, lsmkv_error *err) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+
+    value->owned = NULL;
+    value->segment = NULL;
     if (LSM_UNLIKELY(tag != LSM_KIND_PUT)) {
-        if (lsm_tag_has_times(tag) && *now_ms == 0) {
-            *now_ms = lsm_clock_now_ms(&db->clock);
+        if (lsm_tag_has_times(tag) && read->now_ms == 0) {
+            read->now_ms = lsm_clock_now_ms(&read->db->clock);
         }
-        if (!lsm_found_visible(found, *now_ms)) {
+        if (!lsm_found_visible(found, read->now_ms)) {
             return LSMKV_NOT_FOUND;
         }
+        if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+            return follow(read->state, found, read->nonblocking, value, err);
+        }
     }
-    *value = lsm_value_of_field(tag, found->field);
+    value->bytes = lsm_value_of_field(tag, found->field);
     return LSMKV_OK;
 }
 
@@ -88,20 +149,26 @@ lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblockin
 }
 
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
-                        lsm_readstate *state, lsm_slice *value, lsmkv_error *err) {
+                        lsm_readstate *state, lsm_value *value, lsmkv_error *err) {
     lsm_found found;
-    uint64_t now_ms = 0;
+    reading read = {db, state, nonblocking, 0};
     lsmkv_status status = lsm_db_find(db, lookup, nonblocking, state, &found, err);
-    return status == LSMKV_OK ? resolve(db, &found, &now_ms, value) : status;
+    return status == LSMKV_OK ? resolve(&read, &found, value, err) : status;
 }
 
 lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
                                const lsm_version *version, lsm_slice *value,
                                lsmkv_error *err) {
     lsm_found found;
-    uint64_t now_ms = 0;
     lsmkv_status status = search_version(db, version, lookup, false, &found, err);
-    return status == LSMKV_OK ? resolve(db, &found, &now_ms, value) : status;
+    uint8_t tag = status == LSMKV_OK ? lsm_trailer_tag(found.trailer) : 0;
+    if (status == LSMKV_OK && lsm_tag_kind(tag) != LSM_KIND_PUT) {
+        status = LSMKV_NOT_FOUND;
+    }
+    if (status == LSMKV_OK) {
+        *value = lsm_value_of_field(tag, found.field);
+    }
+    return status;
 }
 
 /* The requests of a batched read that have no answer yet, and room to sort them. */
@@ -226,11 +293,36 @@ out:
     return status;
 }
 
+/* Turns the versions found into values. */
+static lsmkv_status resolve_many(reading *read, const lsm_get_many *many,
+                                 lsm_owned **owned, lsmkv_error *err) {
+    for (size_t i = 0; i < many->count; i++) {
+        lsm_table_request *request = &many->requests[i];
+        lsm_value value;
+
+        if (!request->done) {
+            continue;
+        }
+        lsmkv_status status = resolve(read, &request->found, &value, err);
+        if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
+            return status;
+        }
+        request->done = status == LSMKV_OK;
+        request->found.field = value.bytes;
+        if (LSM_UNLIKELY(value.owned != NULL)) {
+            value.owned->next = *owned;
+            *owned = value.owned;
+        }
+    }
+    return LSMKV_OK;
+}
+
 lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
-                             const lsm_get_many *many, lsmkv_error *err) {
+                             const lsm_get_many *many, lsm_owned **owned,
+                             lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
-    uint64_t now_ms = 0;
+    reading read = {db, state, false, 0};
 
     search_memtable(state->mem, &pending);
     for (size_t i = 0; i < state->immutable_count; i++) {
@@ -240,11 +332,7 @@ lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
     for (size_t i = 1; i < LSMKV_LEVEL_COUNT && pending.count > 0; i++) {
         LSM_TRY(search_level(&pending, &state->version->levels[i], err));
     }
-    for (size_t i = 0; i < many->count; i++) {
-        lsm_table_request *request = &many->requests[i];
-        request->done = request->done && resolve(db, &request->found, &now_ms,
-                                                 &request->found.field) == LSMKV_OK;
-    }
+    status = resolve_many(&read, many, owned, err);
 out:
     return status;
 }

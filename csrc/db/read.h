@@ -17,17 +17,36 @@ lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblockin
 /* Whether a plain read shows the version at a moment of engine time. */
 static inline bool lsm_found_visible(const lsm_found *found, uint64_t now_ms) {
     uint8_t tag = lsm_trailer_tag(found->trailer);
-    return lsm_tag_kind(tag) == LSM_KIND_PUT &&
-           lsm_hidden_at(tag, found->field) > now_ms;
+    return lsm_tag_has_value(tag) && lsm_hidden_at(tag, found->field) > now_ms;
 }
+
+/* A piece of memory that goes with a pin: it begins with a pointer to the next one. */
+typedef struct lsm_owned {
+    struct lsm_owned *next;
+} lsm_owned;
+
+void lsm_owned_free(lsm_owned *first); /* and all behind it; NULL is fine */
+
+/* A value found. */
+typedef struct lsm_value {
+    lsm_slice bytes;
+    lsm_owned *owned;     /* the bytes lie here: for the caller to free; or NULL */
+    lsm_segment *segment; /* or in this mapping, lent by the readstate; or NULL */
+} lsm_value;
 
 /* The newest visible value of a stored key: OK and the value, NOT_FOUND, WOULD_BLOCK
  * (only when nonblocking) or an error. */
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
-                        lsm_readstate *state, lsm_slice *value,
+                        lsm_readstate *state, lsm_value *value,
                         lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The same, in the tables alone. */
+/* The value that a version of kind POINTER leads to. Without a mapping it is appended
+ * to `owned`. */
+lsmkv_status lsm_db_follow(const lsm_readstate *state, const lsm_found *found,
+                           bool nonblocking, lsm_buf *owned, lsm_value *value,
+                           lsmkv_error *err) LSM_MUST_CHECK;
+
+/* The same, in the tables alone, for values that are never large. */
 lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
                                const lsm_version *version, lsm_slice *value,
                                lsmkv_error *err) LSM_MUST_CHECK;
@@ -42,8 +61,10 @@ typedef struct lsm_get_many {
     uint64_t *order;
 } lsm_get_many;
 
-/* Afterwards a request is done if its key has a value, which is its found.field. */
+/* Afterwards a request is done if its key has a value, which is its found.field. Memory
+ * that values lie in goes before *owned. */
 lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
-                             const lsm_get_many *many, lsmkv_error *err) LSM_MUST_CHECK;
+                             const lsm_get_many *many, lsm_owned **owned,
+                             lsmkv_error *err) LSM_MUST_CHECK;
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "db/job_values.h"
 #include "format/filename.h"
 #include "table/table_writer.h"
 
@@ -131,16 +132,45 @@ static lsmkv_status room_for(lsm_replay *replay, const lsm_mem_plan *plan,
     return LSMKV_OK;
 }
 
+/* Makes the log known as a file that pointers lead into. */
+static lsmkv_status add_segment(lsm_replay *replay, const lsm_replay_log *log,
+                                lsmkv_error *err) {
+    lsm_recovery *recovery = replay->recovery;
+    size_t count = recovery->segment_count;
+    void *segments = recovery->segments;
+    uint64_t file_size = lsm_wal_end(log->reader) + lsm_wal_dropped(log->reader);
+
+    if (count > 0 && recovery->segments[count - 1]->number == log->number) {
+        return LSMKV_OK;
+    }
+    if (!lsm_grow(&segments, &recovery->segment_capacity, count + 1,
+                  sizeof(*recovery->segments))) {
+        return lsm_fail_memory(err, sizeof(*recovery->segments));
+    }
+    recovery->segments = segments;
+    recovery->segments[count] =
+        lsm_segment_create_log(&replay->db->segments, log->number,
+                               lsm_wal_header(log->reader)->file_id, file_size);
+    if (recovery->segments[count] == NULL) {
+        return lsm_fail_memory(err, sizeof(lsm_segment));
+    }
+    atomic_store(&recovery->segments[count]->keeps_name, true); /* the sweep's */
+    recovery->segment_count = count + 1;
+    return LSMKV_OK;
+}
+
 /* Inserts one record. *past: it lies beyond `limit`, where a failed write may be. */
-static lsmkv_status replay_record(lsm_replay *replay, const lsm_record *record,
-                                  const char *name, uint64_t limit, bool *past,
+static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
+                                  const lsm_record *record, uint64_t limit, bool *past,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    char name[LSM_FILENAME_SIZE];
     lsm_recovery *recovery = replay->recovery;
     lsm_mem_plan plan = {0};
     lsm_batch_reader reader;
     lsm_memtable *mem;
 
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
     if (record->type != LSM_RECORD_BATCH ||
         !lsm_batch_reader_init(&reader, record->payload)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
@@ -165,6 +195,11 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_record *record,
     }
     LSM_TRY(status);
     LSM_TRY(room_for(replay, &plan, &mem, err));
+    if (plan.large_bytes != 0) {
+        LSM_TRY(add_segment(replay, log, err));
+        plan.log_number = log->number;
+        plan.log_offset = record->offset;
+    }
     lsm_memtable_insert(mem, &plan, reader.sequence);
     if (reader.time_ms > recovery->time_ms) {
         recovery->time_ms = reader.time_ms;
@@ -178,16 +213,14 @@ out:
 
 static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
                                uint64_t limit, lsmkv_error *err) {
-    char name[LSM_FILENAME_SIZE];
     lsm_record record;
     bool past = false;
     lsmkv_status status = LSMKV_OK;
 
-    lsm_filename_make(name, LSM_NAME_LOG, log->number);
     while (status == LSMKV_OK && !past) {
         status = lsm_wal_next(log->reader, &record, err);
         if (status == LSMKV_OK) {
-            status = replay_record(replay, &record, name, limit, &past, err);
+            status = replay_record(replay, log, &record, limit, &past, err);
         }
     }
     if (status == LSMKV_NOT_FOUND) {
@@ -317,9 +350,26 @@ static lsmkv_status write_ranges(const lsm_memtable *mem, lsm_table_writer *writ
     return status;
 }
 
-static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
-                              lsm_edit *edit, lsmkv_error *err) {
+/* Adds an entry, with its large value copied. */
+static lsmkv_status flush_entry(lsm_table_writer *writer, lsm_job_values *values,
+                                const lsm_iter *iter, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(iter->key));
+    lsm_slice field = iter->value;
+
+    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+        LSM_TRY(lsm_job_values_place(values, tag, field, &field, err));
+    }
+    LSM_TRY(lsm_table_writer_add(writer, iter->key, field, err));
+out:
+    return status;
+}
+
+static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
+                              lsm_job_values *values, lsm_edit *edit,
+                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_slice last = {NULL, 0};
     lsm_table_writer *writer = NULL;
     lsm_table_info info;
     lsm_table_write_options how;
@@ -331,7 +381,12 @@ static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
     lsm_db_table_options(db, lsm_rng_next(&db->rng), &how);
     LSM_TRY(lsm_table_writer_create(db->dir, number, &how, &writer, err));
     for (lsm_iter_seek_first(iter); iter->valid; lsm_iter_next(iter)) {
-        LSM_TRY(lsm_table_writer_add(writer, iter->key, iter->value, err));
+        lsm_slice skey = lsm_ikey_skey(iter->key);
+        /* There are no snapshots yet: the newest version is all that is needed. */
+        if (last.data == NULL || !lsm_slice_equal(skey, last)) {
+            LSM_TRY(flush_entry(writer, values, iter, err));
+        }
+        last = skey; /* the memtable's bytes stay where they are */
     }
     if (lsm_memtable_range_count(mem) != 0) {
         LSM_TRY(write_ranges(mem, writer, err));
@@ -349,6 +404,10 @@ out:
 lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
                                 lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
+    lsm_job_values values = {.db = db,
+                             .sources = recovery->segments,
+                             .source_count = recovery->segment_count};
+
     for (size_t i = 0; i < recovery->count; i++) {
         void *written = recovery->written;
         uint64_t number = db->next_file++;
@@ -358,12 +417,15 @@ lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *
         }
         recovery->written = written;
         recovery->written[recovery->written_count++] = number;
-        LSM_TRY(flush_one(db, recovery->memtables[i], number, edit, err));
+        LSM_TRY(flush_one(db, recovery->memtables[i], number, &values, edit, err));
     }
+    LSM_TRY(lsm_job_values_finish(&values, edit, err));
+    recovery->written_segment = edit->segment_count > 0 ? edit->segments[0].number : 0;
     if (recovery->count > 0) {
         LSM_TRY(lsm_dir_sync(db->dir, err));
     }
 out:
+    lsm_job_values_deinit(&values);
     return status;
 }
 
@@ -373,6 +435,10 @@ void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery) {
         lsm_filename_make(name, LSM_NAME_TABLE, recovery->written[i]);
         lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
     }
+    if (recovery->written_segment != 0) {
+        lsm_filename_make(name, LSM_NAME_SEGMENT, recovery->written_segment);
+        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
+    }
 }
 
 void lsm_recovery_deinit(lsm_recovery *recovery) {
@@ -380,6 +446,10 @@ void lsm_recovery_deinit(lsm_recovery *recovery) {
     for (size_t i = 0; i < recovery->count; i++) {
         lsm_memtable_unref(recovery->memtables[i]);
     }
+    for (size_t i = 0; i < recovery->segment_count; i++) {
+        lsm_segment_unref(recovery->segments[i]);
+    }
     lsm_free(recovery->memtables);
+    lsm_free(recovery->segments);
     lsm_free(recovery->written);
 }

@@ -6,7 +6,8 @@
  *   1. lsm_recovery_open opens the logs, newest first: beside a live writer an older
  *      log is complete by the time a newer one has a size.
  *   2. lsm_recovery_replay reads them in order into memtables.
- *   3. lsm_recovery_flush writes the memtables out as level-0 tables and syncs them.
+ *   3. lsm_recovery_flush writes the memtables out as level-0 tables, copies the large
+ *      values that they keep to a value file, and syncs all of that.
  *
  * The prefix. A log's header says which sequence came before it; replay goes on from
  * one log to the next only if it has reached exactly that. Records of a log past the
@@ -36,6 +37,10 @@ typedef struct lsm_recovery {
     lsm_memtable **memtables; /* oldest first; owned */
     size_t count;
     size_t capacity;
+    lsm_segment **segments; /* the logs that the memtables point into; owned */
+    size_t segment_count;
+    size_t segment_capacity;
+    uint64_t written_segment; /* value file that the last part wrote, or 0 */
     uint64_t last_sequence;
     uint64_t time_ms; /* the latest engine time in a batch; 0: none */
     uint64_t records;
@@ -51,7 +56,7 @@ lsmkv_status lsm_recovery_replay(lsmkv_db *db, lsm_recovery *recovery,
                                  lsmkv_error *err) LSM_MUST_CHECK;
 /* Not before the readers' sizes were asked for; lsm_recovery_deinit does it, too. */
 void lsm_recovery_close_logs(lsm_recovery *recovery);
-/* Adds the tables to the edit. */
+/* Adds tables and value file to the edit. */
 lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
                                 lsmkv_error *err) LSM_MUST_CHECK;
 /* Unlinks what the last part wrote, because the open failed. */

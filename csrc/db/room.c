@@ -5,7 +5,8 @@
  * In order of need: from l0_slowdown tables in level 0 on, each write is delayed once
  * by a millisecond; with a full memtable, the writer waits while too many memtables
  * wait for their flush or level 0 holds l0_stop tables; then the memtable becomes
- * immutable and a new one, with a new log, takes its place. Waiting ends with the error
+ * immutable and a new one, with a new log, takes its place. A log of log_bytes counts
+ * as a full memtable, because large values stay in the log. Waiting ends with the error
  * of the background work that would have made room, so no write waits for ever.
  *
  * A rotation is also how a DEGRADED database (full disk, dead log) comes back: a new
@@ -18,7 +19,10 @@
 #include "format/filename.h"
 #include "wal/wal.h"
 
-enum { SLOWDOWN_US = 1000 };
+enum {
+    SLOWDOWN_US = 1000,
+    LOG_MARGIN = 2 << 20, /* what a log may exceed its size by: a group, marks, pads */
+};
 
 static size_t level0_count_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     return db->version->levels[0].count;
@@ -48,7 +52,16 @@ static bool active_log_dead_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     return lsm_wal_dead(db->logs[db->log_count - 1].writer);
 }
 
-lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking,
+/* A log takes batches up to log_bytes, or one that is larger alone. */
+static bool fits_locked(lsmkv_db *db, lsm_need need) LSM_REQUIRES(db->mu) {
+    uint64_t size = lsm_wal_size(db->logs[db->log_count - 1].writer);
+
+    return need.memtable_bytes <= lsm_memtable_left(db->mem) &&
+           (size + need.log_bytes <= db->options.log_bytes ||
+            lsm_memtable_empty(db->mem));
+}
+
+lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     bool slowed = false;
@@ -57,7 +70,7 @@ lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking
         if (db->state == LSM_STATE_POISONED) {
             return lsm_error_copy(err, &db->failure);
         }
-        bool fits = bytes <= lsm_memtable_left(db->mem);
+        bool fits = fits_locked(db, need);
         bool slow = !slowed && level0_count_locked(db) >= db->options.l0_slowdown;
         if (db->state == LSM_STATE_OPEN && fits && !slow &&
             !active_log_dead_locked(db)) {
@@ -74,50 +87,65 @@ lsmkv_status lsm_room_make_locked(lsmkv_db *db, uint64_t bytes, bool nonblocking
                     level0_count_locked(db) >= db->options.l0_stop)) {
             LSM_TRY(stall_locked(db, err));
         } else {
-            LSM_TRY(lsm_room_rotate_locked(db, bytes, err));
+            LSM_TRY(lsm_room_rotate_locked(db, need, err));
         }
     }
 out:
     return status;
 }
 
-lsmkv_status lsm_log_create(lsmkv_db *db, uint64_t number, uint64_t file_id,
-                            uint64_t previous_sequence, lsm_wal_writer **writerp,
+lsmkv_status lsm_log_create(lsmkv_db *db, const lsm_log_plan *plan, lsm_live_log *log,
                             lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
     lsmkv_error failure;
     lsm_record_file_header header = {.type = LSM_FILE_LOG,
-                                     .number = number,
-                                     .file_id = file_id,
-                                     .previous_sequence = previous_sequence};
+                                     .number = plan->number,
+                                     .file_id = plan->file_id,
+                                     .previous_sequence = plan->previous_sequence};
+    uint64_t bytes =
+        plan->bytes > db->options.log_bytes ? plan->bytes : db->options.log_bytes;
+
+    *log = (lsm_live_log){0};
+    log->segment = lsm_segment_create_log(&db->segments, plan->number, plan->file_id,
+                                          bytes + LOG_MARGIN);
+    if (log->segment == NULL) {
+        return lsm_fail_memory(err, sizeof(*log->segment));
+    }
     memcpy(header.uuid, db->uuid, LSM_UUID_SIZE);
-    lsm_filename_make(name, LSM_NAME_LOG, number);
-    lsmkv_status status = lsm_wal_create(db->dir, name, &header, writerp, &failure);
+    lsm_filename_make(name, LSM_NAME_LOG, plan->number);
+    lsmkv_status status =
+        lsm_wal_create(db->dir, name, &header, &log->writer, &failure);
     if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
-        status = lsm_wal_create(db->dir, name, &header, writerp, &failure);
+        status = lsm_wal_create(db->dir, name, &header, &log->writer, &failure);
+    }
+    if (status != LSMKV_OK) {
+        lsm_segment_destroy(log->segment);
+        log->segment = NULL;
     }
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
 /* Puts the new memtable and log in place of the old. Cannot fail. */
-static void swap_in_locked(lsmkv_db *db, lsm_memtable *mem, lsm_wal_writer *log,
+static void swap_in_locked(lsmkv_db *db, lsm_memtable *mem, lsm_live_log log,
                            lsm_readstate *spare) LSM_REQUIRES(db->mu) {
     if (lsm_memtable_empty(db->mem)) {
         lsm_memtable_unref(db->mem);
     } else {
+        lsm_segment *old = db->logs[db->log_count - 1].segment;
+        lsm_segment_ref(old);
         db->immutables[db->immutable_count++] =
-            (lsm_immutable){db->mem, lsm_wal_number(log)};
+            (lsm_immutable){db->mem, old, lsm_wal_number(log.writer)};
     }
     db->mem = mem;
-    db->logs[db->log_count++] = (lsm_live_log){log, false};
+    db->logs[db->log_count++] = log;
     db->state = LSM_STATE_OPEN;
     lsm_readstate_publish_locked(db, spare);
     lsm_cond_broadcast(&db->work);
 }
 
-lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *err) {
+lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, lsm_need need, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_wal_writer *log = NULL;
+    lsm_live_log log = {0};
     lsm_memtable *mem = NULL;
     lsm_readstate *spare = NULL;
 
@@ -127,18 +155,21 @@ lsmkv_status lsm_room_rotate_locked(lsmkv_db *db, uint64_t bytes, lsmkv_error *e
     while (db->log_count == LSM_LOGS_MAX) { /* dead logs in a row: wait for a flush */
         LSM_TRY(stall_locked(db, err));
     }
-    uint64_t capacity =
-        bytes > db->options.memtable_bytes ? bytes : db->options.memtable_bytes;
-    uint64_t number = db->next_file++;
-    uint64_t file_id = lsm_rng_next(&db->rng);
+    uint64_t capacity = need.memtable_bytes > db->options.memtable_bytes
+                            ? need.memtable_bytes
+                            : db->options.memtable_bytes;
+    lsm_log_plan plan = {.number = db->next_file++,
+                         .file_id = lsm_rng_next(&db->rng),
+                         .previous_sequence = db->last_sequence,
+                         .bytes = need.log_bytes};
     uint64_t seed = lsm_rng_next(&db->rng);
     lsm_mutex_unlock(&db->mu);
-    spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX);
+    spare = lsm_readstate_alloc(LSM_IMMUTABLE_MAX, LSM_IMMUTABLE_MAX + 1);
     mem = lsm_memtable_create(capacity, seed);
     if (spare == NULL || mem == NULL) {
         status = lsm_fail_memory(err, (size_t)capacity);
     } else {
-        status = lsm_log_create(db, number, file_id, db->last_sequence, &log, err);
+        status = lsm_log_create(db, &plan, &log, err);
     }
     lsm_mutex_lock(&db->mu);
     if (status == LSMKV_OK) {

@@ -17,6 +17,15 @@ static void add_levels(const lsm_version *version, lsmkv_stats *stats) {
     }
 }
 
+static void add_segments(const lsm_version *version, lsmkv_stats *stats) {
+    stats->segment_count = version->segment_count;
+    for (size_t i = 0; i < version->segment_count; i++) {
+        const lsm_version_segment *from = &version->segments[i];
+        stats->segment_bytes += lsm_segment_info(from->segment).size;
+        stats->segment_live_bytes += from->live_bytes;
+    }
+}
+
 static void add_memtables_locked(lsmkv_db *db, uint64_t *count, uint64_t *bytes)
     LSM_REQUIRES(db->mu) {
     const lsm_readstate *state = lsm_db_readstate(db); /* replaced under mu only */
@@ -44,6 +53,8 @@ static void add_counters(const lsm_counters *from, lsmkv_stats *to) {
     to->flush_bytes_written = atomic_load(&from->flush_bytes_written);
     to->compact_bytes_read = atomic_load(&from->compact_bytes_read);
     to->compact_bytes_written = atomic_load(&from->compact_bytes_written);
+    to->segment_bytes_written = atomic_load(&from->segment_bytes_written);
+    to->relocated_bytes = atomic_load(&from->relocated_bytes);
     to->flush_count = atomic_load(&from->flush_count);
     to->compact_count = atomic_load(&from->compact_count);
     to->trivial_move_count = atomic_load(&from->trivial_move_count);
@@ -60,6 +71,7 @@ void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     *stats = (lsmkv_stats){0};
     lsm_mutex_lock(&db->mu);
     add_levels(db->version, stats);
+    add_segments(db->version, stats);
     add_memory_locked(db, stats);
     bool full = db->background.status == LSMKV_DISK_FULL;
     stats->state = (uint32_t)(db->state == LSM_STATE_OPEN && full ? LSM_STATE_DEGRADED

@@ -35,7 +35,7 @@ lsm_live_table *lsm_live_table_create(const lsm_table_info *info,
     table->info = *info;
     if (segments_size != 0) {
         memcpy(at, info->segments, segments_size);
-        table->info.segments = (const lsm_segment_ref *)(const void *)at;
+        table->info.segments = (const lsm_segment_share *)(const void *)at;
         at += segments_size;
     }
     table->info.largest = place_key(&at, info->largest);
@@ -93,7 +93,28 @@ void lsm_version_unref(lsm_version *version) {
         }
         lsm_free(level->tables);
     }
+    for (size_t i = 0; i < version->segment_count; i++) {
+        lsm_segment_unref(version->segments[i].segment);
+    }
+    lsm_free(version->segments);
     lsm_free(version);
+}
+
+lsm_segment *lsm_version_find_segment(const lsm_version *version, uint64_t number) {
+    size_t low = 0;
+    size_t high = version->segment_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (version->segments[middle].segment->number < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bool found = low < version->segment_count &&
+                 version->segments[low].segment->number == number;
+    return found ? version->segments[low].segment : NULL;
 }
 
 size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {

@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "format/edit.h"
+#include "segment/segment.h"
 #include "table/table_reader.h"
 
 /* A table that some version names. */
@@ -35,10 +36,13 @@ typedef struct lsm_live_table {
     struct lsm_live_table *next_dropped; /* the sink's, once dropped */
 } lsm_live_table;
 
-/* Told about each table that no version names any more; takes it over. May be called
- * from any thread that drops the last reference. */
+/* `dropped` is told about each table that no version names any more; takes it over. May
+ * be called from any thread that drops the last reference. `segment` makes, or finds,
+ * the segment that an edit declares, and answers one reference; NULL: no memory. It may
+ * itself be NULL where no edit declares any. */
 typedef struct lsm_table_sink {
     void (*dropped)(struct lsm_table_sink *sink, lsm_live_table *table);
+    lsm_segment *(*segment)(struct lsm_table_sink *sink, const lsm_edit_segment *info);
 } lsm_table_sink;
 
 /* Copies info and its keys. One reference. NULL: no memory. */
@@ -54,9 +58,17 @@ typedef struct lsm_level {
     uint64_t bytes; /* sum of file sizes */
 } lsm_level;
 
+typedef struct lsm_version_segment {
+    lsm_segment *segment; /* one reference */
+    uint64_t live_bytes;  /* what tables of the version point to */
+} lsm_version_segment;
+
 typedef struct lsm_version {
     _Atomic uint32_t refs;
     lsm_level levels[LSMKV_LEVEL_COUNT];
+    lsm_version_segment *segments; /* owned array; ascending numbers; exactly those that
+                                      tables of the version name */
+    size_t segment_count;
 } lsm_version;
 
 lsm_version *lsm_version_create(void); /* empty, one reference; NULL: no memory */
@@ -67,7 +79,8 @@ void lsm_version_unref(lsm_version *version); /* NULL is fine */
  * Added tables become live with the given sink. A table deleted from one level and
  * added to another under the same number keeps its lsm_live_table (a trivial move).
  * CORRUPTION, naming the tables, when the result breaks an invariant above, a deleted
- * table is not there, or a number is there twice. O(n log n). */
+ * table is not there, a number is there twice, or a table names a segment that neither
+ * base nor edit has. O(n log n). */
 lsmkv_status lsm_version_apply(lsm_version *base, const lsm_edit *edit,
                                lsm_table_sink *sink, lsm_version **versionp,
                                lsmkv_error *err) LSM_MUST_CHECK;
@@ -75,6 +88,9 @@ lsmkv_status lsm_version_apply(lsm_version *base, const lsm_edit *edit,
 /* The first table of a level >= 1 that does not end before skey; count if none. The
  * caller checks its smallest. */
 size_t lsm_level_find(const lsm_level *level, lsm_slice skey);
+
+/* The segment of that number, lent while the version lives; NULL: no table names it. */
+lsm_segment *lsm_version_find_segment(const lsm_version *version, uint64_t number);
 
 /* Stored-key ranges; a NULL data pointer is no bound. */
 typedef struct lsm_key_range {

@@ -10,6 +10,7 @@
  *      same number (a move)
  *   4. additions are sorted into place and merged into their levels from the back;
  *      each is held against its neighbours. What stays was legal among itself
+ *   5. the segments follow from what the changed tables point to
  *
  * With n tables and k changes that is O((n + k) log k + k log n), and the keys of the
  * n tables are compared k log n times at most. References are taken last, when nothing
@@ -22,6 +23,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "db/version_tally.h"
 
 typedef struct removal {
     uint64_t number;
@@ -42,6 +44,7 @@ typedef struct applying {
     size_t removal_count;
     addition *additions;
     size_t addition_count;
+    lsm_version_tally tally;
     lsm_table_sink *sink;
 } applying;
 
@@ -368,6 +371,23 @@ out:
     return status;
 }
 
+/* Step 5. */
+static lsmkv_status tally_segments(applying *work, const lsm_version *base,
+                                   const lsm_edit *edit, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    LSM_TRY(lsm_version_tally_init(&work->tally, base, edit, err));
+    for (size_t i = 0; i < work->removal_count; i++) {
+        lsm_version_tally_subtract(&work->tally, &work->removals[i].table->info);
+    }
+    for (size_t i = 0; i < work->addition_count; i++) {
+        LSM_TRY(lsm_version_tally_add(&work->tally, work->additions[i].info, err));
+    }
+    LSM_TRY(lsm_version_tally_finish(&work->tally, work->sink, work->version, err));
+out:
+    return status;
+}
+
 /* The version takes its references; those that made the new tables go. */
 static void take_references(applying *work) {
     for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
@@ -410,6 +430,7 @@ lsmkv_status lsm_version_apply(lsm_version *base, const lsm_edit *edit,
     LSM_TRY(keep_levels(&work, base, err));
     LSM_TRY(find_tables(&work, err));
     LSM_TRY(merge_levels(&work, err));
+    LSM_TRY(tally_segments(&work, base, edit, err));
     take_references(&work);
     *versionp = work.version;
 out:
@@ -418,5 +439,6 @@ out:
     }
     lsm_free(work.removals);
     lsm_free(work.additions);
+    lsm_version_tally_deinit(&work.tally);
     return status;
 }

@@ -47,7 +47,7 @@ static lsmkv_status publish(lsmkv_db *db, const lsm_recovery *recovery,
                             lsmkv_error *err) LSM_UNSHARED {
     size_t count = recovery->count;
     lsm_memtable *newest = NULL;
-    lsm_readstate *state = lsm_readstate_alloc(count);
+    lsm_readstate *state = lsm_readstate_alloc(count, recovery->segment_count);
 
     if (count > 0) {
         newest = recovery->memtables[count - 1];
@@ -66,6 +66,9 @@ static lsmkv_status publish(lsmkv_db *db, const lsm_recovery *recovery,
         state->immutables[i - 1] = recovery->memtables[count - 1 - i];
         lsm_memtable_ref(state->immutables[i - 1]);
         state->immutable_count = i;
+    }
+    for (size_t i = 0; i < recovery->segment_count; i++) {
+        lsm_readstate_add_log(state, recovery->segments[i]);
     }
     state->version = db->version;
     lsm_version_ref(state->version);
@@ -100,6 +103,27 @@ out:
     return status;
 }
 
+/* The same for the files that large values lie in. */
+static lsmkv_status hold_segments(lsmkv_db *db, const lsm_recovery *recovery,
+                                  lsmkv_error *err) LSM_UNSHARED {
+    lsmkv_error failure;
+    size_t total = recovery->segment_count + db->version->segment_count;
+    uint32_t left = db->options.max_open_files;
+
+    for (size_t i = 0; i < total && left > 0; i++, left--) {
+        lsm_segment *segment =
+            i < recovery->segment_count
+                ? recovery->segments[i]
+                : db->version->segments[i - recovery->segment_count].segment;
+        lsm_error_clear(&failure);
+        lsmkv_status status = lsm_segment_hold(segment, &failure);
+        if (status == LSMKV_CHANGED || status == LSMKV_NO_MEMORY) {
+            return lsm_error_copy(err, &failure);
+        }
+    }
+    return LSMKV_OK;
+}
+
 /* Step 3. */
 static lsmkv_status look_again(lsmkv_db *db, const lsm_manifest_mark *before,
                                lsmkv_error *err) {
@@ -129,6 +153,7 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(hold_tables(db, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));
+    LSM_TRY(hold_segments(db, &recovery, err));
     lsm_clock_init(&db->clock, db->env,
                    recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
     LSM_TRY(keep_files(db, &state, &recovery, err));

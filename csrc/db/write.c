@@ -51,9 +51,10 @@ typedef struct lsm_writer {
 
 typedef struct lsm_group {
     lsm_writer *members[GROUP_COUNT_MAX];
-    lsm_buf *records[GROUP_COUNT_MAX];
+    lsm_wal_item items[GROUP_COUNT_MAX];
     size_t count;
-    lsm_wal_writer *log; /* the active one: an installation may move logs[] */
+    lsm_wal_writer *log;  /* the active one: an installation may move logs[] */
+    lsm_segment *segment; /* of the active log */
     uint64_t bytes;
     uint64_t first_sequence;
     uint64_t last_sequence;
@@ -120,7 +121,10 @@ static void pass_on_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
 
 static void group_add(lsm_group *group, lsm_writer *writer) {
     group->members[group->count] = writer;
-    group->records[group->count] = &writer->batch->record;
+    group->items[group->count] = (lsm_wal_item){
+        .record = &writer->batch->record,
+        .align = writer->plan->large_bytes != 0 ? (uint32_t)LSM_VALUE_ALIGN
+                                                : (uint32_t)LSM_RECORD_ALIGN};
     group->count += 1;
     group->bytes += writer->batch->record.size;
     group->sync |= writer->sync;
@@ -149,6 +153,7 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
     }
     uint64_t now_ms = lsm_clock_follow_ms(&db->clock);
     group->log = db->logs[db->log_count - 1].writer;
+    group->segment = db->logs[db->log_count - 1].segment;
     group->first_sequence = db->last_sequence + 1;
     group->last_sequence = db->last_sequence;
     for (size_t i = 0; i < group->count; i++) {
@@ -158,8 +163,7 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
 }
 
 /* The part without the lock: log, memtable, publishing. */
-static lsmkv_status group_commit(lsmkv_db *db, const lsm_group *group,
-                                 lsmkv_error *err) {
+static lsmkv_status group_commit(lsmkv_db *db, lsm_group *group, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_wal_writer *log = group->log;
 
@@ -167,7 +171,7 @@ static lsmkv_status group_commit(lsmkv_db *db, const lsm_group *group,
         LSM_TRY(lsm_logs_sync(db, false, err));
     }
     uint64_t size_before = lsm_wal_size(log);
-    LSM_TRY(lsm_wal_append(log, LSM_RECORD_BATCH, group->records, group->count, err));
+    LSM_TRY(lsm_wal_append_batches(log, group->items, group->count, err));
     atomic_fetch_add_explicit(&db->counters.log_bytes_written,
                               lsm_wal_size(log) - size_before, memory_order_relaxed);
     if (group->sync) {
@@ -176,6 +180,11 @@ static lsmkv_status group_commit(lsmkv_db *db, const lsm_group *group,
     uint64_t sequence = group->first_sequence;
     for (size_t i = 0; i < group->count; i++) {
         const lsm_writer *writer = group->members[i];
+        if (LSM_UNLIKELY(writer->plan->large_bytes != 0)) {
+            writer->plan->log_number = group->segment->number;
+            writer->plan->log_offset = group->items[i].offset;
+            atomic_store_explicit(&group->segment->used, true, memory_order_relaxed);
+        }
         lsm_memtable_insert(db->mem, writer->plan, sequence);
         sequence += writer->batch->count;
     }
@@ -243,8 +252,8 @@ static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
     lsm_group group;
 
     lsm_error_clear(&failure);
-    lsmkv_status status =
-        lsm_room_make_locked(db, leader->plan->bytes, nonblocking, &failure);
+    lsm_need need = {leader->plan->bytes, leader->batch->record.size};
+    lsmkv_status status = lsm_room_make_locked(db, need, nonblocking, &failure);
     if (status != LSMKV_OK) {
         finish_locked(leader, lsm_error_copy(leader->err, &failure));
         leader->status = status;
@@ -284,15 +293,23 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
                           lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_mem_plan plan = {0};
+    lsm_batch converted;
     bool leads;
 
     if (db->fork_generation != lsm_fork_generation()) {
         return lsm_db_begin(db, err); /* fails, with the reason */
     }
+    lsm_batch_init(&converted);
     /* The plan needs the count in the payload; the leader stamps again. */
     lsm_batch_stamp(batch, 0, 0);
     if (batch->ttl_count != 0) {
         lsm_batch_resolve(batch, lsm_clock_now_ms(&db->clock));
+    }
+    if (LSM_UNLIKELY(!lsm_batch_suits(batch, lsm_db_blob_threshold(db)))) {
+        converted.threshold = lsm_db_blob_threshold(db);
+        LSM_TRY(lsm_batch_convert(batch, &converted, err));
+        lsm_batch_stamp(&converted, 0, 0);
+        batch = &converted;
     }
     lsm_slice payload = lsm_slice_make(batch->record.data + LSM_RECORD_HEADER_SIZE,
                                        lsm_batch_payload_size(batch));
@@ -306,6 +323,7 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     status = leads ? lead_group(db, &writer, how.nonblocking) : writer.status;
 out:
     lsm_mem_plan_deinit(&plan);
+    lsm_batch_deinit(&converted);
     return status;
 }
 
@@ -338,7 +356,7 @@ static lsmkv_status serve_sync(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->
     }
     if (db->state == LSM_STATE_DEGRADED ||
         lsm_wal_dead(db->logs[db->log_count - 1].writer)) {
-        LSM_TRY(lsm_room_rotate_locked(db, 0, err));
+        LSM_TRY(lsm_room_rotate_locked(db, (lsm_need){0, 0}, err));
     }
     lsm_mutex_unlock(&db->mu);
     status = lsm_logs_sync(db, true, err);
@@ -354,7 +372,7 @@ static lsmkv_status serve_rotate(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db
     if (lsm_memtable_empty(db->mem)) {
         return LSMKV_OK;
     }
-    return lsm_room_rotate_locked(db, 0, err);
+    return lsm_room_rotate_locked(db, (lsm_need){0, 0}, err);
 }
 
 static lsmkv_status serve_resume(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
@@ -362,8 +380,9 @@ static lsmkv_status serve_resume(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db
         return lsm_error_copy(err, &db->failure);
     }
     bool dead = lsm_wal_dead(db->logs[db->log_count - 1].writer);
-    return dead || db->state == LSM_STATE_DEGRADED ? lsm_room_rotate_locked(db, 0, err)
-                                                   : LSMKV_OK;
+    return dead || db->state == LSM_STATE_DEGRADED
+               ? lsm_room_rotate_locked(db, (lsm_need){0, 0}, err)
+               : LSMKV_OK;
 }
 
 lsmkv_status lsm_db_resume(lsmkv_db *db, lsmkv_error *err) {

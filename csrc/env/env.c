@@ -418,6 +418,19 @@ void lsm_file_will_need(lsm_file *file, uint64_t offset, uint64_t size) {
     file->env->ops->file_will_need(file, offset, size);
 }
 
+bool lsm_file_map(lsm_file *file, uint64_t size, const uint8_t **data) {
+    const lsm_env_ops *ops = file->env->ops;
+
+    *data = NULL;
+    return ops->file_map != NULL && size != 0 && ops->file_map(file, size, data) == 0;
+}
+
+void lsm_env_unmap(lsm_env *env, const uint8_t *data, uint64_t size) {
+    if (data != NULL) {
+        env->ops->unmap(data, size);
+    }
+}
+
 uint64_t lsm_env_now_ms(lsm_env *env) {
     return env->ops->now_ms(env);
 }

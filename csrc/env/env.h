@@ -114,6 +114,12 @@ void lsm_file_allocate(lsm_file *file, uint64_t size);
 /* Tells the system that the extent will be read soon; a hint. */
 void lsm_file_will_need(lsm_file *file, uint64_t offset, uint64_t size);
 
+/* Maps the first `size` bytes of the file for reading; it may be shorter for now, and
+ * what it does not have must not be touched. false: not to be had here, so read
+ * instead. The mapping outlives the file; lsm_env_unmap ends it. */
+bool lsm_file_map(lsm_file *file, uint64_t size, const uint8_t **data) LSM_MUST_CHECK;
+void lsm_env_unmap(lsm_env *env, const uint8_t *data, uint64_t size);
+
 uint64_t lsm_env_now_ms(lsm_env *env); /* wall clock, since 1970 */
 /* Never goes back; counts the time the machine sleeps where the system can. */
 uint64_t lsm_env_monotonic_us(lsm_env *env);
@@ -152,6 +158,9 @@ typedef struct lsm_env_ops {
     int (*file_truncate)(lsm_file *file, uint64_t size);
     void (*file_allocate)(lsm_file *file, uint64_t size);
     void (*file_will_need)(lsm_file *file, uint64_t offset, uint64_t size);
+    /* NULL where files cannot be mapped. */
+    int (*file_map)(lsm_file *file, uint64_t size, const uint8_t **data);
+    void (*unmap)(const uint8_t *data, uint64_t size);
     uint64_t (*now_ms)(lsm_env *env);
     uint64_t (*monotonic_us)(lsm_env *env);
     void (*entropy)(lsm_env *env, void *to, size_t size);

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -443,6 +444,26 @@ static void file_will_need(lsm_file *file, uint64_t offset, uint64_t size) {
 #endif
 }
 
+static int file_map(lsm_file *file, uint64_t size, const uint8_t **data) {
+    if (size > SIZE_MAX) {
+        return ENOMEM;
+    }
+    void *at =
+        mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, file_of(file)->fd, (off_t)0);
+    if (at == MAP_FAILED) {
+        return errno;
+    }
+    *data = (const uint8_t *)at;
+    return 0;
+}
+
+static void unmap(const uint8_t *data, uint64_t size) {
+    void *at;
+
+    memcpy((void *)&at, (const void *)&data, sizeof(at)); /* copied, not cast */
+    (void)munmap(at, (size_t)size);
+}
+
 static uint64_t clock_us(clockid_t clock) {
     struct timespec now;
     int code = clock_gettime(clock, &now);
@@ -508,6 +529,8 @@ lsm_env *lsm_env_posix(void) {
         .file_truncate = file_truncate,
         .file_allocate = file_allocate,
         .file_will_need = file_will_need,
+        .file_map = file_map,
+        .unmap = unmap,
         .now_ms = now_ms,
         .monotonic_us = monotonic_us,
         .entropy = entropy,

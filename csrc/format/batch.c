@@ -19,8 +19,11 @@ enum {
     /* tag, size and namespace of the key, size of the value field */
     RECORD_SIZE_MIN = 1 + 1 + LSM_NAMESPACE_SIZE + 1,
     TIMES_SIZE_MAX = 16,
+    /* What a large value has before its bytes: checksum, size, zeros. */
+    LARGE_EXTRA_MAX = 8 + LSM_VARINT_SIZE_MAX + 2 * LSM_VALUE_ALIGN,
     RECORD_EXTRA_MAX = 1 + 2 * LSM_VARINT_SIZE_MAX + LSM_NAMESPACE_SIZE +
-        TIMES_SIZE_MAX,
+        TIMES_SIZE_MAX + LARGE_EXTRA_MAX,
+    FIELD_PREFIX_MAX = 5, /* bytes of the size of a value field */
 };
 
 _Static_assert(COUNT_AT + 4 == LSM_BATCH_HEADER_SIZE, "the count ends the header");
@@ -30,6 +33,8 @@ _Static_assert(LSM_SKEY_SIZE_MAX == LSM_NAMESPACE_SIZE + LSMKV_KEY_SIZE_MAX,
 void lsm_batch_init(lsm_batch *batch) {
     *batch = (lsm_batch){0};
     lsm_buf_init(&batch->record);
+    batch->threshold = SIZE_MAX;
+    batch->large_min = SIZE_MAX;
 }
 
 void lsm_batch_deinit(lsm_batch *batch) {
@@ -43,6 +48,8 @@ void lsm_batch_clear(lsm_batch *batch) {
     lsm_buf_clear(&batch->record);
     batch->count = 0;
     batch->ttl_count = 0;
+    batch->inline_max = 0;
+    batch->large_min = SIZE_MAX;
 }
 
 /* The size of a varint and the varint itself, with the one-byte case in line. */
@@ -71,10 +78,41 @@ typedef struct record_head {
     uint8_t prefix_size;
     uint32_t namespace_id;
     uint8_t prefix[TIMES_SIZE_MAX];
+    size_t field_at; /* out: where in the batch the value field begins */
 } record_head;
 
-static lsmkv_status add_record(lsm_batch *batch, const record_head *what,
-                               lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
+/* The zeros before a large value, and with them the size of its field, whose own size
+ * begins at `at` of the log record. Where the value lies depends on how many bytes that
+ * size takes, and the other way round: the first number of bytes that fits is taken,
+ * with another LSM_VALUE_ALIGN zeros where only that makes it fit. */
+static size_t place_large(size_t at, size_t times, size_t value_size, size_t *field) {
+    for (size_t prefix = 1; prefix <= FIELD_PREFIX_MAX; prefix++) {
+        size_t head = times + 8 + lsm_varint_size(value_size);
+        size_t zeros = (0 - (at + prefix + head)) & (LSM_VALUE_ALIGN - 1);
+
+        *field = head + zeros + value_size;
+        if (lsm_varint_size(*field) == prefix) {
+            return zeros;
+        }
+        if (lsm_varint_size(*field + LSM_VALUE_ALIGN) == prefix) {
+            *field += LSM_VALUE_ALIGN;
+            return zeros + LSM_VALUE_ALIGN;
+        }
+    }
+    LSM_ASSERT(value_size > LSMKV_VALUE_SIZE_MAX); /* five bytes fit every field */
+    return 0;
+}
+
+static void note_value(lsm_batch *batch, bool large, size_t size) {
+    if (large) {
+        batch->large_min = size < batch->large_min ? size : batch->large_min;
+    } else {
+        batch->inline_max = size > batch->inline_max ? size : batch->inline_max;
+    }
+}
+
+static lsmkv_status add_record(lsm_batch *batch, record_head *what, lsmkv_bytes key,
+                               lsmkv_bytes value, lsmkv_error *err) {
     lsm_buf *record = &batch->record;
     size_t head =
         batch->count == 0 ? LSM_RECORD_HEADER_SIZE + LSM_BATCH_HEADER_SIZE : 0;
@@ -90,8 +128,17 @@ static lsmkv_status add_record(lsm_batch *batch, const record_head *what,
     size_t skey_size = LSM_NAMESPACE_SIZE + key.size;
     size_t field_size = what->prefix_size + value.size;
     size_t room = head + RECORD_EXTRA_MAX + key.size + value.size + LSM_RECORD_ALIGN;
-    size_t size = head + 1 + size_of_varint(skey_size) + skey_size +
-                  size_of_varint(field_size) + field_size;
+    size_t key_end = head + 1 + size_of_varint(skey_size) + skey_size;
+    size_t zeros = 0;
+    bool large = LSM_UNLIKELY(value.size >= batch->threshold) &&
+                 what->namespace_id != LSM_NAMESPACE_SYSTEM &&
+                 lsm_tag_kind(what->tag) == LSM_KIND_PUT;
+    if (large) {
+        what->tag += LSM_KIND_POINTER - LSM_KIND_PUT;
+        zeros = place_large(record->size + key_end, what->prefix_size, value.size,
+                            &field_size);
+    }
+    size_t size = key_end + size_of_varint(field_size) + field_size;
     if (LSM_UNLIKELY(size > LSM_RECORD_HEADER_SIZE + (size_t)LSMKV_BATCH_SIZE_MAX -
                                 record->size)) {
         return lsm_fail(err, LSMKV_LIMIT_EXCEEDED,
@@ -111,10 +158,20 @@ static lsmkv_status add_record(lsm_batch *batch, const record_head *what,
     lsm_put_u32_be(to, what->namespace_id);
     to = put_bytes(to + LSM_NAMESPACE_SIZE, key.data, key.size);
     to = put_varint(to, field_size);
+    what->field_at = (size_t)(to - record->data);
     to = put_bytes(to, what->prefix, what->prefix_size);
+    if (large) {
+        lsm_put_u64(to, lsm_xxh3(value.data, value.size));
+        to = put_varint(to + 8, value.size);
+        memset(to, 0, zeros);
+        to += zeros;
+    }
     (void)put_bytes(to, value.data, value.size);
     record->size += size;
     batch->count++;
+    if (what->namespace_id != LSM_NAMESPACE_SYSTEM && lsm_tag_has_value(what->tag)) {
+        note_value(batch, large, value.size);
+    }
     return LSMKV_OK;
 }
 
@@ -148,8 +205,7 @@ lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
     batch->ttls = ttls;
     lsmkv_status status = add_record(batch, &head, key, value, err);
     if (status == LSMKV_OK && times->ttl_ms != 0) {
-        size_t offset = batch->record.size - value.size - head.prefix_size;
-        batch->ttls[batch->ttl_count++] = (lsm_batch_ttl){offset, times->ttl_ms};
+        batch->ttls[batch->ttl_count++] = (lsm_batch_ttl){head.field_at, times->ttl_ms};
     }
     return status;
 }
@@ -193,6 +249,35 @@ lsmkv_status lsm_batch_delete_range(lsm_batch *batch, uint32_t namespace_id,
     return add_record(batch, &head, start, stop, err);
 }
 
+lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_batch_reader reader;
+    lsm_batch_record record;
+    bool ok = lsm_batch_reader_init(
+        &reader, lsm_slice_make(from->record.data + LSM_RECORD_HEADER_SIZE,
+                                lsm_batch_payload_size(from)));
+
+    LSM_ASSERT(ok);
+    while (lsm_batch_reader_next(&reader, &record)) {
+        record_head head = {.tag = record.tag,
+                            .prefix_size = (uint8_t)lsm_times_size(record.tag),
+                            .namespace_id = lsm_get_u32_be(record.skey.data)};
+        lsmkv_bytes key = {record.skey.data + LSM_NAMESPACE_SIZE,
+                           record.skey.size - LSM_NAMESPACE_SIZE};
+        lsm_slice value = lsm_value_of_field(record.tag, record.field);
+
+        if (lsm_tag_kind(record.tag) == LSM_KIND_POINTER) {
+            value = lsm_large_value_of(record.tag, record.field).value;
+            head.tag -= LSM_KIND_POINTER - LSM_KIND_PUT;
+        }
+        memcpy(head.prefix, record.field.data, head.prefix_size);
+        LSM_TRY(add_record(to, &head, key, (lsmkv_bytes){value.data, value.size}, err));
+    }
+    LSM_ASSERT(lsm_batch_reader_ok(&reader));
+out:
+    return status;
+}
+
 void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms) {
     LSM_ASSERT(batch->count != 0);
     LSM_ASSERT(sequence <= LSM_SEQUENCE_MAX - (batch->count - 1));
@@ -207,6 +292,7 @@ bool lsm_batch_reader_init(lsm_batch_reader *reader, lsm_slice payload) {
     uint32_t count = 0;
 
     reader->reader = lsm_reader_make(payload);
+    reader->payload = payload.data;
     lsm_read_u64(&reader->reader, &reader->sequence);
     lsm_read_u64(&reader->reader, &reader->time_ms);
     lsm_read_u32(&reader->reader, &count);
@@ -240,12 +326,64 @@ static inline const uint8_t *take_slice(const uint8_t *at, const uint8_t *end,
     return at + size;
 }
 
+/* *zeros: what lies between size and value. false: malformed. */
+static bool split_large(uint8_t tag, lsm_slice field, lsm_large_value *large,
+                        lsm_slice *zeros) {
+    lsm_reader reader = lsm_reader_make(field);
+    lsm_slice times;
+    uint64_t size = 0;
+
+    lsm_read_bytes(&reader, lsm_times_size(tag), &times);
+    lsm_read_u64(&reader, &large->checksum);
+    if (!lsm_read_varint(&reader, &size) || size == 0 ||
+        size > lsm_reader_left(&reader)) {
+        return false;
+    }
+    zeros->size = lsm_reader_left(&reader) - (size_t)size;
+    zeros->data = reader.at;
+    large->value = lsm_slice_make(reader.at + zeros->size, (size_t)size);
+    return true;
+}
+
+static LSM_NOINLINE bool large_fits(const lsm_batch_reader *reader, uint8_t tag,
+                                    lsm_slice field) {
+    lsm_large_value large;
+    lsm_slice zeros;
+
+    if ((tag & ~(LSM_TAG_KIND_MASK | LSM_TAG_EXPIRES | LSM_TAG_FRESH)) != 0 ||
+        !split_large(tag, field, &large, &zeros) || zeros.size >= 2 * LSM_VALUE_ALIGN) {
+        return false;
+    }
+    for (size_t i = 0; i < zeros.size; i++) {
+        if (zeros.data[i] != 0) {
+            return false;
+        }
+    }
+    size_t at = (size_t)(large.value.data - reader->payload) + LSM_RECORD_HEADER_SIZE;
+    return at % LSM_VALUE_ALIGN == 0;
+}
+
+lsm_large_value lsm_large_value_of(uint8_t tag, lsm_slice field) {
+    lsm_large_value large = {0};
+    lsm_slice zeros;
+    bool ok = split_large(tag, field, &large, &zeros);
+
+    LSM_ASSERT(ok);
+    return large;
+}
+
 /* lsm_record_check, with the common case in line. */
-static inline bool record_fits(const lsm_batch_record *record) {
-    return LSM_LIKELY(record->tag == LSM_KIND_PUT) ||
-           (record->tag == LSM_KIND_RANGE_DELETE
-                ? lsm_range_check(record->skey, record->field)
-                : lsm_record_check(record->tag, record->field));
+static inline bool record_fits(const lsm_batch_reader *reader,
+                               const lsm_batch_record *record) {
+    if (LSM_LIKELY(record->tag == LSM_KIND_PUT)) {
+        return true;
+    }
+    if (record->tag == LSM_KIND_RANGE_DELETE) {
+        return lsm_range_check(record->skey, record->field);
+    }
+    return lsm_tag_kind(record->tag) == LSM_KIND_POINTER
+               ? large_fits(reader, record->tag, record->field)
+               : lsm_record_check(record->tag, record->field);
 }
 
 bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
@@ -263,7 +401,8 @@ bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {
         at = NULL;
     }
     if (LSM_UNLIKELY(at == NULL || record->skey.size < LSM_NAMESPACE_SIZE ||
-                     record->skey.size > LSM_SKEY_SIZE_MAX || !record_fits(record))) {
+                     record->skey.size > LSM_SKEY_SIZE_MAX ||
+                     !record_fits(reader, record))) {
         reader->reader.failed = true;
         return false;
     }

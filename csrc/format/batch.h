@@ -7,6 +7,13 @@
  *
  * Record i has sequence + i. DELETE has an empty value. See ikey.h for tags and fields;
  * a batch is where a RANGE_DELETE is a record.
+ * A large value is a record of kind POINTER, whose field holds the value itself:
+ *
+ *   [times] checksum u64 (XXH3-64 of the value) | size varint, at least 1 | zeros,
+ * fewer than 128 | value
+ *
+ * so that the value starts at a multiple of LSM_VALUE_ALIGN from the start of the log
+ * record, and the log is where it stays.
  *
  * A value given with a time to live, ttl, relative to the write, has room for its
  * expire_at, which lsm_batch_resolve fills in. So a batch can be written again later.
@@ -23,7 +30,7 @@
 #include "format/ikey.h"
 #include "format/record.h"
 
-enum { LSM_BATCH_HEADER_SIZE = 20 };
+enum { LSM_BATCH_HEADER_SIZE = 20, LSM_BLOB_THRESHOLD_DEFAULT = 1024 };
 
 /* Where an expire_at is to be written, and how far ahead. */
 typedef struct lsm_batch_ttl {
@@ -36,6 +43,9 @@ typedef struct lsm_batch {
     uint32_t count;
     lsm_batch_ttl *ttls; /* owned */
     size_t ttl_count, ttl_capacity;
+    size_t threshold;  /* values from this size on are large; SIZE_MAX: none is */
+    size_t inline_max; /* the largest value that is not; of the system's none counts */
+    size_t large_min;  /* the smallest that is; SIZE_MAX without any */
 } lsm_batch;
 
 /* When a value ends; all zero: never. Either ttl_ms or expire_at is given. */
@@ -48,6 +58,13 @@ typedef struct lsm_times {
 void lsm_batch_init(lsm_batch *batch);
 void lsm_batch_deinit(lsm_batch *batch);
 void lsm_batch_clear(lsm_batch *batch); /* keeps the memory */
+/* Whether every value has the form that a threshold asks for. */
+static inline bool lsm_batch_suits(const lsm_batch *batch, size_t threshold) {
+    return batch->inline_max < threshold && batch->large_min >= threshold;
+}
+/* A copy, in an empty initialised batch with a threshold. */
+lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to,
+                               lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Append a record to the batch; LIMIT_EXCEEDED or NO_MEMORY leave it as it was. */
 lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
@@ -79,6 +96,7 @@ typedef struct lsm_batch_reader {
     uint64_t sequence; /* of the next record */
     uint64_t time_ms;
     uint32_t left; /* records not read yet */
+    const uint8_t *payload;
 } lsm_batch_reader;
 
 typedef struct lsm_batch_record {
@@ -87,6 +105,15 @@ typedef struct lsm_batch_record {
     lsm_slice skey;  /* borrowed from the payload */
     lsm_slice field; /* value field, likewise */
 } lsm_batch_record;
+
+/* A large value inside the value field of a batch. */
+typedef struct lsm_large_value {
+    uint64_t checksum;
+    lsm_slice value;
+} lsm_large_value;
+
+/* Takes apart the field of a POINTER that lsm_batch_reader_next let pass. */
+lsm_large_value lsm_large_value_of(uint8_t tag, lsm_slice field);
 
 /* false: not a batch. Checks the header alone. */
 bool lsm_batch_reader_init(lsm_batch_reader *reader, lsm_slice payload);

@@ -19,7 +19,7 @@ typedef enum edit_tag {
     TAG_LOG = 4,
     TAG_ADDED = 5,
     TAG_DELETED = 6,
-    TAG_SEGMENT = 7, /* reserved */
+    TAG_SEGMENT = 7,
     TAG_TIME = 8,
     TAG_ORIGIN = 9,
 } edit_tag;
@@ -34,6 +34,7 @@ void lsm_edit_deinit(lsm_edit *edit) {
     lsm_free(edit->added);
     lsm_free(edit->deleted);
     lsm_free(edit->origins);
+    lsm_free(edit->segments);
     lsm_arena_deinit(&edit->arena);
     *edit = (lsm_edit){0};
     lsm_arena_init(&edit->arena);
@@ -42,7 +43,7 @@ void lsm_edit_deinit(lsm_edit *edit) {
 bool lsm_table_info_copy(lsm_arena *arena, const lsm_table_info *from,
                          lsm_table_info *to) {
     size_t size = from->segment_count * sizeof(*from->segments);
-    lsm_segment_ref *segments = NULL;
+    lsm_segment_share *segments = NULL;
 
     *to = *from;
     if (size != 0) {
@@ -110,6 +111,18 @@ bool lsm_edit_add_origin(lsm_edit *edit, const uint8_t uuid[LSM_UUID_SIZE]) {
     return true;
 }
 
+bool lsm_edit_add_segment(lsm_edit *edit, const lsm_edit_segment *segment) {
+    void *array = edit->segments;
+
+    if (!lsm_grow(&array, &edit->segment_capacity, edit->segment_count + 1,
+                  sizeof(*edit->segments))) {
+        return false;
+    }
+    edit->segments = array;
+    edit->segments[edit->segment_count++] = *segment;
+    return true;
+}
+
 static bool encode_field(lsm_buf *to, bool present, edit_tag tag, uint64_t value) {
     return !present ||
            (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, value));
@@ -161,6 +174,13 @@ bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
     for (size_t i = 0; ok && i < edit->log_count; i++) {
         ok = encode_field(to, true, TAG_LOG, edit->logs[i].number) &&
              lsm_buf_append_u64(to, edit->logs[i].file_id);
+    }
+    for (size_t i = 0; ok && i < edit->segment_count; i++) {
+        const lsm_edit_segment *segment = &edit->segments[i];
+        ok = encode_field(to, true, TAG_SEGMENT, segment->number) &&
+             lsm_buf_append_u64(to, segment->file_id) &&
+             lsm_buf_append_varint(to, segment->size) &&
+             lsm_buf_append_varint(to, segment->kind);
     }
     for (size_t i = 0; ok && i < edit->deleted_count; i++) {
         ok = encode_field(to, true, TAG_DELETED, edit->deleted[i].level) &&
@@ -227,7 +247,7 @@ static lsmkv_status decode_segments(lsm_edit *edit, lsm_reader *reader,
     if (count == 0) {
         return LSMKV_OK;
     }
-    lsm_segment_ref *segments =
+    lsm_segment_share *segments =
         lsm_arena_alloc(&edit->arena, (size_t)count * sizeof(*segments));
     if (segments == NULL) {
         return lsm_fail_memory(err, (size_t)count * sizeof(*segments));
@@ -236,6 +256,11 @@ static lsmkv_status decode_segments(lsm_edit *edit, lsm_reader *reader,
         lsm_read_varint(reader, &segments[i].number);
         if (!lsm_read_varint(reader, &segments[i].bytes)) {
             return fail_cut(err);
+        }
+        if (segments[i].bytes == 0) {
+            return lsm_fail(err, LSMKV_CORRUPTION,
+                            "edit: table %llu names a segment for no bytes",
+                            (unsigned long long)info->number);
         }
         if (i > 0 && segments[i].number <= segments[i - 1].number) {
             return lsm_fail(err, LSMKV_CORRUPTION,
@@ -321,6 +346,27 @@ static lsmkv_status decode_origin(lsm_edit *edit, lsm_reader *reader,
                : lsm_fail_memory(err, sizeof(*edit->origins));
 }
 
+static lsmkv_status decode_segment(lsm_edit *edit, lsm_reader *reader,
+                                   lsmkv_error *err) {
+    lsm_edit_segment segment = {0};
+    uint64_t kind = 0;
+
+    lsm_read_varint(reader, &segment.number);
+    lsm_read_u64(reader, &segment.file_id);
+    lsm_read_varint(reader, &segment.size);
+    if (!lsm_read_varint(reader, &kind)) {
+        return fail_cut(err);
+    }
+    if (kind != LSM_SEGMENT_LOG && kind != LSM_SEGMENT_VALUES) {
+        return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
+                        "edit: segment of kind %llu is of a later version of lsmkv",
+                        (unsigned long long)kind);
+    }
+    segment.kind = (lsm_segment_kind)kind;
+    return lsm_edit_add_segment(edit, &segment) ? LSMKV_OK
+                                                : lsm_fail_memory(err, sizeof(segment));
+}
+
 static lsmkv_status decode_last_sequence(lsm_edit *edit, lsm_reader *reader,
                                          lsmkv_error *err) {
     lsmkv_status status = decode_single(
@@ -360,6 +406,7 @@ static lsmkv_status decode_field(lsm_edit *edit, lsm_reader *reader, lsmkv_error
         case TAG_ORIGIN:
             return decode_origin(edit, reader, err);
         case TAG_SEGMENT:
+            return decode_segment(edit, reader, err);
         default:
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
                             "edit: field %llu is of a later version of lsmkv",

@@ -9,7 +9,8 @@
  *     is corruption
  *   5 added table: level varint, then the fields of lsm_table_info in order
  *   6 deleted table: level varint, number varint
- *   7 segment: reserved
+ *   7 segment: number varint, file id u64, size varint, kind varint (1 sealed log, 2
+ *     value file): the file exists, and tables may name it from this edit on
  *   8 engine time in ms, varint
  *   9 origin, 16 bytes: files may carry this UUID instead of the database's own
  *
@@ -25,10 +26,10 @@
 #include "format/record.h"
 
 /* How many bytes of large values a table points at in one segment. */
-typedef struct lsm_segment_ref {
+typedef struct lsm_segment_share {
     uint64_t number;
     uint64_t bytes;
-} lsm_segment_ref;
+} lsm_segment_share;
 
 /* What the MANIFEST knows of a table. In an edit: numbers as varints, file_id as u64,
  * keys as varint size and bytes, in this order; the segments as their count, then
@@ -47,8 +48,8 @@ typedef struct lsm_table_info {
     uint64_t raw_bytes;      /* keys and values before prefix compression and codec */
     uint64_t expire_all_at;  /* when every entry has expired; 0: not all will */
     uint64_t expire_half_at; /* when half of raw_bytes has; 0: never */
-    uint64_t range_delete_count;     /* fragments */
-    const lsm_segment_ref *segments; /* whose bytes: as for the keys */
+    uint64_t range_delete_count;       /* fragments */
+    const lsm_segment_share *segments; /* whose bytes: as for the keys */
     size_t segment_count;
 } lsm_table_info;
 
@@ -67,6 +68,19 @@ typedef struct lsm_edit_log {
     uint64_t file_id;
 } lsm_edit_log;
 
+typedef enum lsm_segment_kind {
+    LSM_SEGMENT_LOG = 1,    /* a sealed log, under its name as a log */
+    LSM_SEGMENT_VALUES = 2, /* a value file */
+} lsm_segment_kind;
+
+/* A file that large values lie in. */
+typedef struct lsm_edit_segment {
+    uint64_t number;
+    uint64_t file_id;
+    uint64_t size;
+    lsm_segment_kind kind;
+} lsm_edit_segment;
+
 typedef struct lsm_edit {
     bool has_next_file, has_last_sequence, has_first_log, has_time;
     uint64_t next_file, last_sequence, first_log;
@@ -79,6 +93,8 @@ typedef struct lsm_edit {
     size_t deleted_count, deleted_capacity;
     uint8_t (*origins)[LSM_UUID_SIZE];
     size_t origin_count, origin_capacity;
+    lsm_edit_segment *segments;
+    size_t segment_count, segment_capacity;
     lsm_arena arena; /* owns the keys and segments of `added` */
 } lsm_edit;
 
@@ -96,6 +112,8 @@ bool lsm_edit_delete_table(lsm_edit *edit, uint32_t level,
 bool lsm_edit_add_log(lsm_edit *edit, uint64_t number, uint64_t file_id) LSM_MUST_CHECK;
 bool lsm_edit_add_origin(lsm_edit *edit,
                          const uint8_t uuid[LSM_UUID_SIZE]) LSM_MUST_CHECK;
+bool lsm_edit_add_segment(lsm_edit *edit,
+                          const lsm_edit_segment *segment) LSM_MUST_CHECK;
 
 /* Appends the encoding, the payload alone. false: no memory. */
 bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) LSM_MUST_CHECK;

@@ -13,9 +13,13 @@
 
 enum { TAG_KNOWN_BITS = LSM_TAG_KIND_MASK | LSM_TAG_EXPIRES | LSM_TAG_FRESH };
 
+enum { POINTER_OFFSET_AT = 8, POINTER_SIZE_AT = 16, POINTER_CHECKSUM_AT = 20 };
+
+_Static_assert(POINTER_CHECKSUM_AT + 8 == LSM_POINTER_SIZE, "the checksum ends it");
+
 /* Only what has a value has times. */
 static inline bool tag_is_known(uint8_t tag) {
-    return ((tag & ~TAG_KNOWN_BITS) == 0 && lsm_tag_kind(tag) == LSM_KIND_PUT) ||
+    return ((tag & ~TAG_KNOWN_BITS) == 0 && lsm_tag_has_value(tag)) ||
            tag == LSM_KIND_DELETE;
 }
 
@@ -25,10 +29,32 @@ bool lsm_ikey_check(lsm_slice ikey) {
 }
 
 bool lsm_record_check(uint8_t tag, lsm_slice value_field) {
-    if (!tag_is_known(tag) || value_field.size < lsm_times_size(tag)) {
+    size_t times = lsm_times_size(tag);
+
+    if (!tag_is_known(tag) || value_field.size < times) {
         return false;
     }
+    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+        return value_field.size == times + LSM_POINTER_SIZE;
+    }
     return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == 0;
+}
+
+void lsm_pointer_encode(const lsm_pointer *pointer, uint8_t to[LSM_POINTER_SIZE]) {
+    lsm_put_u64(to, pointer->segment);
+    lsm_put_u64(to + POINTER_OFFSET_AT, pointer->offset);
+    lsm_put_u32(to + POINTER_SIZE_AT, pointer->size);
+    lsm_put_u64(to + POINTER_CHECKSUM_AT, pointer->checksum);
+}
+
+lsm_pointer lsm_pointer_of_field(uint8_t tag, lsm_slice field) {
+    const uint8_t *at = field.data + lsm_times_size(tag);
+
+    LSM_ASSERT(field.size == lsm_times_size(tag) + LSM_POINTER_SIZE);
+    return (lsm_pointer){.segment = lsm_get_u64(at),
+                         .offset = lsm_get_u64(at + POINTER_OFFSET_AT),
+                         .checksum = lsm_get_u64(at + POINTER_CHECKSUM_AT),
+                         .size = lsm_get_u32(at + POINTER_SIZE_AT)};
 }
 
 bool lsm_range_check(lsm_slice start, lsm_slice stop) {

@@ -12,7 +12,11 @@
  * plain reads hide it as well, but it is kept.
  *
  * The value of a RANGE_DELETE is the stored key it ends before; of a POINTER, where
- * the bytes lie. Order: stored key ascending as unsigned bytes, then trailer
+ * the bytes lie (lsm_pointer; in a batch it is the bytes themselves, see batch.h):
+ *
+ *   pointer       segment number u64 | offset u64 | size u32 | checksum u64 (XXH3-64)
+ *
+ * Order: stored key ascending as unsigned bytes, then trailer
  * descending, so the newest version of a key comes first. Sequences are unique per
  * record, hence so are internal keys.
  *
@@ -37,6 +41,11 @@ enum {
 };
 
 enum { LSM_NAMESPACE_SYSTEM = 0, LSM_NAMESPACE_DEFAULT = 1 };
+
+enum {
+    LSM_POINTER_SIZE = 28,
+    LSM_VALUE_ALIGN = 64, /* large values start at multiples of it in their file */
+};
 
 typedef enum lsm_kind {
     LSM_KIND_PUT = 1,
@@ -69,6 +78,11 @@ static inline uint8_t lsm_trailer_tag(uint64_t trailer) {
 
 static inline lsm_kind lsm_tag_kind(uint8_t tag) {
     return (lsm_kind)(tag & LSM_TAG_KIND_MASK);
+}
+
+/* PUT and POINTER. */
+static inline bool lsm_tag_has_value(uint8_t tag) {
+    return lsm_tag_kind(tag) == LSM_KIND_PUT || lsm_tag_kind(tag) == LSM_KIND_POINTER;
 }
 
 /* The parts of an internal key of at least LSM_IKEY_SIZE_MIN bytes. */
@@ -143,6 +157,18 @@ static inline uint64_t lsm_hidden_at(uint8_t tag, lsm_slice field) {
 static inline bool lsm_tag_has_times(uint8_t tag) {
     return (tag & (LSM_TAG_EXPIRES | LSM_TAG_FRESH)) != 0;
 }
+
+/* Where a large value lies. */
+typedef struct lsm_pointer {
+    uint64_t segment; /* number of the log or value file */
+    uint64_t offset;
+    uint64_t checksum; /* lsm_xxh3 of the value */
+    uint32_t size;
+} lsm_pointer;
+
+void lsm_pointer_encode(const lsm_pointer *pointer, uint8_t to[LSM_POINTER_SIZE]);
+/* Of a value field of kind POINTER that passed lsm_record_check. */
+lsm_pointer lsm_pointer_of_field(uint8_t tag, lsm_slice field);
 
 /* What a point read looks for: the newest version of `skey` at or below `sequence`.
  * One hash serves memtable index, filter and block hash. Borrows skey. */

@@ -75,7 +75,7 @@ lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
                            LSM_RECORD_VERSION);
     }
     uint32_t type = lsm_get_u32(from + FILE_TYPE_AT);
-    if (type != LSM_FILE_LOG && type != LSM_FILE_MANIFEST) {
+    if (type != LSM_FILE_LOG && type != LSM_FILE_MANIFEST && type != LSM_FILE_VALUES) {
         return lsm_fail_at(err, LSMKV_UNSUPPORTED_VERSION, file, FILE_TYPE_AT,
                            "file type %u is of a later version of lsmkv", type);
     }
@@ -112,7 +112,10 @@ bool lsm_record_peek(const uint8_t *header, uint64_t *size) {
     switch (type) {
         case LSM_RECORD_BATCH:
         case LSM_RECORD_EDIT:
+        case LSM_RECORD_VALUES:
             return payload_size <= LSM_RECORD_PAYLOAD_MAX;
+        case LSM_RECORD_PAD:
+            return payload_size <= LSM_RECORD_PAD_MAX;
         case LSM_RECORD_MARK:
             return payload_size == 0;
         default:
@@ -138,7 +141,9 @@ bool lsm_record_parse(lsm_slice bytes, uint64_t file_id, uint64_t offset,
     }
     uint32_t payload_size = lsm_get_u32(bytes.data + PAYLOAD_SIZE_AT);
     const uint8_t *payload = bytes.data + LSM_RECORD_HEADER_SIZE;
-    for (uint64_t i = LSM_RECORD_HEADER_SIZE + payload_size; i < size; i++) {
+    bool is_pad = bytes.data[TYPE_AT] == LSM_RECORD_PAD;
+    uint64_t content = LSM_RECORD_HEADER_SIZE + (is_pad ? 0 : payload_size);
+    for (uint64_t i = content; i < size; i++) {
         if (bytes.data[i] != 0) {
             return false; /* sealed by nobody who follows the format */
         }

@@ -4,20 +4,24 @@
  *
  * File header, 64 bytes:
  *    0 magic "LSMKVREC"      8 version u32           12 file type u32: 1 log,
- *                                                      2 MANIFEST
+ *                                                      2 MANIFEST, 3 value file
  *   16 database UUID, 16     32 file number u64      40 file id u64 (random)
- *   48 previous log's last sequence u64 (MANIFEST: 0)
+ *   48 previous log's last sequence u64 (others: 0)
  *   56 checksum u64: XXH3-64 of bytes 0..55
  *
  * Record, at a multiple of 8:
  *    0 checksum u64: lsm_checksum(file id, offset of the record, bytes 8..end with
  *      padding)
- *    8 payload size u32      12 type u8 (1 batch, 2 mark, 3 edit)   13 zeros, 3
+ *    8 payload size u32      12 type u8 (1 batch, 2 mark, 3 edit, 4 pad, 5 values)
+ *   13 zeros, 3
  *   16 synced_to u64: the file was durable up to here when this was written
  *   24 payload, zero-padded to a multiple of 8
  *
  * Records are contiguous: there are no blocks, because reading stops at the first bad
  * record anyway. A mark has no payload; one is appended, unsynced, after every sync.
+ * A pad is zeros that move the next record of a log to a multiple of LSM_VALUE_ALIGN,
+ * because it holds large values. Values: 40 zeros, then large values, each at a
+ * multiple of LSM_VALUE_ALIGN of the file, zeros between and behind them.
  * Type 0 does not exist, so a zero-filled tail is the end of the file.
  *
  * The end: the first offset that holds no valid record. If any valid mark after it
@@ -38,6 +42,8 @@ enum {
     LSM_RECORD_VERSION = 1,
     LSM_RECORD_PAYLOAD_MAX = LSMKV_BATCH_SIZE_MAX, /* a larger size is not a record */
     LSM_UUID_SIZE = 16,
+    /* Payload of a pad, at most. */
+    LSM_RECORD_PAD_MAX = 64,
 };
 
 /* The UUIDs that files of a database may carry beside its own: those of the databases
@@ -55,6 +61,7 @@ typedef enum lsm_record_file_type {
     LSM_FILE_NONE = 0, /* of a header that was not decoded */
     LSM_FILE_LOG = 1,
     LSM_FILE_MANIFEST = 2,
+    LSM_FILE_VALUES = 3,
 } lsm_record_file_type;
 
 typedef enum lsm_record_type {
@@ -62,6 +69,8 @@ typedef enum lsm_record_type {
     LSM_RECORD_BATCH = 1,
     LSM_RECORD_MARK = 2,
     LSM_RECORD_EDIT = 3,
+    LSM_RECORD_PAD = 4,
+    LSM_RECORD_VALUES = 5,
 } lsm_record_type;
 
 typedef struct lsm_record_file_header {
@@ -84,6 +93,13 @@ lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
 
 static inline uint64_t lsm_record_size(uint64_t payload_size) {
     return LSM_RECORD_HEADER_SIZE + ((payload_size + 7) & ~UINT64_C(7));
+}
+
+/* The size of the pad with which a record at `offset` moves on to a multiple of
+ * `align`, a power of two; 0: it need not. */
+static inline uint64_t lsm_record_pad_size(uint64_t offset, uint64_t align) {
+    uint64_t gap = (0 - offset) & (align - 1);
+    return gap == 0 || gap >= LSM_RECORD_HEADER_SIZE ? gap : gap + align;
 }
 
 typedef struct lsm_record_place {

@@ -109,25 +109,31 @@ typedef enum lsmkv_durability {
  * -1 where a field says that 0 has a meaning of its own. Fields marked [kept] shape
  * the files and are remembered by the database. */
 typedef struct lsmkv_options {
-    bool create_if_missing;      /* default true */
-    bool error_if_exists;        /* default false */
-    bool read_only;              /* default false; see lsmkv_open */
-    uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
-    uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
-    int64_t block_cache_bytes;   /* -1: what memtables and open tables leave */
-    uint32_t max_open_files;     /* 512, at least 16 */
-    uint32_t background_threads; /* 2 */
-    lsmkv_durability durability; /* default OS */
-    uint32_t sync_interval_ms;   /* 1000 */
-    uint32_t block_bytes;        /* [kept] 4096 */
-    int32_t bloom_bits_per_key;  /* [kept] -1: 10; 0 turns filters off */
-    int32_t codec;               /* [kept] -1: 0 = none; 1 = zstd */
-    int32_t codec_level;         /* [kept] 0: the codec's own default */
-    uint64_t table_bytes;        /* [kept] 32 MiB */
-    uint64_t level_base_bytes;   /* [kept] 64 MiB */
-    uint32_t level_multiplier;   /* [kept] 10 */
-    uint32_t l0_compact_trigger; /* [kept] 4 tables */
-    uint64_t seed;               /* 0: from the operating system */
+    bool create_if_missing;       /* default true */
+    bool error_if_exists;         /* default false */
+    bool read_only;               /* default false; see lsmkv_open */
+    uint64_t memory_bytes;        /* memtables + cache + open tables; 256 MiB */
+    uint64_t memtable_bytes;      /* 16 MiB, at most memory_bytes / 4 */
+    int64_t block_cache_bytes;    /* -1: what memtables and open tables leave */
+    uint32_t max_open_files;      /* 512, at least 16 */
+    uint32_t background_threads;  /* 2 */
+    lsmkv_durability durability;  /* default OS */
+    uint32_t sync_interval_ms;    /* 1000 */
+    uint32_t block_bytes;         /* [kept] 4096 */
+    int32_t bloom_bits_per_key;   /* [kept] -1: 10; 0 turns filters off */
+    int32_t codec;                /* [kept] -1: 0 = none; 1 = zstd */
+    int32_t codec_level;          /* [kept] 0: the codec's own default */
+    uint64_t table_bytes;         /* [kept] 32 MiB */
+    uint64_t level_base_bytes;    /* [kept] 64 MiB */
+    uint32_t level_multiplier;    /* [kept] 10 */
+    uint32_t l0_compact_trigger;  /* [kept] 4 tables */
+    int64_t blob_threshold_bytes; /* [kept] values of this size and more are written
+                                     once, and pointed to; -1: 1024; 0: none are */
+    uint64_t log_bytes;           /* a log file ends at this size; 64 MiB, or twice
+                                     memtable_bytes if that is more */
+    bool mapping;                 /* default true: large values are read through memory
+                                     mappings; see docs/durability.md */
+    uint64_t seed;                /* 0: from the operating system */
 } lsmkv_options;
 
 LSMKV_API void lsmkv_options_init(lsmkv_options *options);
@@ -176,6 +182,16 @@ typedef struct lsmkv_pin {
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read,
                                                   lsmkv_bytes key, lsmkv_pin *pin,
                                                   lsmkv_error *err);
+
+typedef struct lsmkv_view lsmkv_view;
+
+/* As lsmkv_get, but the value is lent until lsmkv_view_free, however long that is, also
+ * when the database was closed meanwhile. A large value is lent from its file, which is
+ * not deleted before; a small one is copied. *viewp is NULL unless the answer is OK. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+               lsmkv_view **viewp, lsmkv_bytes *value, lsmkv_error *err);
+LSMKV_API void lsmkv_view_free(lsmkv_view *view); /* NULL is fine */
 
 typedef struct lsmkv_lookup {
     lsmkv_bytes key;   /* in */
@@ -420,6 +436,11 @@ typedef struct lsmkv_stats {
     uint64_t expired_table_count; /* tables dropped unread: all of it had expired */
     uint64_t
         clock_jumps; /* the wall clock was ahead by more than a day: not followed */
+    uint64_t segment_count;           /* files of large values, without the live logs */
+    uint64_t segment_bytes;           /* their size */
+    uint64_t segment_live_bytes;      /* what tables point to in them */
+    uint64_t segment_bytes_written;   /* value files; sealed logs cost nothing more */
+    uint64_t relocated_bytes;         /* of values that compactions moved */
     uint64_t recovered_records;       /* by this open */
     uint64_t recovered_dropped_bytes; /* unsynced tail that this open cut off */
     uint32_t state; /* 0 open, 1 degraded, 2 poisoned, 3 closed, 4 read-only */

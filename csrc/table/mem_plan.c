@@ -48,6 +48,7 @@ static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending)
     uint32_t range_count = 0;
     bool in_order = true;
     uint64_t bytes = LSM_MEM_PLAN_SLACK;
+    uint64_t large_bytes = 0;
     uint32_t size_min = UINT32_MAX;
 
     while (lsm_batch_reader_next(reader, &from)) {
@@ -73,7 +74,11 @@ static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending)
             range_count++;
             continue;
         }
-        bytes += lsm_mem_node_bytes(from.skey.size, from.field.size);
+        bytes += lsm_mem_node_bytes(from.skey.size,
+                                    lsm_mem_field_size(from.tag, from.field.size));
+        if (LSM_UNLIKELY(lsm_tag_kind(from.tag) == LSM_KIND_POINTER)) {
+            large_bytes += from.field.size;
+        }
         size_min = record->skey_size < size_min ? record->skey_size : size_min;
         count++;
     }
@@ -82,6 +87,8 @@ static bool parse(lsm_mem_plan *plan, lsm_batch_reader *reader, bool *ascending)
     plan->sequence_count = count + range_count;
     plan->skey_size_min = size_min;
     plan->bytes = bytes;
+    plan->large_bytes = large_bytes;
+    plan->payload = reader->payload;
     *ascending = in_order;
     return lsm_batch_reader_ok(reader);
 }

@@ -249,6 +249,10 @@ uint64_t lsm_memtable_used(const lsm_memtable *mem) {
     return atomic_load_explicit(&mem->used, memory_order_relaxed);
 }
 
+uint64_t lsm_memtable_large_bytes(const lsm_memtable *mem) {
+    return atomic_load_explicit(&mem->large_bytes, memory_order_relaxed);
+}
+
 uint64_t lsm_memtable_charge(const lsm_memtable *mem) {
     return mem->capacity + (uint64_t)mem->slot_count * sizeof(*mem->slots) +
            sizeof(*mem) +

@@ -28,7 +28,9 @@
 
 typedef struct lsm_memtable lsm_memtable;
 
-/* A batch taken apart before it meets the memtable, outside every lock: parsed, hashed
+/* Of a large value the memtable keeps a pointer (lsm_pointer) into the log.
+ *
+ * A batch taken apart before it meets the memtable, outside every lock: parsed, hashed
  * and put in the order of internal keys. Borrows the batch's bytes. */
 typedef struct lsm_mem_record {
     uint64_t hash;
@@ -52,6 +54,12 @@ typedef struct lsm_mem_plan {
     uint32_t sequence_count; /* both together */
     uint32_t skey_size_min;  /* of the stored keys of records */
     uint64_t bytes;          /* arena bytes needed at most */
+    uint64_t large_bytes;    /* of large values; they stay in the log */
+    const uint8_t *payload;  /* the batch */
+    /* Where the log record of the batch begins; for a plan with large values its user
+     * says so before it is inserted. */
+    uint64_t log_number;
+    uint64_t log_offset;
     lsm_mem_record inlined[LSM_MEM_PLAN_INLINE];
     uint32_t inlined_order[LSM_MEM_PLAN_INLINE];
 } lsm_mem_plan;
@@ -103,6 +111,7 @@ bool lsm_memtable_empty(const lsm_memtable *mem);
 uint64_t lsm_memtable_entry_count(const lsm_memtable *mem); /* range deletes apart */
 uint64_t lsm_memtable_range_count(const lsm_memtable *mem);
 uint64_t lsm_memtable_used(const lsm_memtable *mem);           /* arena bytes in use */
+uint64_t lsm_memtable_large_bytes(const lsm_memtable *mem);    /* it points to */
 uint64_t lsm_memtable_charge(const lsm_memtable *mem);         /* all memory it holds */
 uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem); /* 0 when empty */
 uint64_t lsm_memtable_last_sequence(const lsm_memtable *mem);

@@ -53,6 +53,7 @@ typedef struct insert_lane {
 
 typedef struct insert_group {
     lsm_memtable *mem;
+    const lsm_mem_plan *plan;
     uint64_t used;
     uint64_t slack;
     bool has_windows;     /* every key has room for one */
@@ -202,6 +203,25 @@ static inline unsigned pick_height(insert_group *group) {
     return height;
 }
 
+/* The times of a large value, and where in the log it lies. */
+static LSM_NOINLINE void place_pointer(const lsm_mem_plan *plan,
+                                       const lsm_mem_record *record, uint8_t *to) {
+    lsm_slice field = lsm_slice_make(record->field, record->field_size);
+    lsm_large_value large = lsm_large_value_of(record->tag, field);
+    size_t times = lsm_times_size(record->tag);
+    lsm_pointer pointer = {
+        .segment = plan->log_number,
+        .offset = plan->log_offset + LSM_RECORD_HEADER_SIZE +
+                  (uint64_t)(large.value.data - plan->payload),
+        .checksum = large.checksum,
+        .size = (uint32_t)large.value.size,
+    };
+
+    LSM_ASSERT(pointer.segment != 0 && pointer.offset % LSM_VALUE_ALIGN == 0);
+    memcpy(to, record->field, times);
+    lsm_pointer_encode(&pointer, to + times);
+}
+
 /* Takes arena bytes for a node of that height and copies the record there. */
 static uint32_t place_node(insert_group *group, const insert_lane *lane,
                            unsigned height) {
@@ -210,7 +230,8 @@ static uint32_t place_node(insert_group *group, const insert_lane *lane,
 
     at = (at + 7) & ~UINT64_C(7);
     uint8_t *to = group->mem->arena + at;
-    lsm_mem_header header = {record->skey_size, record->field_size};
+    size_t field_size = lsm_mem_field_size(record->tag, record->field_size);
+    lsm_mem_header header = {record->skey_size, (uint32_t)field_size};
 
     memcpy(to, &header, sizeof(header));
     to += sizeof(header);
@@ -218,10 +239,12 @@ static uint32_t place_node(insert_group *group, const insert_lane *lane,
     to += record->skey_size;
     lsm_put_u64(to, lane->trailer);
     to += LSM_TRAILER_SIZE;
-    if (record->field_size != 0) {
-        memcpy(to, record->field, record->field_size);
+    if (LSM_UNLIKELY(lsm_tag_kind(record->tag) == LSM_KIND_POINTER)) {
+        place_pointer(group->plan, record, to);
+    } else if (field_size != 0) {
+        memcpy(to, record->field, field_size);
     }
-    to += record->field_size;
+    to += field_size;
     group->used = ((uint64_t)(to - group->mem->arena) + 3) & ~UINT64_C(3);
     return (uint32_t)(at / 8);
 }
@@ -363,6 +386,7 @@ void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
     LSM_ASSERT(entries + plan->count <= mem->entry_max);
     LSM_ASSERT(first_sequence > lsm_memtable_last_sequence(mem));
     group.mem = mem;
+    group.plan = plan;
     group.used = lsm_memtable_used(mem);
     LSM_ASSERT(plan->bytes <= mem->capacity - group.used);
     if (LSM_LIKELY(plan->count != 0)) {
@@ -381,6 +405,11 @@ void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
     atomic_store_explicit(&mem->entry_count, entries + plan->count,
                           memory_order_relaxed);
     atomic_store_explicit(&mem->last_sequence, last_sequence, memory_order_relaxed);
+    if (LSM_UNLIKELY(plan->large_bytes != 0)) {
+        atomic_store_explicit(&mem->large_bytes,
+                              lsm_memtable_large_bytes(mem) + plan->large_bytes,
+                              memory_order_relaxed);
+    }
     if (was_empty) {
         atomic_store_explicit(&mem->first_sequence, first_sequence,
                               memory_order_relaxed);

@@ -61,6 +61,14 @@ static inline uint64_t lsm_mem_range_bytes(uint64_t start_size, uint64_t stop_si
     return LSM_MEM_RANGE_BYTES + start_size + stop_size + 4 + 3;
 }
 
+/* The bytes of a record's value field in a node: for a large value those of times and
+ * pointer. */
+static inline size_t lsm_mem_field_size(uint8_t tag, size_t field_size) {
+    return LSM_LIKELY(lsm_tag_kind(tag) != LSM_KIND_POINTER)
+               ? field_size
+               : lsm_times_size(tag) + LSM_POINTER_SIZE;
+}
+
 typedef struct lsm_mem_header {
     uint32_t skey_size;
     uint32_t field_size;
@@ -89,6 +97,7 @@ struct lsm_memtable {
     _Atomic uint64_t last_sequence;
     _Atomic uint64_t range_charge; /* of the sets over range deletes */
     uint32_t ranges_tried;         /* when a set was last built, or tried */
+    _Atomic uint64_t large_bytes;
     lsm_rng rng;
     uint32_t shared_size;              /* leading bytes that all stored keys share */
     uint32_t skey_size_min;            /* of all stored keys */

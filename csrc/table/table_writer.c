@@ -19,6 +19,7 @@
 #include "format/bloom.h"
 #include "format/codec.h"
 #include "format/filename.h"
+#include "format/segment_shares.h"
 #include "table/expiry.h"
 
 enum {
@@ -48,6 +49,7 @@ struct lsm_table_writer {
     size_t hash_capacity;
     lsm_properties properties;
     lsm_expiry expiry;
+    lsm_segment_shares segments;
 };
 
 lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
@@ -101,6 +103,7 @@ void lsm_table_writer_destroy(lsm_table_writer *writer) {
     lsm_buf_deinit(&writer->range_start);
     lsm_buf_deinit(&writer->range_stop);
     lsm_free(writer->hashes);
+    lsm_segment_shares_deinit(&writer->segments);
     lsm_free(writer);
 }
 
@@ -243,6 +246,15 @@ static void note_record(lsm_table_writer *writer, lsm_slice ikey, lsm_slice fiel
     }
 }
 
+static lsmkv_status note_pointer(lsm_table_writer *writer, uint8_t tag, lsm_slice field,
+                                 lsmkv_error *err) {
+    lsm_pointer pointer = lsm_pointer_of_field(tag, field);
+
+    return lsm_segment_shares_add(&writer->segments, pointer.segment, pointer.size)
+               ? LSMKV_OK
+               : lsm_fail_memory(err, sizeof(lsm_segment_share));
+}
+
 lsmkv_status lsm_table_writer_add(lsm_table_writer *writer, lsm_slice ikey,
                                   lsm_slice field, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -273,6 +285,10 @@ lsmkv_status lsm_table_writer_add(lsm_table_writer *writer, lsm_slice ikey,
         return lsm_fail_memory(err, ikey.size);
     }
     note_record(writer, ikey, field);
+    uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(ikey));
+    if (LSM_UNLIKELY(lsm_tag_kind(tag) == LSM_KIND_POINTER)) {
+        LSM_TRY(note_pointer(writer, tag, field, err));
+    }
     if (writer->block.key_is_new) {
         LSM_TRY(note_key(writer, lsm_ikey_skey(ikey), err));
     }
@@ -520,6 +536,8 @@ lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *i
         .expire_all_at = find_expire_all(writer),
         .expire_half_at = lsm_expiry_half_at(
             &writer->expiry, properties->key_bytes + properties->value_bytes),
+        .segments = writer->segments.shares,
+        .segment_count = writer->segments.count,
     };
     find_bounds(writer, info);
 out:

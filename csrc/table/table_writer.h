@@ -60,7 +60,8 @@ uint64_t lsm_table_writer_size(const lsm_table_writer *writer);
 uint64_t lsm_table_writer_entry_count(const lsm_table_writer *writer);
 
 /* Writes the tail, syncs and closes the file. The directory is the caller's to sync.
- * *info borrows its keys from the writer. At least one entry or fragment was added. */
+ * *info borrows its keys and segments from the writer. At least one entry or fragment
+ * was added. */
 lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *info,
                                      lsmkv_error *err) LSM_MUST_CHECK;
 /* Frees the writer; an unfinished file is closed and unlinked. NULL is fine. */

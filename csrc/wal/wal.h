@@ -37,6 +37,23 @@ lsmkv_status lsm_wal_append(lsm_wal_writer *writer, lsm_record_type type,
                             lsm_buf *const *records, size_t count,
                             lsmkv_error *err) LSM_MUST_CHECK;
 
+/* A record of a group. */
+typedef struct lsm_wal_item {
+    lsm_buf *record; /* as above */
+    uint32_t align;  /* LSM_RECORD_ALIGN, or LSM_VALUE_ALIGN: a pad goes before it */
+    uint64_t offset; /* out: where it begins */
+} lsm_wal_item;
+
+/* As lsm_wal_append, for batches that may hold large values. */
+lsmkv_status lsm_wal_append_batches(lsm_wal_writer *writer, lsm_wal_item *items,
+                                    size_t count, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Ends the file at its last record, gives space asked for ahead back and makes
+ * everything durable, without a mark. *size: of the file from now on. A failure kills
+ * the writer. Nothing may be appended afterwards. */
+lsmkv_status lsm_wal_seal(lsm_wal_writer *writer, uint64_t *size,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+
 /* Makes everything appended durable, then appends a mark (whose own failure kills the
  * writer but not this call). Does nothing when all is durable already. */
 lsmkv_status lsm_wal_sync(lsm_wal_writer *writer, lsmkv_error *err) LSM_MUST_CHECK;
@@ -74,8 +91,8 @@ lsmkv_status lsm_wal_open(lsm_dir *dir, const char *name, const lsm_wal_expect *
                           lsmkv_error *err) LSM_MUST_CHECK;
 const lsm_record_file_header *lsm_wal_header(const lsm_wal_reader *reader);
 
-/* OK with the next record that is not a mark (payload lent until the next call);
- * NOT_FOUND at the end; CORRUPTION when synced data is damaged; I/O errors. */
+/* OK with the next record that is no mark and no pad (payload lent until the next
+ * call); NOT_FOUND at the end; CORRUPTION when synced data is damaged; I/O errors. */
 lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
                           lsmkv_error *err) LSM_MUST_CHECK;
 /* After NOT_FOUND: the offset of the end, the bytes behind it, the highest mark seen.

@@ -294,12 +294,27 @@ out:
     return status;
 }
 
+/* What a file is there to hold. */
+static lsm_record_type content_type(lsm_record_file_type type) {
+    switch (type) {
+        case LSM_FILE_LOG:
+            return LSM_RECORD_BATCH;
+        case LSM_FILE_MANIFEST:
+            return LSM_RECORD_EDIT;
+        case LSM_FILE_VALUES:
+            return LSM_RECORD_VALUES;
+        case LSM_FILE_NONE:
+        default:
+            return LSM_RECORD_NONE;
+    }
+}
+
 static lsmkv_status check_type(const lsm_wal_reader *reader, const lsm_record *record,
                                lsmkv_error *err) {
-    lsm_record_type expected =
-        reader->header.type == LSM_FILE_LOG ? LSM_RECORD_BATCH : LSM_RECORD_EDIT;
+    lsm_record_type expected = content_type(reader->header.type);
 
-    if (record->type == expected || record->type == LSM_RECORD_MARK) {
+    if (record->type == expected || record->type == LSM_RECORD_MARK ||
+        (record->type == LSM_RECORD_PAD && reader->header.type == LSM_FILE_LOG)) {
         return LSMKV_OK;
     }
     return lsm_fail_at(err, LSMKV_CORRUPTION, lsm_file_name(reader->file),
@@ -332,7 +347,8 @@ lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
     if (reader->state == READING) {
         do {
             status = take_record(reader, record, err);
-        } while (status == LSMKV_OK && record->type == LSM_RECORD_MARK);
+        } while (status == LSMKV_OK &&
+                 (record->type == LSM_RECORD_MARK || record->type == LSM_RECORD_PAD));
     } else if (reader->state == DAMAGED) {
         status = fail_damaged(reader, err);
     }

@@ -8,6 +8,8 @@
  */
 #include "wal/wal.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 
@@ -80,34 +82,102 @@ static void allocate_ahead(lsm_wal_writer *writer, uint64_t size) {
     }
 }
 
+/* What a group is written from. */
+typedef struct wal_pieces {
+    lsm_slice array[2 * LSM_WAL_GROUP_MAX];
+    size_t count;
+    lsm_record_place place; /* of the next record */
+    uint8_t pads[LSM_WAL_GROUP_MAX][LSM_RECORD_HEADER_SIZE + LSM_RECORD_PAD_MAX];
+    size_t pad_count;
+} wal_pieces;
+
+static void add_pad(wal_pieces *pieces, size_t size) {
+    uint8_t *pad = pieces->pads[pieces->pad_count++];
+
+    memset(pad, 0, size);
+    lsm_record_seal(pad, size - LSM_RECORD_HEADER_SIZE, LSM_RECORD_PAD, pieces->place);
+    pieces->array[pieces->count++] = lsm_slice_make(pad, size);
+    pieces->place.offset += size;
+}
+
+static void add_record(wal_pieces *pieces, lsm_buf *record, lsm_record_type type) {
+    LSM_ASSERT(record->size >= LSM_RECORD_HEADER_SIZE);
+    size_t payload_size = record->size - LSM_RECORD_HEADER_SIZE;
+    size_t size = (size_t)lsm_record_size(payload_size);
+
+    LSM_ASSERT(record->capacity >= size);
+    lsm_record_seal(record->data, payload_size, type, pieces->place);
+    pieces->array[pieces->count++] = lsm_slice_make(record->data, size);
+    pieces->place.offset += size;
+}
+
+static void start_pieces(const lsm_wal_writer *writer, wal_pieces *pieces) {
+    pieces->count = 0;
+    pieces->pad_count = 0;
+    pieces->place =
+        (lsm_record_place){writer->file_id, writer->size, writer->synced_to};
+}
+
+static lsmkv_status append_pieces(lsm_wal_writer *writer, const wal_pieces *pieces,
+                                  lsmkv_error *err) {
+    allocate_ahead(writer, pieces->place.offset);
+    if (lsm_file_append(writer->file, pieces->array, pieces->count, NULL,
+                        &writer->failure) != LSMKV_OK) {
+        writer->full = writer->failure.status == LSMKV_DISK_FULL;
+        return die(writer, err);
+    }
+    writer->records_end = pieces->place.offset;
+    writer->size = pieces->place.offset;
+    return LSMKV_OK;
+}
+
 lsmkv_status lsm_wal_append(lsm_wal_writer *writer, lsm_record_type type,
                             lsm_buf *const *records, size_t count, lsmkv_error *err) {
-    lsm_slice pieces[LSM_WAL_GROUP_MAX];
-    lsm_record_place place = {writer->file_id, writer->size, writer->synced_to};
+    wal_pieces pieces;
 
     LSM_ASSERT(count > 0 && count <= LSM_WAL_GROUP_MAX);
     if (writer->dead) {
         return lsm_error_copy(err, &writer->failure);
     }
+    start_pieces(writer, &pieces);
     for (size_t i = 0; i < count; i++) {
-        lsm_buf *record = records[i];
-        LSM_ASSERT(record->size >= LSM_RECORD_HEADER_SIZE);
-        size_t payload_size = record->size - LSM_RECORD_HEADER_SIZE;
-        size_t size = (size_t)lsm_record_size(payload_size);
-
-        LSM_ASSERT(record->capacity >= size);
-        lsm_record_seal(record->data, payload_size, type, place);
-        pieces[i] = lsm_slice_make(record->data, size);
-        place.offset += size;
+        add_record(&pieces, records[i], type);
     }
-    allocate_ahead(writer, place.offset);
-    if (lsm_file_append(writer->file, pieces, count, NULL, &writer->failure) !=
-        LSMKV_OK) {
-        writer->full = writer->failure.status == LSMKV_DISK_FULL;
+    return append_pieces(writer, &pieces, err);
+}
+
+lsmkv_status lsm_wal_append_batches(lsm_wal_writer *writer, lsm_wal_item *items,
+                                    size_t count, lsmkv_error *err) {
+    wal_pieces pieces;
+
+    LSM_ASSERT(count > 0 && count <= LSM_WAL_GROUP_MAX);
+    if (writer->dead) {
+        return lsm_error_copy(err, &writer->failure);
+    }
+    start_pieces(writer, &pieces);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t pad = lsm_record_pad_size(pieces.place.offset, items[i].align);
+
+        if (LSM_UNLIKELY(pad != 0)) {
+            add_pad(&pieces, (size_t)pad);
+        }
+        items[i].offset = pieces.place.offset;
+        add_record(&pieces, items[i].record, LSM_RECORD_BATCH);
+    }
+    return append_pieces(writer, &pieces, err);
+}
+
+lsmkv_status lsm_wal_seal(lsm_wal_writer *writer, uint64_t *size, lsmkv_error *err) {
+    *size = writer->size;
+    if (writer->dead) {
+        return lsm_error_copy(err, &writer->failure);
+    }
+    if (lsm_file_truncate(writer->file, writer->size, &writer->failure) != LSMKV_OK ||
+        lsm_file_sync(writer->file, &writer->failure) != LSMKV_OK) {
         return die(writer, err);
     }
-    writer->records_end = place.offset;
-    writer->size = place.offset;
+    writer->allocated = writer->size;
+    writer->synced_to = writer->size;
     return LSMKV_OK;
 }
 

@@ -57,7 +57,8 @@ LSM_TEST(ikey_check_accepts_what_this_version_stores_and_nothing_else) {
 
     for (unsigned tag = 0; tag < 256; tag++) {
         unsigned kind = tag & LSM_TAG_KIND_MASK;
-        bool known = tag == LSM_KIND_DELETE || (kind == LSM_KIND_PUT && tag < 0x40);
+        bool known = tag == LSM_KIND_DELETE ||
+                     ((kind == LSM_KIND_PUT || kind == LSM_KIND_POINTER) && tag < 0x40);
 
         bytes[ikey.size - LSM_TRAILER_SIZE] = (uint8_t)tag;
         CHECK_EQ(lsm_ikey_check(ikey), known);
@@ -90,9 +91,12 @@ LSM_TEST(record_check_wants_the_times_its_tag_names) {
             lsm_slice value = lsm_slice_make(field, size);
             uint8_t put = LSM_KIND_PUT | flags[i];
             uint8_t delete = LSM_KIND_DELETE | flags[i];
+            uint8_t pointer = LSM_KIND_POINTER | flags[i];
 
             CHECK_EQ(lsm_record_check(put, value), size >= times[i]);
             CHECK_EQ(lsm_record_check(delete, value), flags[i] == 0 && size == 0);
+            CHECK_EQ(lsm_record_check(pointer, value),
+                     size == times[i] + LSM_POINTER_SIZE);
             if (size >= times[i]) {
                 CHECK_EQ(lsm_value_of_field(put, value).size, size - times[i]);
             }

@@ -392,7 +392,7 @@ LSM_TEST(malformed_memories_are_corruption_and_newer_ones_unsupported) {
     CHECK_STATUS(recall_bytes("\x01\x07\x01", 3), LSMKV_CORRUPTION);
     CHECK_STATUS(recall_bytes("\x01\x07\x05\x07\x05", 5), LSMKV_CORRUPTION);
     CHECK_STATUS(recall_bytes("\x01\x08\x05\x07\x05", 5), LSMKV_CORRUPTION);
-    CHECK_STATUS(recall_bytes("\x01\x09\x05", 3), LSMKV_UNSUPPORTED_VERSION);
+    CHECK_STATUS(recall_bytes("\x01\x0a\x05", 3), LSMKV_UNSUPPORTED_VERSION);
     CHECK_STATUS(recall_bytes("\x01\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),
                  LSMKV_CORRUPTION);
     CHECK_STATUS(recall_bytes("\x01\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),

@@ -82,7 +82,7 @@ LSM_TEST(file_header_of_a_later_version_or_unknown_type_is_told_apart) {
     CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);
     lsm_put_u32(bytes + 8, 1);
-    lsm_put_u32(bytes + 12, 3);
+    lsm_put_u32(bytes + 12, 4);
     lsm_put_u64(bytes + 56, lsm_xxh3(bytes, 56));
     CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);
@@ -196,7 +196,8 @@ LSM_TEST(records_with_impossible_fields_are_refused_in_spite_of_their_checksum) 
 
     for (uint32_t type = 0; type < 256; type++) {
         uint8_t *bytes = make_record(13, LSM_RECORD_BATCH);
-        bool known = type == LSM_RECORD_BATCH || type == LSM_RECORD_EDIT;
+        bool known = type == LSM_RECORD_BATCH || type == LSM_RECORD_EDIT ||
+                     type == LSM_RECORD_VALUES;
 
         bytes[12] = (uint8_t)type; /* a mark has no payload */
         reseal(bytes, size);

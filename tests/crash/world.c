@@ -34,6 +34,8 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
     options->level_base_bytes = PICK(rng, 1024, 2048, 8192);
     options->level_multiplier = (uint32_t)PICK(rng, 2, 2, 3);
     options->l0_compact_trigger = (uint32_t)PICK(rng, 2, 2, 3, 4);
+    options->blob_threshold_bytes = (int64_t)PICK(rng, 0, 1, 16, 16, 16, 64);
+    options->log_bytes = PICK(rng, 4, 4, 8, 64) * KIB;
     options->seed = lsm_rng_next(rng) | 1;
 }
 

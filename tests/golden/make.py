@@ -49,6 +49,8 @@ def base() -> Iterator[Operation]:
     yield b"\xff" * 40, b"the last key"
     yield b"long/" + b"k" * 700, b"the long key"
     yield b"large", text("large", 1500)
+    for i in range(6):
+        yield b"apart/%d" % i, text(f"apart {i}", 1024 + i * 517)
     for i in range(90):
         yield b"row/%04d" % i, b"base %d " % i + text(f"base {i}", i % 12)
 
@@ -59,6 +61,10 @@ def changes() -> Iterator[Operation]:
         yield b"row/%04d" % i, b"changed %d " % i * 6
     for i in range(1, 40, 4):
         yield b"row/%04d" % i, None
+    yield b"apart/1", text("apart 1, changed", 5000)
+    yield b"apart/2", b"small now"
+    for i in range(8):
+        yield b"picture/%d" % i, text(f"picture {i}", 3000)
 
 
 def changes_again() -> Iterator[Operation]:
@@ -80,6 +86,9 @@ def unfiltered() -> Iterator[Operation]:
     """Rows for a table without a filter."""
     for i in range(20):
         yield b"other/%d" % i, text(f"other {i}", 3 * i)
+    for i in range(5):
+        yield b"other/almost %d" % i, text(f"almost {i}", 900)
+    yield b"other/large", text("other large", 1200)
 
 
 def logged() -> Iterator[list[Operation]]:
@@ -88,6 +97,7 @@ def logged() -> Iterator[list[Operation]]:
     yield [(b"row/0000", None), (b"row/0001", b"back"), (b"row/0001", b"and again")]
     yield [(b"", b"still the empty key"), Range(b"\xf0", None)]
     yield [Range(b"log/2", b"log/4"), (b"log/3", b"after the range delete")]
+    yield [(b"log/large", text("log large", 1100)), (b"log/last", b"small")]
 
 
 def expected() -> dict[bytes, bytes]:

@@ -11,76 +11,34 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import xxhash
 import zstandard
 
-PUT, DELETE, RANGE_DELETE = 1, 2, 3
+from golden.cursor import Cursor, checksum, need, unzigzag
+
+PUT, DELETE, RANGE_DELETE, POINTER = 1, 2, 3, 4
 EXPIRES, FRESH = 0x10, 0x20
-LOG, MANIFEST = 1, 2
-BATCH, MARK, EDIT = 1, 2, 3
+LOG, MANIFEST, VALUES = 1, 2, 3
+BATCH, MARK, EDIT, PAD, VALUE = 1, 2, 3, 4, 5
 DATA, INDEX, TOP_INDEX, FILTER, PROPERTIES, RANGES = 1, 2, 3, 4, 5, 6
 SYSTEM, DEFAULT = 0, 1
 FRAME_SIZE = 16
 FOOTER_SIZE = 128
 SEQUENCE_MAX = (1 << 56) - 1
 EXCLUSIVE = (1 << 64) - 1  # the trailer of an end that is outside
-
-
-class WrongBytesError(Exception):
-    """The directory is not what the page says."""
-
-
-def need(truth: object, what: str) -> None:
-    """Raise unless it holds."""
-    if not truth:
-        raise WrongBytesError(what)
-
-
-class Cursor:
-    """Takes integers and pieces from the front of bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.at
-
-    def take(self, size: int) -> bytes:
-        need(size <= self.left, f"{size} bytes expected, {self.left} left")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def uint(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def varint(self) -> int:
-        value = 0
-        for place in range(10):
-            byte = self.uint(1)
-            value |= (byte & 0x7F) << 7 * place
-            if byte < 0x80:
-                need(byte or place == 0, "a varint that is too long")
-                need(value < 1 << 64, "a varint that is too large")
-                return value
-        raise WrongBytesError("a varint of more than 10 bytes")
-
-    def slice(self) -> bytes:
-        return self.take(self.varint())
-
-    def handle(self) -> tuple[int, int]:
-        return self.varint(), self.varint()
+POINTER_SIZE = 28
+ALIGN = 64
 
 
 def need_value(place: Place, field: bytes) -> None:
     """Check that a value field has what its tag names."""
     need(place.tag != DELETE or not field, "a value of a DELETE")
     need(len(field) >= times_size(place.tag), "times cut short")
+    if place.kind == POINTER:
+        need(len(field) == times_size(place.tag) + POINTER_SIZE, "size of a pointer")
 
 
 def need_range(start: bytes, stop: bytes) -> None:
@@ -98,17 +56,6 @@ def times_size(tag: int) -> int:
 def expire_at(place: Place, field: bytes) -> int | None:
     """Return when a version is dead; None is never."""
     return int.from_bytes(field[:8], "little") if place.tag & EXPIRES else None
-
-
-def unzigzag(value: int) -> int:
-    """Return the signed number."""
-    return value >> 1 ^ -(value & 1)
-
-
-def checksum(file_id: int, offset: int, data: bytes) -> int:
-    """Return the checksum of a piece of a file."""
-    place = xxhash.xxh3_64_intdigest(struct.pack("<Q", offset), file_id)
-    return xxhash.xxh3_64_intdigest(data) ^ place
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -129,7 +76,8 @@ class Place:
     def of(cls, internal_key: bytes) -> Place:
         place = cls.bound(internal_key, lambda _: True)
         kind, known = place.tag & 0xF, place.tag & 0x3F == place.tag
-        need(place.tag == DELETE or (kind == PUT and known), f"tag {place.tag}")
+        has_value = kind in (PUT, POINTER) and known
+        need(place.tag == DELETE or has_value, f"tag {place.tag}")
         return place
 
     @property
@@ -145,6 +93,10 @@ class Place:
         return -self.minus_trailer & 0xFF
 
     @property
+    def kind(self) -> int:
+        return self.tag & 0xF
+
+    @property
     def size(self) -> int:
         return len(self.stored_key) + 8
 
@@ -154,12 +106,13 @@ Version = tuple[Place, bytes]  # and its value field
 
 @dataclasses.dataclass
 class RecordFile:
-    """A log or a MANIFEST."""
+    """A log, a MANIFEST or a value file."""
 
+    data: bytes
     uuid: bytes
     file_id: int
     previous_sequence: int
-    records: list[tuple[int, bytes]]  # type and payload, without marks
+    records: list[tuple[int, bytes]]  # offset and payload, without marks and pads
     mark_count: int
 
 
@@ -173,9 +126,9 @@ def read_record_file(path: Path, kind: int) -> RecordFile:
     uuid, number, file_id = head.take(16), head.uint(8), head.uint(8)
     need(number == number_of(path.name), "number")
     previous = head.uint(8)
-    need(kind == LOG or previous == 0, "previous sequence of a MANIFEST")
+    need(kind == LOG or previous == 0, "previous sequence of another file")
     need(head.uint(8) == xxhash.xxh3_64_intdigest(data[:56]), "header checksum")
-    file = RecordFile(uuid, file_id, previous, [], 0)
+    file = RecordFile(data, uuid, file_id, previous, [], 0)
     at = synced = 64
     while at < len(data):
         record = Cursor(data[at:])
@@ -191,16 +144,23 @@ def read_record_file(path: Path, kind: int) -> RecordFile:
             need(not payload and synced_to == at, "mark")
             synced = max(synced, synced_to)
             file.mark_count += 1
+        elif tag == PAD:
+            need(kind == LOG and not any(payload) and size <= ALIGN, "pad")
+            need(end % ALIGN == 0, "what a pad is for")
         else:
-            need(tag == (BATCH if kind == LOG else EDIT), f"record type {tag}")
-            file.records.append((tag, payload))
+            wanted = {LOG: BATCH, MANIFEST: EDIT, VALUES: VALUE}[kind]
+            need(tag == wanted, f"record type {tag}")
+            if tag == VALUE:
+                need(at % ALIGN == 0 == end % ALIGN, "place of a record of values")
+                need(not any(payload[:40]), "zeros before values")
+            file.records.append((at, payload))
         at = end
     return file
 
 
 def number_of(name: str) -> int:
     """Return the number in a file name, which must be canonical."""
-    match = re.fullmatch(r"(?:MANIFEST-)?(\d{6,})(?:\.log|\.tbl)?", name)
+    match = re.fullmatch(r"(?:MANIFEST-)?(\d{6,})(?:\.log|\.tbl|\.seg)?", name)
     need(match is not None, f"name {name}")
     assert match is not None
     number = int(match[1])
@@ -208,8 +168,8 @@ def number_of(name: str) -> int:
     return number
 
 
-def read_batch(payload: bytes) -> Iterator[Version]:
-    """Yield the records of a batch."""
+def read_batch(offset: int, payload: bytes) -> Iterator[Version]:
+    """Yield the records of a batch; large values come as their bytes."""
     batch = Cursor(payload)
     sequence, _, count = batch.uint(8), batch.uint(8), batch.uint(4)
     need(count >= 1, "an empty batch")
@@ -218,12 +178,39 @@ def read_batch(payload: bytes) -> Iterator[Version]:
         trailer = number << 8 | tag
         if tag == RANGE_DELETE:
             need_range(stored_key, field)
-            place = Place(stored_key, -trailer)
+            yield Place(stored_key, -trailer), field
+            continue
+        place = Place.of(stored_key + trailer.to_bytes(8, "little"))
+        if place.kind == POINTER:
+            need(offset % ALIGN == 0, "place of a batch with large values")
+            field = read_large(place, field, 24 + batch.at)
         else:
-            place = Place.of(stored_key + trailer.to_bytes(8, "little"))
             need_value(place, field)
         yield place, field
     need(batch.left == 0, "bytes behind a batch")
+
+
+def read_large(place: Place, field: bytes, end: int) -> bytes:
+    """Return times and value of a large value whose field ends there."""
+    cursor = Cursor(field)
+    times = cursor.take(times_size(place.tag))
+    digest, size = cursor.uint(8), cursor.varint()
+    need(0 < size <= cursor.left, "size of a large value")
+    zeros = cursor.take(cursor.left - size)
+    need(not any(zeros) and len(zeros) < 2 * ALIGN, "zeros before a large value")
+    need((end - size) % ALIGN == 0, "alignment of a large value")
+    value = cursor.take(size)
+    need(xxhash.xxh3_64_intdigest(value) == digest, "checksum of a large value")
+    return times + value
+
+
+@dataclasses.dataclass
+class Segment:
+    """What the MANIFEST says of a file that large values lie in."""
+
+    file_id: int
+    size: int
+    kind: int
 
 
 @dataclasses.dataclass
@@ -259,6 +246,7 @@ class Files:
     first_log: int = 0
     logs: dict[int, int] = dataclasses.field(default_factory=dict)
     tables: dict[int, TableInfo] = dataclasses.field(default_factory=dict)
+    segments: dict[int, Segment] = dataclasses.field(default_factory=dict)
 
 
 def read_manifest(path: Path) -> Files:
@@ -268,6 +256,9 @@ def read_manifest(path: Path) -> Files:
     for index, (_, payload) in enumerate(file.records):
         apply_edit(files, Cursor(payload), is_first=index == 0)
     need(file.records, "no edit")
+    named = {number for info in files.tables.values() for number in info.segments}
+    need(named <= files.segments.keys(), "a segment that no edit declares")
+    files.segments = {number: files.segments[number] for number in sorted(named)}
     return files
 
 
@@ -285,6 +276,11 @@ def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
             files.logs[number] = edit.uint(8)
         elif tag == 5:
             added.append(read_table_info(edit))
+        elif tag == 7:
+            number = edit.varint()
+            need(number not in files.segments, "a segment twice")
+            segment = Segment(edit.uint(8), edit.varint(), edit.varint())
+            files.segments[number] = segment
         elif tag == 9:
             files.origins.add(edit.take(16))
         else:
@@ -311,6 +307,7 @@ def read_table_info(edit: Cursor) -> TableInfo:
     pairs = [(edit.varint(), edit.varint()) for _ in range(edit.varint())]
     need(level <= 6 and smallest <= largest, "level or key range")
     need(pairs == sorted(dict(pairs).items()), "order of segments")
+    need(all(size for _, size in pairs), "a segment for no bytes")
     first = level, number, file_id, *sizes, smallest, largest
     return TableInfo(*first, *counts, *others, dict(pairs))
 
@@ -589,6 +586,7 @@ class Database:
     files: Files
     tables: dict[int, Table]
     logs: dict[int, RecordFile]
+    segments: dict[int, RecordFile]
     rows: dict[bytes, bytes]
     options: dict[int, int]
 
@@ -613,11 +611,23 @@ def read_database(directory: Path) -> Database:
     logs = {
         number_of(path.name): read_record_file(path, LOG)
         for path in sorted(directory.glob("*.log"))
+        if number_of(path.name) >= files.first_log
+    }
+    segments = {
+        number: read_segment(directory, number, segment, files)
+        for number, segment in files.segments.items()
     }
     expected = {"CURRENT", match[1]} | {f"{number:06}.tbl" for number in tables}
     expected |= {f"{number:06}.log" for number in logs}
+    expected |= {segment_name(*item) for item in files.segments.items()}
     need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
-    versions = [item for table in tables.values() for item in table.versions]
+    versions = [
+        (place, follow(place, field, segments))
+        for table in tables.values()
+        for place, field in table.versions
+    ]
+    for number, table in tables.items():
+        need(count_pointed(table) == files.tables[number].segments, "bytes pointed to")
     versions += [
         (piece.place(sequence), piece.stop)
         for table in tables.values()
@@ -640,7 +650,57 @@ def read_database(directory: Path) -> Database:
             rows[int.from_bytes(stored_key[:4], "big")][stored_key[4:]] = value
     options = read_options(rows[SYSTEM].pop(b"options"))
     need(not rows[SYSTEM], "unknown keys of the engine's")
-    return Database(files, tables, logs, rows[DEFAULT], options)
+    return Database(files, tables, logs, segments, rows[DEFAULT], options)
+
+
+def segment_name(number: int, segment: Segment) -> str:
+    """Return the name of a segment's file."""
+    need(segment.kind in (1, 2), "kind of a segment")
+    return f"{number:06}.{'log' if segment.kind == 1 else 'seg'}"
+
+
+def read_segment(
+    directory: Path, number: int, segment: Segment, files: Files
+) -> RecordFile:
+    """Read a file of large values to its last byte."""
+    need(number < files.next_file, "number of a segment")
+    need(segment.kind == 2 or number < files.first_log, "a sealed log that is live")
+    path = directory / segment_name(number, segment)
+    file = read_record_file(path, LOG if segment.kind == 1 else VALUES)
+    need(file.file_id == segment.file_id, "file id of a segment")
+    need(file.uuid in {files.uuid, *files.origins}, "UUID of a segment")
+    need(len(file.data) == segment.size, "size of a segment")
+    return file
+
+
+def split_pointer(place: Place, field: bytes) -> tuple[bytes, int, int, int, int]:
+    """Return times, segment, offset, size and checksum."""
+    cursor = Cursor(field)
+    times = cursor.take(times_size(place.tag))
+    return times, cursor.uint(8), cursor.uint(8), cursor.uint(4), cursor.uint(8)
+
+
+def follow(place: Place, field: bytes, segments: dict[int, RecordFile]) -> bytes:
+    """Return the field with the value in the place of a pointer."""
+    if place.kind != POINTER:
+        return field
+    times, number, offset, size, digest = split_pointer(place, field)
+    data = segments[number].data
+    need(offset % ALIGN == 0 and offset >= 64 and size > 0, "place of a large value")
+    need(offset + size <= len(data), "end of a large value")
+    value = data[offset : offset + size]
+    need(xxhash.xxh3_64_intdigest(value) == digest, "checksum of a large value")
+    return times + value
+
+
+def count_pointed(table: Table) -> dict[int, int]:
+    """Count the bytes a table points to, by segment."""
+    found: dict[int, int] = {}
+    for place, field in table.versions:
+        if place.kind == POINTER:
+            _, number, _, size, _ = split_pointer(place, field)
+            found[number] = found.get(number, 0) + size
+    return dict(sorted(found.items()))
 
 
 def replay(files: Files, logs: dict[int, RecordFile]) -> Iterator[Version]:
@@ -652,8 +712,8 @@ def replay(files: Files, logs: dict[int, RecordFile]) -> Iterator[Version]:
         need(log.uuid == files.uuid, "UUID of a log")
         need(files.logs.get(number, log.file_id) == log.file_id, "file id of a log")
         need(log.previous_sequence == reached, "previous sequence of a log")
-        for _, payload in log.records:
-            for place, field in read_batch(payload):
+        for offset, payload in log.records:
+            for place, field in read_batch(offset, payload):
                 need(place.sequence == reached + 1, "sequence in a log")
                 reached += 1
                 yield place, field
@@ -687,7 +747,7 @@ def read_options(value: bytes) -> dict[int, int]:
     options: dict[int, int] = {}
     while cursor.left:
         tag = cursor.varint()
-        need(max(options, default=0) < tag <= 8, "tag of an option")
+        need(max(options, default=0) < tag <= 9, "tag of an option")
         options[tag] = cursor.varint()
     options[4] = unzigzag(options[4])
     return options

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: a value file gives back what was put in, any damaged byte of it or of a log
+ * with large values is noticed, and no pointer, however wrong, leads outside. Method:
+ * files in the simulator, and once through a mapping of a real file.
+ */
+#include "sim_help.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/xxh3.h"
+#include "format/batch.h"
+#include "segment/segment.h"
+#include "segment/value_writer.h"
+#include "wal/wal.h"
+
+enum { NUMBER = 5, FILE_ID = 77, VALUE_COUNT = 9 };
+
+static const uint8_t uuid[LSM_UUID_SIZE] = "0123456789abcde";
+static const size_t sizes[VALUE_COUNT] = {1, 63, 64, 65, 1000, 4096, 3, 300000, 17};
+
+typedef struct count_sink {
+    lsm_segment_sink base;
+    size_t dropped;
+} count_sink;
+
+static void drop(lsm_segment_sink *sink, lsm_segment *segment) {
+    LSM_CONTAINER_OF(sink, count_sink, base)->dropped++;
+    lsm_segment_destroy(segment);
+}
+
+typedef struct files {
+    lsm_dir *dir;
+    count_sink sink;
+    lsm_segment_context context;
+    lsm_edit_segment info;
+    lsm_pointer pointers[VALUE_COUNT];
+} files;
+
+static void init_files(files *f, lsm_dir *dir, bool mapping) {
+    memset(f, 0, sizeof(*f));
+    f->dir = dir;
+    f->sink.base.dropped = drop;
+    f->context.dir = dir;
+    f->context.sink = &f->sink.base;
+    f->context.mapping = mapping;
+    memcpy(f->context.uuid, uuid, sizeof(uuid));
+}
+
+static uint8_t *make_value(size_t index) {
+    uint8_t *value = lsm_alloc(sizes[index]);
+
+    CHECK(value != NULL);
+    for (size_t i = 0; i < sizes[index]; i++) {
+        value[i] = (uint8_t)(index * 17 + i * 3 + (i >> 7));
+    }
+    return value;
+}
+
+/* The first `count` values. */
+static void write_values(files *f, size_t count) {
+    lsmkv_error err;
+    lsm_value_writer *writer = NULL;
+
+    CHECK_OK(lsm_value_writer_create(f->dir, uuid, NUMBER, FILE_ID, &writer, &err));
+    CHECK_EQ(lsm_value_writer_number(writer), NUMBER);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *value = make_value(i);
+        lsm_pointer *pointer = &f->pointers[i];
+
+        pointer->segment = NUMBER;
+        pointer->size = (uint32_t)sizes[i];
+        pointer->checksum = lsm_xxh3(value, sizes[i]);
+        CHECK_OK(lsm_value_writer_add(writer, lsm_slice_make(value, sizes[i]),
+                                      &pointer->offset, &err));
+        CHECK_EQ(pointer->offset % LSM_VALUE_ALIGN, 0);
+        CHECK(lsm_value_writer_size(writer) >= pointer->offset + sizes[i]);
+        lsm_free(value);
+    }
+    CHECK_OK(lsm_value_writer_finish(writer, &f->info, &err));
+    CHECK_EQ(f->info.kind, LSM_SEGMENT_VALUES);
+    lsm_value_writer_destroy(writer);
+}
+
+static void check_value(lsm_segment *segment, const lsm_pointer *pointer,
+                        size_t index) {
+    lsmkv_error err;
+    lsm_buf owned = {0};
+    lsm_slice found;
+    uint8_t *value = make_value(index);
+
+    CHECK_OK(lsm_segment_read(segment, pointer, false, &owned, &found, &err));
+    CHECK_EQ(found.size, sizes[index]);
+    CHECK(memcmp(found.data, value, found.size) == 0);
+    lsm_free(value);
+    lsm_buf_deinit(&owned);
+}
+
+static lsmkv_status try_read(lsm_segment *segment, const lsm_pointer *pointer,
+                             bool nonblocking) {
+    lsmkv_error err;
+    lsm_buf owned = {0};
+    lsm_slice found;
+    lsmkv_status status =
+        lsm_segment_read(segment, pointer, nonblocking, &owned, &found, &err);
+
+    lsm_buf_deinit(&owned);
+    return status;
+}
+
+LSM_TEST(value_files_give_back_what_was_put_in) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, VALUE_COUNT);
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    CHECK(segment != NULL);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < VALUE_COUNT; i++) {
+            check_value(segment, &f.pointers[i], i);
+            /* Without mappings nothing is known to be in memory. */
+            CHECK_EQ(try_read(segment, &f.pointers[i], true), LSMKV_WOULD_BLOCK);
+        }
+    }
+    lsm_segment_ref(segment);
+    lsm_segment_unref(segment);
+    CHECK_EQ(f.sink.dropped, 0);
+    lsm_segment_unref(segment);
+    CHECK_EQ(f.sink.dropped, 1);
+    sim_end(env, dir);
+}
+
+static bool file_exists(lsm_env *env, const char *name) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+
+    return lsm_sim_file_read(env, SIM_PATH, name, &data, &size);
+}
+
+LSM_TEST(unfinished_value_files_leave_nothing_behind) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_value_writer *writer = NULL;
+    lsmkv_error err;
+
+    CHECK_OK(lsm_value_writer_create(dir, uuid, NUMBER, FILE_ID, &writer, &err));
+    CHECK(file_exists(env, "000005.seg"));
+    lsm_value_writer_destroy(writer);
+    CHECK(!file_exists(env, "000005.seg"));
+    sim_end(env, dir);
+}
+
+LSM_TEST(pointers_that_lead_nowhere_are_corruption) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 5);
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    const lsm_pointer good = f.pointers[4];
+    const struct {
+        uint64_t segment, offset;
+        uint32_t size;
+        uint64_t checksum;
+    } wrong[] = {
+        {NUMBER + 1, good.offset, good.size, good.checksum},
+        {NUMBER, good.offset + 1, good.size, good.checksum},
+        {NUMBER, good.offset + 64, good.size, good.checksum},
+        {NUMBER, 0, good.size, good.checksum},
+        {NUMBER, f.info.size, 1, good.checksum},
+        {NUMBER, f.info.size - 64, 65, good.checksum},
+        {NUMBER, UINT64_MAX - 63, 64, good.checksum},
+        {NUMBER, UINT64_C(1) << 63, 64, good.checksum},
+        {NUMBER, (UINT64_C(1) << 63) - 64, UINT32_MAX, good.checksum},
+        {NUMBER, good.offset, 0, good.checksum},
+        {NUMBER, good.offset, UINT32_MAX, good.checksum},
+        {NUMBER, good.offset, good.size - 1, good.checksum},
+        {NUMBER, good.offset, good.size, good.checksum ^ 1},
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(wrong); i++) {
+        lsm_pointer pointer = {.segment = wrong[i].segment,
+                               .offset = wrong[i].offset,
+                               .checksum = wrong[i].checksum,
+                               .size = wrong[i].size};
+        CHECK_EQ(try_read(segment, &pointer, false), LSMKV_CORRUPTION);
+    }
+    CHECK_EQ(try_read(segment, &good, false), LSMKV_OK);
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
+}
+
+/* Whether every record up to the size that the MANIFEST knows is valid. */
+static bool is_whole(lsm_dir *dir, const char *name, lsm_record_file_type type,
+                     const lsm_edit_segment *info) {
+    lsm_wal_expect expect = {.type = type,
+                             .uuid = uuid,
+                             .number = info->number,
+                             .file_id = info->file_id,
+                             .size_max = info->size};
+    lsm_wal_reader *reader = NULL;
+    lsm_record record;
+    lsmkv_error err;
+    lsmkv_status status = lsm_wal_open(dir, name, &expect, &reader, NULL, &err);
+
+    while (status == LSMKV_OK) {
+        status = lsm_wal_next(reader, &record, &err);
+    }
+    bool whole = status == LSMKV_NOT_FOUND && lsm_wal_end(reader) == info->size;
+    lsm_wal_reader_close(reader);
+    return whole;
+}
+
+/* Changes each byte of a file in turn. Pointers are read after each change: whoever's
+ * value was hit must hear of it, and nobody may get another value. */
+static void damage_each_byte(lsm_env *env, files *f, const char *name,
+                             lsm_record_file_type type, size_t count) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+
+    CHECK(lsm_sim_file_read(env, SIM_PATH, name, &data, &size));
+    CHECK_EQ(size, f->info.size);
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, data, size);
+    CHECK(is_whole(f->dir, name, type, &f->info));
+    for (size_t at = 0; at < size; at++) {
+        copy[at] ^= (uint8_t)(1u << at % 8);
+        CHECK(lsm_sim_file_write(env, SIM_PATH, name, copy, size));
+        CHECK(!is_whole(f->dir, name, type, &f->info));
+        lsm_segment *segment = lsm_segment_create(&f->context, &f->info);
+        CHECK(segment != NULL);
+        for (size_t i = 0; i < count; i++) {
+            const lsm_pointer *pointer = &f->pointers[i];
+            bool hit = at < LSM_RECORD_FILE_HEADER_SIZE ||
+                       (at >= pointer->offset && at < pointer->offset + pointer->size);
+            lsmkv_status status = try_read(segment, pointer, false);
+            /* Another version of the file is told apart from a damaged one. */
+            CHECK(hit ? status == LSMKV_CORRUPTION : status == LSMKV_OK);
+        }
+        lsm_segment_unref(segment);
+        copy[at] ^= (uint8_t)(1u << at % 8);
+    }
+    CHECK(lsm_sim_file_write(env, SIM_PATH, name, copy, size));
+    lsm_free(copy);
+}
+
+LSM_TEST(every_damaged_byte_of_a_value_file_is_noticed) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 5);
+    damage_each_byte(env, &f, "000005.seg", LSM_FILE_VALUES, 5);
+    sim_end(env, dir);
+}
+
+/* A log of two batches, with values on both sides of the threshold, sealed. */
+static void write_log(files *f) {
+    lsm_record_file_header header = {
+        .type = LSM_FILE_LOG, .number = NUMBER, .file_id = FILE_ID};
+    lsm_wal_writer *writer = NULL;
+    lsm_batch batches[2];
+    lsm_wal_item items[2];
+    lsmkv_error err;
+
+    memcpy(header.uuid, uuid, sizeof(uuid));
+    CHECK_OK(lsm_wal_create(f->dir, "000005.log", &header, &writer, &err));
+    for (size_t i = 0; i < 2; i++) {
+        lsmkv_bytes key = {"key", i + 1};
+        uint8_t *value = make_value(i + 3);
+        lsm_batch_init(&batches[i]);
+        batches[i].threshold = 65;
+        CHECK_OK(lsm_batch_put(&batches[i], LSM_NAMESPACE_DEFAULT, key,
+                               (lsmkv_bytes){"small", 5}, &err));
+        CHECK_OK(lsm_batch_put(&batches[i], LSM_NAMESPACE_DEFAULT, key,
+                               (lsmkv_bytes){value, sizes[i + 3]}, &err));
+        lsm_batch_stamp(&batches[i], 1 + 2 * i, 0);
+        items[i] = (lsm_wal_item){.record = &batches[i].record,
+                                  .align = (uint32_t)LSM_VALUE_ALIGN};
+        f->pointers[i] = (lsm_pointer){.segment = NUMBER,
+                                       .checksum = lsm_xxh3(value, sizes[i + 3]),
+                                       .size = (uint32_t)sizes[i + 3]};
+        lsm_free(value);
+    }
+    CHECK_OK(lsm_wal_append_batches(writer, items, 2, &err));
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_EQ(items[i].offset % LSM_VALUE_ALIGN, 0);
+        /* The value ends the batch. */
+        f->pointers[i].offset = items[i].offset + batches[i].record.size - sizes[i + 3];
+        lsm_batch_deinit(&batches[i]);
+    }
+    CHECK_OK(lsm_wal_sync(writer, &err));
+    f->info = (lsm_edit_segment){NUMBER, FILE_ID, 0, LSM_SEGMENT_LOG};
+    CHECK_OK(lsm_wal_seal(writer, &f->info.size, &err));
+    CHECK_OK(lsm_wal_close(writer, &err));
+}
+
+LSM_TEST(every_damaged_byte_of_a_sealed_log_is_noticed) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    files f;
+
+    init_files(&f, dir, true);
+    write_log(&f);
+    damage_each_byte(env, &f, "000005.log", LSM_FILE_LOG, 2);
+    sim_end(env, dir);
+}
+
+LSM_TEST(mapped_values_are_verified_once_and_answered_without_waiting_from_then_on) {
+    lsmkv_error err;
+    lsm_dir *dir = NULL;
+    char path[256];
+    files f;
+
+    (void)snprintf(path, sizeof(path), "%s/lsmkv-segment-XXXXXX", P_tmpdir);
+    CHECK(mkdtemp(path) != NULL);
+    CHECK_OK(lsm_dir_open(lsm_env_posix(), path, false, &dir, &err));
+    init_files(&f, dir, true);
+    write_values(&f, VALUE_COUNT);
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    lsm_pointer wrong = f.pointers[4];
+    wrong.checksum ^= 1;
+    for (size_t i = 0; i < VALUE_COUNT; i++) {
+        CHECK_EQ(try_read(segment, &f.pointers[i], true), LSMKV_WOULD_BLOCK);
+    }
+    CHECK_EQ(try_read(segment, &wrong, false), LSMKV_CORRUPTION);
+    for (size_t i = 0; i < VALUE_COUNT; i++) {
+        check_value(segment, &f.pointers[i], i);
+        CHECK_EQ(try_read(segment, &f.pointers[i], true), LSMKV_OK);
+    }
+    /* The name may go: the mapping stays. */
+    CHECK_OK(lsm_dir_unlink(dir, "000005.seg", &err));
+    check_value(segment, &f.pointers[7], 7);
+    lsm_segment_unref(segment);
+    lsm_dir_close(dir);
+    CHECK_EQ(rmdir(path), 0);
+}
