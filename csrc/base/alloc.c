@@ -8,10 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#ifdef __linux__
 #include <sys/mman.h>
-#endif
 
 #ifdef LSMKV_TESTING
 
@@ -125,20 +122,41 @@ void *lsm_alloc_aligned(size_t size) {
     return taken(aligned_alloc(LSM_CACHE_LINE, size));
 }
 
-void *lsm_alloc_huge(size_t size) {
-    void *memory = NULL;
+/* Straight from the system and trimmed: the C library would keep as much address space
+ * again for the alignment. */
+static void *map_huge(size_t size) {
+    size_t around = size + LSM_HUGE_PAGE;
+    uint8_t *begin =
+        mmap(NULL, around, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (size == 0 || size % LSM_HUGE_PAGE != 0 || refused()) {
+    if (begin == MAP_FAILED) {
         return NULL;
     }
-    memory = aligned_alloc(LSM_HUGE_PAGE, size);
-#ifdef MADV_HUGEPAGE
-    if (memory != NULL) {
-        /* Only a wish: without huge pages everything works, more slowly. */
-        (void)madvise(memory, size, MADV_HUGEPAGE);
+    size_t before = (size_t)(-(uintptr_t)begin & (LSM_HUGE_PAGE - 1));
+    if (before != 0) {
+        (void)munmap(begin, before);
     }
+    (void)munmap(begin + before + size, LSM_HUGE_PAGE - before);
+#ifdef MADV_HUGEPAGE
+    /* Only a wish: without huge pages everything works, more slowly. */
+    (void)madvise(begin + before, size, MADV_HUGEPAGE);
 #endif
-    return taken(memory);
+    return begin + before;
+}
+
+void *lsm_alloc_huge(size_t size) {
+    if (size == 0 || size % LSM_HUGE_PAGE != 0 || size > SIZE_MAX - LSM_HUGE_PAGE ||
+        refused()) {
+        return NULL;
+    }
+    return taken(map_huge(size));
+}
+
+void lsm_free_huge(void *memory, size_t size) {
+    if (memory != NULL) {
+        returned(memory);
+        (void)munmap(memory, size);
+    }
 }
 
 void lsm_free(void *memory) {

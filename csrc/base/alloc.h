@@ -31,9 +31,10 @@ void *lsm_realloc(void *old, size_t size) LSM_MUST_CHECK; /* size > 0 */
 /* Aligned to LSM_CACHE_LINE; released with lsm_free_aligned. Not zeroed. */
 void *lsm_alloc_aligned(size_t size) LSM_MUST_CHECK;
 /* `size`, a multiple of LSM_HUGE_PAGE, bytes aligned to it, which the system is asked
- * to back by huge pages. Released with lsm_free_aligned. */
+ * to back by huge pages. Zeroed. Released with lsm_free_huge. */
 void *lsm_alloc_huge(size_t size) LSM_MUST_CHECK;
-void lsm_free(void *memory); /* NULL is fine */
+void lsm_free_huge(void *memory, size_t size); /* NULL is fine */
+void lsm_free(void *memory);                   /* NULL is fine */
 void lsm_free_aligned(void *memory);
 char *lsm_strdup(const char *text) LSM_MUST_CHECK;
 

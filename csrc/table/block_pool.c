@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs with free cells wait in a list per class, chunks with free runs in one list. A
- * free cell holds the address of the next one; cells never used yet are counted. The
- * owner of a piece is found from its address, because chunks are aligned to their size.
+ * free cell holds the address of the next one; cells never used yet are counted. A
+ * piece may lie in a cell of a class a little larger than its own. The owner of a piece
+ * is found from its address, because chunks are aligned to their size.
  */
 #include "table/block_pool.h"
 
@@ -22,6 +23,8 @@ enum {
     STEP_LOG2 = 4,      /* classes per doubling */
     CLASSES = 128,
     SPARE_CHUNKS_MAX = 1,
+    ROUND_UP_MAX = 3,  /* classes */
+    ROUND_UP_PART = 4, /* of the size, for classes that are few lines */
 };
 
 /* All under the pool's mutex. */
@@ -74,7 +77,7 @@ static void free_pool(lsm_block_pool *pool) LSM_NO_LOCK_ANALYSIS {
         chunk *spare = LSM_CONTAINER_OF(pool->chunks.next, chunk, link);
 
         lsm_list_remove(&spare->link);
-        lsm_free_aligned(spare);
+        lsm_free_huge(spare, CHUNK_SIZE);
     }
     lsm_mutex_deinit(&pool->mu);
     lsm_free(pool);
@@ -194,6 +197,20 @@ static void *take_cell_locked(lsm_block_pool *pool, run *r) LSM_REQUIRES(pool->m
     return cell;
 }
 
+/* A run with a free cell of the class or, so that cells do not lie idle when sizes
+ * shift a little, of one of the next ones. NULL: there is none. */
+static run *find_run_locked(lsm_block_pool *pool, uint32_t class_index,
+                            uint32_t cell_size) LSM_REQUIRES(pool->mu) {
+    for (uint32_t i = class_index; i <= class_index + ROUND_UP_MAX && i < CLASSES;
+         i++) {
+        if (!lsm_list_empty(&pool->partial[i])) {
+            run *r = LSM_CONTAINER_OF(pool->partial[i].next, run, link);
+            return r->cell_size <= cell_size + cell_size / ROUND_UP_PART ? r : NULL;
+        }
+    }
+    return NULL;
+}
+
 void *lsm_block_pool_alloc(lsm_block_pool *pool, size_t size) {
     uint32_t cell_size = 0;
     uint32_t class_index = pick_class(size, &cell_size);
@@ -202,10 +219,9 @@ void *lsm_block_pool_alloc(lsm_block_pool *pool, size_t size) {
 
     LSM_ASSERT(size != 0 && size <= LSM_POOL_SIZE_MAX);
     lsm_mutex_lock(&pool->mu);
-    if (lsm_list_empty(&pool->partial[class_index])) {
+    r = find_run_locked(pool, class_index, cell_size);
+    if (r == NULL) {
         r = start_run_locked(pool, class_index, cell_size);
-    } else {
-        r = LSM_CONTAINER_OF(pool->partial[class_index].next, run, link);
     }
     if (r != NULL) {
         cell = take_cell_locked(pool, r);
@@ -230,7 +246,7 @@ static void end_run_locked(lsm_block_pool *pool, run *r) LSM_REQUIRES(pool->mu) 
     }
     if (pool->spare_chunks == SPARE_CHUNKS_MAX) {
         lsm_list_remove(&owner->link);
-        lsm_free_aligned(owner);
+        lsm_free_huge(owner, CHUNK_SIZE);
     } else {
         pool->spare_chunks++;
     }

@@ -130,6 +130,34 @@ LSM_TEST(pool_idle_counts_what_is_cut_for_one_size_and_not_used) {
     lsm_block_pool_destroy(pool);
 }
 
+LSM_TEST(pool_pieces_take_idle_cells_that_are_a_little_larger) {
+    static piece pieces[PIECES];
+    enum { LARGE = 6400, SMALL = 6000, TINY = 3000 };
+    lsm_block_pool *pool = lsm_block_pool_create();
+
+    CHECK(pool != NULL);
+    for (size_t i = 0; i < PIECES; i++) {
+        take(pool, &pieces[i], LARGE, (uint8_t)i);
+    }
+    uint64_t full = lsm_block_pool_idle(pool);
+    for (size_t i = 0; i < PIECES; i += 2) {
+        give(&pieces[i]);
+    }
+    uint64_t half = lsm_block_pool_idle(pool);
+    CHECK(half > full + PIECES / 2 * (uint64_t)(LARGE - 1));
+    take(pool, &pieces[0], TINY, 1);
+    CHECK(lsm_block_pool_idle(pool) > half); /* a run of its own */
+    give(&pieces[0]);
+    for (size_t i = 0; i < PIECES; i += 2) {
+        take(pool, &pieces[i], SMALL, (uint8_t)i);
+    }
+    CHECK(lsm_block_pool_idle(pool) <= full);
+    for (size_t i = 0; i < PIECES; i++) {
+        give(&pieces[i]);
+    }
+    lsm_block_pool_destroy(pool);
+}
+
 LSM_TEST(pool_lives_on_until_its_last_piece_is_freed) {
     uint64_t live = lsm_alloc_live();
     lsm_block_pool *pool = lsm_block_pool_create();
