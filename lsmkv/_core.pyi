@@ -36,6 +36,9 @@ class Keyspace(Handle):
     def get_into(
         self, key: Buffer, buffer: Buffer, *, snapshot: Snapshot | None = None
     ) -> int | None: ...
+    def get_view(
+        self, key: Buffer, *, snapshot: Snapshot | None = None
+    ) -> memoryview | None: ...
     def approximate_count(
         self,
         start: Buffer | None = None,

@@ -15,12 +15,14 @@ cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_New, PyList_SET_ITEM
+from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy
 
 from lsmkv._base cimport *
 from lsmkv._batch cimport Batch
+from lsmkv._view cimport View
 
 from lsmkv import errors
 
@@ -54,6 +56,15 @@ cdef class Keyspace(Handle):
         nothing is written. `snapshot` as for get().
         """
         return copy_into(self, snapshot, key, buffer)
+
+    def get_view(self, key, *, Snapshot snapshot=None):
+        """Return the value of `key` as a read-only memoryview, or None.
+
+        A large value is not copied: the view shows the file itself, and stays valid for
+        as long as it is referred to, after close() too. Until then the file stays on
+        disk. `snapshot` as for get().
+        """
+        return view_of(self, snapshot, key)
 
     def approximate_count(self, start=None, stop=None, *, Snapshot snapshot=None):
         """Return about how many keys lie in start <= key < stop, None being no bound.
@@ -388,6 +399,34 @@ cdef object copy_into(Handle space, Snapshot snapshot, object key, object buffer
         return size
     finally:
         PyBuffer_Release(&target)
+
+
+cdef object view_of(Handle space, Snapshot snapshot, object key):
+    """A memoryview of the value, or None."""
+    cdef View view = View.__new__(View)
+    cdef Hold hold
+    cdef lsmkv_bytes name
+    cdef lsmkv_read read
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take(key, &name, &hold)
+    try:
+        read.snapshot = NULL if snapshot is None else snapshot.enter(space)
+        read.nonblocking = True
+        status = lsmkv_get_view(space._db, &read, name, &view._view, &view._value, &err)
+        if status == LSMKV_WOULD_BLOCK:
+            read.nonblocking = False
+            with nogil:
+                status = lsmkv_get_view(space._db, &read, name, &view._view,
+                                        &view._value, &err)
+        if snapshot is not None:
+            snapshot.leave()
+    finally:
+        PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        return None
+    check(status, &err, space.path)
+    return PyMemoryView_FromObject(view)
 
 
 cdef bint exists(Handle space, Snapshot snapshot, object key) except -1:

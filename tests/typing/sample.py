@@ -46,6 +46,7 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
     db.delete_range(b"a", None)
     assert_type(db.ttl(b"key"), float | None)
     assert_type(db.touch(b"key", lsmkv.DEFAULT), bool)
+    assert_type(db.get_view(b"key"), memoryview | None)
     assert_type(db.get_into(b"key", bytearray(8)), int | None)
     assert_type(db.approximate_count(b"a", stop=b"b"), int)
     assert_type(db.memory().pinned_bytes, int)
