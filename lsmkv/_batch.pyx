@@ -23,7 +23,7 @@ cdef class Batch:
         cdef lsmkv_write how
         cdef lsmkv_error err
         cdef lsmkv_status status
-        how.ttl_ms = ttl_ms
+        how.ttl_ms, how.space = ttl_ms, NULL
         take_two(key, value, view, hold)
         try:
             with cython.critical_section(self):

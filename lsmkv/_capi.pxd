@@ -49,6 +49,8 @@ cdef extern from "include/lsmkv.h" nogil:
         pass
     ctypedef struct lsmkv_batch:
         pass
+    ctypedef struct lsmkv_namespace:
+        pass
 
     ctypedef struct lsmkv_view:
         pass
@@ -100,6 +102,7 @@ cdef extern from "include/lsmkv.h" nogil:
     ctypedef struct lsmkv_read:
         const lsmkv_snapshot *snapshot
         bint nonblocking
+        const lsmkv_namespace *space
 
     ctypedef struct lsmkv_pin:
         lsmkv_bytes value
@@ -128,6 +131,7 @@ cdef extern from "include/lsmkv.h" nogil:
         bint nosync
         bint nonblocking
         int64_t ttl_ms
+        const lsmkv_namespace *space
 
     ctypedef struct lsmkv_range:
         lsmkv_bytes start
@@ -160,6 +164,39 @@ cdef extern from "include/lsmkv.h" nogil:
     size_t lsmkv_batch_bytes(const lsmkv_batch *batch)
     lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how,
                                    lsmkv_batch *batch, lsmkv_error *err)
+
+    ctypedef struct lsmkv_space_options:
+        int64_t default_ttl_ms
+        int64_t blob_threshold_bytes
+        int32_t codec
+        int32_t codec_level
+
+    ctypedef struct lsmkv_namespace_how:
+        bint create
+        bint alter
+        const lsmkv_snapshot *snapshot
+        bint has_default_ttl
+        bint has_blob_threshold
+        bint has_codec
+        bint has_codec_level
+        lsmkv_space_options options
+
+    lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,
+                                      const lsmkv_namespace_how *how,
+                                      lsmkv_namespace **spacep, lsmkv_error *err)
+    void lsmkv_namespace_free(lsmkv_namespace *space)
+    void lsmkv_namespace_options(const lsmkv_namespace *space,
+                                 lsmkv_space_options *options)
+    lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name,
+                                      lsmkv_error *err)
+
+    ctypedef void (*lsmkv_namespace_fn)(
+        void *context, lsmkv_bytes name,
+        const lsmkv_space_options *options) noexcept nogil
+
+    lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
+                                      lsmkv_namespace_fn callback, void *context,
+                                      lsmkv_error *err)
 
     lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
                                        lsmkv_error *err)

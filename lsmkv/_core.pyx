@@ -82,7 +82,7 @@ cdef class Keyspace(Handle):
         take_range(start, stop, &range_, hold)
         try:
             read.snapshot = NULL if snapshot is None else snapshot.enter(self)
-            read.nonblocking = False
+            read.nonblocking, read.space = False, NULL
             with nogil:
                 status = lsmkv_approximate_count(self._db, &read, &range_, &count, &err)
             if snapshot is not None:
@@ -339,10 +339,10 @@ cdef bint locate(Handle space, Snapshot snapshot, lsmkv_bytes key,
     cdef lsmkv_error err
     cdef lsmkv_status status
     read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-    read.nonblocking = True
+    read.nonblocking, read.space = True, NULL
     status = lsmkv_get(space._db, &read, key, pin, &err)
     if status == LSMKV_WOULD_BLOCK:
-        read.nonblocking = False
+        read.nonblocking, read.space = False, NULL
         with nogil:
             status = lsmkv_get(space._db, &read, key, pin, &err)
     if snapshot is not None:
@@ -453,7 +453,7 @@ cdef object time_left(Handle space, Snapshot snapshot, object key):
     take(key, &view, &hold)
     try:
         read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking = False
+        read.nonblocking, read.space = False, NULL
         with nogil:
             status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
         if snapshot is not None:
@@ -500,7 +500,7 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
             lookups[i].key.data = PyBytes_AS_STRING(held[i])
             lookups[i].key.size = <size_t>PyBytes_GET_SIZE(held[i])
         read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking = False
+        read.nonblocking, read.space = False, NULL
         with nogil:
             status = lsmkv_get_many(space._db, &read, lookups, <size_t>count, &pin,
                                     &err)
@@ -529,7 +529,7 @@ cdef inline lsmkv_write writing(object sync, int64_t ttl_ms) noexcept:
     cdef lsmkv_write how
     how.sync = sync is not None and bool(sync)
     how.nosync = sync is not None and not sync
-    how.nonblocking = not how.sync
+    how.nonblocking, how.space = not how.sync, NULL
     how.ttl_ms = ttl_ms
     return how
 

@@ -47,7 +47,7 @@ cdef class Scan:
         take_range(start, stop, &range_, hold)
         try:
             read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-            read.nonblocking = False
+            read.nonblocking, read.space = False, NULL
             with nogil:
                 status = lsmkv_iter_create(space._db, &read, &range_, &self._iter, &err)
             if snapshot is not None:

@@ -4,6 +4,7 @@
  */
 #include "include/lsmkv.h"
 
+#include "api/checks.h"
 #include "base/alloc.h"
 #include "db/db.h"
 #include "db/db_iter.h"
@@ -11,6 +12,7 @@
 
 struct lsmkv_batch {
     lsm_batch inner;
+    uint64_t instance; /* the handle its namespaces belong to; 0: it names none */
 };
 
 enum { SKEY_INLINE = 256 };
@@ -30,14 +32,15 @@ static lsmkv_status check_key(lsmkv_bytes key, lsmkv_error *err) {
     return LSMKV_OK;
 }
 
-static void skey_write(uint8_t *to, lsmkv_bytes key) {
-    lsm_put_u32_be(to, LSM_NAMESPACE_DEFAULT);
+static void skey_write(uint8_t *to, uint32_t namespace_id, lsmkv_bytes key) {
+    lsm_put_u32_be(to, namespace_id);
     if (key.size > 0) {
         memcpy(to + LSM_NAMESPACE_SIZE, key.data, key.size);
     }
 }
 
-static lsmkv_status skey_init(lsm_skey *skey, lsmkv_bytes key, lsmkv_error *err) {
+static lsmkv_status skey_init(lsm_skey *skey, uint32_t namespace_id, lsmkv_bytes key,
+                              lsmkv_error *err) {
     size_t size = key.size + LSM_NAMESPACE_SIZE;
     uint8_t *to = skey->inlined;
     skey->owned = NULL;
@@ -50,7 +53,7 @@ static lsmkv_status skey_init(lsm_skey *skey, lsmkv_bytes key, lsmkv_error *err)
             return lsm_fail_memory(err, size);
         }
     }
-    skey_write(to, key);
+    skey_write(to, namespace_id, key);
     skey->skey = lsm_slice_make(to, size);
     return LSMKV_OK;
 }
@@ -88,16 +91,6 @@ static uint64_t sequence_of(lsmkv_db *db, const lsmkv_read *read) {
                                                   : lsm_db_published(db);
 }
 
-static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
-                                   lsmkv_error *err) {
-    if (LSM_UNLIKELY(read != NULL && read->snapshot != NULL &&
-                     read->snapshot->db != db)) {
-        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "the snapshot belongs to another database");
-    }
-    return LSMKV_OK;
-}
-
 static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, lsm_owned *memory) {
     pin->opaque[0] = (void *)(uintptr_t)token;
     pin->opaque[1] = memory;
@@ -129,9 +122,9 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
                                                    lsm_value *value, lsmkv_error *err) {
     lsm_skey skey;
 
-    lsmkv_status status = check_snapshot(db, read, err);
+    lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = skey_init(&skey, key, err);
+        status = skey_init(&skey, lsm_read_space(read), key, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -241,8 +234,9 @@ void lsmkv_view_free(lsmkv_view *view) {
 
 /* The scratch memory of a batched read, in one piece: the head, the requests, two
  * arrays of pointers, the order, the stored keys. Stays with the pin. */
-static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
-                              size_t count, lsm_owned **memory, lsmkv_error *err) {
+static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
+                              const lsmkv_lookup *lookups, size_t count,
+                              lsm_owned **memory, lsmkv_error *err) {
     size_t each = sizeof(lsm_table_request) + 2 * sizeof(void *) + sizeof(uint64_t);
     uint64_t keys = sizeof(lsm_owned);
     uint64_t size;
@@ -272,7 +266,7 @@ static lsmkv_status many_init(lsm_get_many *many, const lsmkv_lookup *lookups,
     at = (uint8_t *)(many->order + count);
     for (size_t i = 0; i < count; i++) {
         size_t skey_size = lookups[i].key.size + LSM_NAMESPACE_SIZE;
-        skey_write(at, lookups[i].key);
+        skey_write(at, namespace_id, lookups[i].key);
         many->requests[i] =
             (lsm_table_request){.lookup = {.skey = lsm_slice_make(at, skey_size),
                                            .hash = lsm_xxh3(at, skey_size)}};
@@ -290,9 +284,9 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     lsm_owned *memory = NULL;
 
     *pin = (lsmkv_pin){0};
-    lsmkv_status status = check_snapshot(db, read, err);
+    lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = many_init(&many, lookups, count, &memory, err);
+        status = many_init(&many, lsm_read_space(read), lookups, count, &memory, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -346,21 +340,49 @@ static lsm_write_how resolve_how(const lsmkv_db *db, const lsmkv_write *how) {
                            .nonblocking = how->nonblocking};
 }
 
+/* The size from which values of a namespace are large. */
+static size_t threshold_of(const lsmkv_namespace *space) {
+    int64_t own = atomic_load(&space->space->blob_threshold_bytes);
+    if (own < 0) {
+        return lsm_db_blob_threshold(space->db);
+    }
+    return own == 0 ? SIZE_MAX : (size_t)own;
+}
+
+/* Adds a put to a batch, in the default namespace or, by its rules, in another. */
+static lsmkv_status add_timed(lsm_batch *batch, const lsmkv_namespace *space,
+                              int64_t ttl_ms, lsmkv_bytes key, lsmkv_bytes value,
+                              lsmkv_error *err) {
+    uint32_t namespace_id = space != NULL ? space->space->id : LSM_NAMESPACE_DEFAULT;
+    size_t threshold = batch->threshold;
+    lsm_times times = {.ttl_ms = ttl_ms > 0 ? (uint64_t)ttl_ms : 0};
+
+    if (LSM_UNLIKELY(space != NULL)) {
+        batch->threshold = threshold_of(space);
+    }
+    lsmkv_status status =
+        LSM_LIKELY(times.ttl_ms == 0)
+            ? lsm_batch_put(batch, namespace_id, key, value, err)
+            : lsm_batch_put_timed(batch, namespace_id, &times, key, value, err);
+    batch->threshold = threshold;
+    return status;
+}
+
 /* Adds a put to a batch as `how` says. */
 static lsmkv_status add_put(lsm_batch *batch, const lsmkv_write *how, lsmkv_bytes key,
                             lsmkv_bytes value, lsmkv_error *err) {
+    const lsmkv_namespace *space = how == NULL ? NULL : how->space;
     int64_t ttl_ms = how == NULL ? 0 : how->ttl_ms;
-    lsm_times times = {.ttl_ms = (uint64_t)ttl_ms};
 
-    if (LSM_LIKELY(ttl_ms == 0 || ttl_ms == -1)) {
-        return lsm_batch_put(batch, LSM_NAMESPACE_DEFAULT, key, value, err);
-    }
-    if (ttl_ms < 0) {
+    if (LSM_UNLIKELY(ttl_ms < -1)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "a time to live of %lld ms: -1 (never), 0 or more",
                         (long long)ttl_ms);
     }
-    return lsm_batch_put_timed(batch, LSM_NAMESPACE_DEFAULT, &times, key, value, err);
+    if (LSM_UNLIKELY(space != NULL) && ttl_ms == 0) {
+        ttl_ms = atomic_load(&space->space->default_ttl_ms);
+    }
+    return add_timed(batch, space, ttl_ms, key, value, err);
 }
 
 static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch *batch,
@@ -376,7 +398,10 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     lsm_batch batch;
     lsm_batch_init(&batch);
     batch.threshold = lsm_db_blob_threshold(db);
-    lsmkv_status status = add_put(&batch, how, key, value, err);
+    lsmkv_status status = lsm_check_write(db, how, err);
+    if (status == LSMKV_OK) {
+        status = add_put(&batch, how, key, value, err);
+    }
     if (status == LSMKV_OK) {
         status = write_batch(db, resolve_how(db, how), &batch, err);
     }
@@ -388,7 +413,10 @@ lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                           lsmkv_error *err) {
     lsm_batch batch;
     lsm_batch_init(&batch);
-    lsmkv_status status = lsm_batch_delete(&batch, LSM_NAMESPACE_DEFAULT, key, err);
+    lsmkv_status status = lsm_check_write(db, how, err);
+    if (status == LSMKV_OK) {
+        status = lsm_batch_delete(&batch, lsm_write_space(how), key, err);
+    }
     if (status == LSMKV_OK) {
         status = write_batch(db, resolve_how(db, how), &batch, err);
     }
@@ -457,9 +485,9 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     seen_version seen = {0};
 
     *ttl_ms = 0;
-    lsmkv_status status = check_snapshot(db, read, err);
+    lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = skey_init(&skey, key, err);
+        status = skey_init(&skey, lsm_read_space(read), key, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -503,7 +531,10 @@ lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     lsm_skey skey;
     bool again = true;
 
-    lsmkv_status status = skey_init(&skey, key, err);
+    lsmkv_status status = lsm_check_write(db, how, err);
+    if (status == LSMKV_OK) {
+        status = skey_init(&skey, lsm_write_space(how), key, err);
+    }
     if (status != LSMKV_OK) {
         return status;
     }
@@ -538,8 +569,10 @@ lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
                                 const lsmkv_range *range, lsmkv_error *err) {
     lsm_batch batch;
     lsm_batch_init(&batch);
-    lsmkv_status status =
-        lsm_batch_delete_range(&batch, LSM_NAMESPACE_DEFAULT, range, err);
+    lsmkv_status status = lsm_check_write(db, how, err);
+    if (status == LSMKV_OK) {
+        status = lsm_batch_delete_range(&batch, lsm_write_space(how), range, err);
+    }
     if (status == LSMKV_OK) {
         status = write_any(db, how, &batch, err);
     }
@@ -549,6 +582,10 @@ lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
 
 lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
                                lsmkv_error *err) {
+    if (batch->instance != 0 && batch->instance != db->instance) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the batch names a namespace of another database");
+    }
     return write_any(db, how, &batch->inner, err);
 }
 
@@ -561,6 +598,7 @@ lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
     /* What most databases ask for; for the others it is converted when it is written.
      */
     (*batchp)->inner.threshold = LSM_BLOB_THRESHOLD_DEFAULT;
+    (*batchp)->instance = 0;
     return LSMKV_OK;
 }
 
@@ -571,25 +609,46 @@ void lsmkv_batch_free(lsmkv_batch *batch) {
     }
 }
 
+/* Binds a batch to the database of the namespace that its next record names. */
+static lsmkv_status take_space(lsmkv_batch *batch, const lsmkv_write *how,
+                               lsmkv_error *err) {
+    if (LSM_LIKELY(how == NULL || how->space == NULL)) {
+        return LSMKV_OK;
+    }
+    uint64_t instance = how->space->db->instance;
+    if (batch->instance != 0 && batch->instance != instance) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the batch names a namespace of another database");
+    }
+    batch->instance = instance;
+    return LSMKV_OK;
+}
+
 lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, const lsmkv_write *how,
                              lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
-    return add_put(&batch->inner, how, key, value, err);
+    lsmkv_status status = take_space(batch, how, err);
+    return status == LSMKV_OK ? add_put(&batch->inner, how, key, value, err) : status;
 }
 
 lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
                                 lsmkv_bytes key, lsmkv_error *err) {
-    (void)how;
-    return lsm_batch_delete(&batch->inner, LSM_NAMESPACE_DEFAULT, key, err);
+    lsmkv_status status = take_space(batch, how, err);
+    return status == LSMKV_OK
+               ? lsm_batch_delete(&batch->inner, lsm_write_space(how), key, err)
+               : status;
 }
 
 lsmkv_status lsmkv_batch_delete_range(lsmkv_batch *batch, const lsmkv_write *how,
                                       const lsmkv_range *range, lsmkv_error *err) {
-    (void)how; /* nothing in it says where or how long yet */
-    return lsm_batch_delete_range(&batch->inner, LSM_NAMESPACE_DEFAULT, range, err);
+    lsmkv_status status = take_space(batch, how, err);
+    return status == LSMKV_OK
+               ? lsm_batch_delete_range(&batch->inner, lsm_write_space(how), range, err)
+               : status;
 }
 
 void lsmkv_batch_clear(lsmkv_batch *batch) {
     lsm_batch_clear(&batch->inner);
+    batch->instance = 0;
 }
 
 size_t lsmkv_batch_count(const lsmkv_batch *batch) {

@@ -3,6 +3,7 @@
  * The public calls on iterators, snapshots and the database as a whole. Iterator moves
  * pass the same gate as reads; maintenance calls hold off a close until they end.
  */
+#include "api/checks.h"
 #include "db/db.h"
 #include "db/db_iter.h"
 #include "format/ikey.h"
@@ -35,28 +36,19 @@ static lsmkv_status bound(lsm_buf *to, uint32_t namespace_id, lsmkv_bytes key,
     return LSMKV_OK;
 }
 
-/* The stored keys [start, stop) of a range of the default namespace. */
-static lsmkv_status bounds(const lsmkv_range *range, lsm_buf *start, lsm_buf *stop,
-                           lsmkv_error *err) {
+/* The stored keys [start, stop) of a range of a namespace. */
+static lsmkv_status bounds(uint32_t namespace_id, const lsmkv_range *range,
+                           lsm_buf *start, lsm_buf *stop, lsmkv_error *err) {
     const lsmkv_bytes none = {NULL, 0};
     bool has_start = range != NULL && range->has_start;
     bool has_stop = range != NULL && range->has_stop;
     lsmkv_status status =
-        bound(start, LSM_NAMESPACE_DEFAULT, has_start ? range->start : none, err);
+        bound(start, namespace_id, has_start ? range->start : none, err);
     if (status == LSMKV_OK) {
-        status = has_stop ? bound(stop, LSM_NAMESPACE_DEFAULT, range->stop, err)
-                          : bound(stop, LSM_NAMESPACE_DEFAULT + 1, none, err);
+        status = has_stop ? bound(stop, namespace_id, range->stop, err)
+                          : bound(stop, namespace_id + 1, none, err);
     }
     return status;
-}
-
-static lsmkv_status check_snapshot(const lsmkv_db *db, const lsmkv_read *read,
-                                   lsmkv_error *err) {
-    if (read != NULL && read->snapshot != NULL && read->snapshot->db != db) {
-        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "the snapshot belongs to another database");
-    }
-    return LSMKV_OK;
 }
 
 static lsmkv_status create_iter(lsmkv_db *db, const lsmkv_read *read,
@@ -82,8 +74,8 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
     lsm_buf stop = {0};
 
     *iterp = NULL;
-    LSM_TRY(check_snapshot(db, read, err));
-    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(lsm_check_read(db, read, err));
+    LSM_TRY(bounds(lsm_read_space(read), range, &start, &stop, err));
     keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
     status = create_iter(db, read, keys, iterp, &failure);
     if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
@@ -139,7 +131,7 @@ static lsmkv_status move_to(lsmkv_iter *iter,
                             lsmkv_bytes key, lsmkv_error *err) {
     lsm_epoch_token token;
     lsm_buf skey = {0};
-    lsmkv_status status = bound(&skey, LSM_NAMESPACE_DEFAULT, key, err);
+    lsmkv_status status = bound(&skey, lsm_get_u32_be(iter->start.data), key, err);
     if (status == LSMKV_OK) {
         status = lsm_db_enter(iter->db, &token, err);
     }
@@ -262,7 +254,13 @@ lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range, lsmkv_error *
     lsmkv_status status = LSMKV_OK;
     lsm_buf start = {0};
     lsm_buf stop = {0};
-    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(bounds(LSM_NAMESPACE_DEFAULT, range, &start, &stop, err));
+    if (range == NULL) {
+        lsm_buf_clear(&start); /* the system's, the default one, all others */
+        lsm_buf_clear(&stop);
+        LSM_TRY(bound(&start, LSM_NAMESPACE_SYSTEM, (lsmkv_bytes){NULL, 0}, err));
+        LSM_TRY(bound(&stop, UINT32_MAX, (lsmkv_bytes){NULL, 0}, err));
+    }
     LSM_TRY(lsm_db_begin(db, err));
     status = flush(db, err);
     if (status == LSMKV_OK) {
@@ -332,8 +330,8 @@ lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
     lsm_buf stop = {0};
 
     *count = 0;
-    LSM_TRY(check_snapshot(db, read, err));
-    LSM_TRY(bounds(range, &start, &stop, err));
+    LSM_TRY(lsm_check_read(db, read, err));
+    LSM_TRY(bounds(lsm_read_space(read), range, &start, &stop, err));
     LSM_TRY(lsm_db_enter(db, &token, err));
     lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
     status = lsm_db_count(db, read != NULL ? read->snapshot : NULL, &keys, count, err);

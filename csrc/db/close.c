@@ -171,6 +171,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     }
     lsm_memtable_unref(db->mem);
     lsm_version_unref(db->version);
+    lsm_catalog_deinit(db);
     release_all(db);
     if (db->built) {
         lsm_table_cache_deinit(&db->table_cache);
@@ -183,6 +184,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_cond_deinit(&db->work);
     lsm_cond_deinit(&db->idle);
     lsm_mutex_deinit(&db->mu);
+    lsm_mutex_deinit(&db->catalog_mu);
     lsm_mutex_deinit(&db->sink_mu);
     lsm_free(db);
 }

@@ -19,8 +19,8 @@
  * Changing the file set. One edit at a time: `installing` serialises the MANIFEST. A
  * change is visible only after its edit was synced; what it drops is unlinked later.
  *
- * Locks, in order: mu, then sink_mu, table_cache.mu or the block cache's mutex. No I/O
- * happens under mu. docs/concurrency.md has the table.
+ * Locks, in order: catalog_mu, mu, then sink_mu, table_cache.mu or the block cache's
+ * mutex. No I/O happens under mu. docs/concurrency.md has the table.
  *
  * Lifetime: the handle is counted; iterators and snapshots hold it. lsm_db_close stops
  * the engine, the last reference frees the memory.
@@ -32,6 +32,7 @@
 
 #include "base/epoch.h"
 #include "base/rng.h"
+#include "db/catalog.h"
 #include "db/clock.h"
 #include "db/manifest.h"
 #include "db/options.h"
@@ -108,6 +109,7 @@ struct lsmkv_db {
     uint8_t (*origins)[LSM_UUID_SIZE]; /* as for lsm_uuids; owned */
     size_t origin_count;
     uint64_t fork_generation;
+    uint64_t instance; /* different for every handle of this process */
     bool threaded;
     lsm_cache *cache;
     lsm_table_cache table_cache;
@@ -129,7 +131,9 @@ struct lsmkv_db {
     _Atomic uint64_t published;         /* newest readable sequence; release/acquire */
     lsm_clock clock;                    /* set up before anything reads it */
     lsm_counters counters;
+    _Atomic uint32_t coded_spaces; /* namespaces with a codec of their own */
 
+    lsm_mutex catalog_mu; /* who defines namespaces; above mu, held over I/O */
     lsm_mutex mu;
     lsm_cond changed; /* background state, file set, immutables, `installing` */
     lsm_cond work;    /* there may be a job to start */
@@ -156,6 +160,9 @@ struct lsmkv_db {
     uint64_t manifest_limit LSM_GUARDED_BY(mu);   /* rewrite it past this size */
     uint64_t flushed_sequence LSM_GUARDED_BY(mu); /* the largest that tables hold */
     uint64_t first_log LSM_GUARDED_BY(mu);        /* lower numbers are obsolete */
+    lsm_space **spaces LSM_GUARDED_BY(mu); /* living namespaces, ascending ids; owned */
+    size_t space_count LSM_GUARDED_BY(mu);
+    size_t space_capacity LSM_GUARDED_BY(mu);
     lsm_db_state state LSM_GUARDED_BY(mu);
     lsmkv_error failure LSM_GUARDED_BY(mu);    /* why it is POISONED or DEGRADED */
     lsmkv_error background LSM_GUARDED_BY(mu); /* the last job failed; OK: it did not */
@@ -260,6 +267,8 @@ typedef struct lsm_write_how {
     bool sync;
     bool nonblocking;
     const lsm_condition *condition; /* NULL: none */
+    bool alone;                     /* nothing is committed in one group with it */
+    lsm_space *drops;               /* with it, this namespace goes; NULL: none */
 } lsm_write_how;
 
 /* Commits a batch (not empty). Resolves times to live. NOT_FOUND, without a text: the
@@ -305,6 +314,12 @@ lsmkv_status lsm_log_create(lsmkv_db *db, const lsm_log_plan *plan, lsm_live_log
 static inline size_t lsm_db_blob_threshold(const lsmkv_db *db) {
     return db->options.blob_threshold;
 }
+
+/* In catalog.c, for leaders: whether every namespace that a batch names is living; and
+ * what a drop does once it is committed. */
+bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch)
+    LSM_REQUIRES(db->mu);
+void lsm_catalog_remove_locked(lsmkv_db *db, lsm_space *space) LSM_REQUIRES(db->mu);
 
 /* In snapshot.c. */
 

@@ -24,6 +24,9 @@
 #include "format/filename.h"
 #include "table/table_writer.h"
 
+/* Handles made so far. */
+static _Atomic uint64_t instances;
+
 lsmkv_db *lsm_db_create(lsm_env *env) {
     lsmkv_db *db = lsm_calloc(1, sizeof(*db));
     if (db == NULL || !lsm_epoch_init(&db->epoch)) {
@@ -34,6 +37,8 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     db->threaded = lsm_env_threaded(env);
     db->fork_generation = lsm_fork_generation();
     atomic_init(&db->refs, 1);
+    db->instance = atomic_fetch_add(&instances, 1) + 1;
+    lsm_mutex_init(&db->catalog_mu);
     lsm_mutex_init(&db->mu);
     lsm_mutex_init(&db->sink_mu);
     lsm_cond_init(&db->changed);
@@ -58,6 +63,10 @@ void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
         .file_id = file_id,
         .now_ms = lsm_clock_follow_ms(&db->clock),
     };
+    if (atomic_load(&db->coded_spaces) > 0) {
+        how->codec_of = lsm_catalog_codec;
+        how->codec_context = db;
+    }
     memcpy(how->uuid, db->uuid, LSM_UUID_SIZE);
 }
 
@@ -343,6 +352,7 @@ static lsmkv_status open_for_writing(lsm_env *env, const char *path,
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(recover(db, &state, &remembered, err));
     LSM_TRY(start_writing(db, err));
+    LSM_TRY(lsm_catalog_load(db, err));
     LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
     LSM_TRY(remember_options(db, remembered, err));
     LSM_TRY(lsm_scheduler_start(db, err));

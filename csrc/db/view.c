@@ -161,6 +161,7 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(publish(db, &recovery, err));
     db->last_sequence = recovery.last_sequence;
     atomic_init(&db->published, recovery.last_sequence);
+    LSM_TRY(lsm_catalog_load(db, err));
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
 out:

@@ -17,6 +17,10 @@
  * themselves: room was made and memory allocated before. A group that fails there is
  * not inserted, so it is not readable.
  *
+ * A batch that names a namespace that has been dropped is refused by its leader; and
+ * since the drop's own leader has taken the namespace off the list before anybody else
+ * leads, nothing is ever written behind a drop.
+ *
  * A write with a condition leads alone: nothing can come between the check, which may
  * read tables and so is made without the lock, and its publishing.
  *
@@ -40,6 +44,8 @@ typedef struct lsm_writer {
     lsm_batch *batch;   /* NULL: a request to sync or to rotate */
     lsm_mem_plan *plan; /* of the batch */
     const lsm_condition *condition;
+    lsm_space *drops;
+    bool alone;
     bool sync;
     bool rotate;
     bool done;    /* under mu */
@@ -142,9 +148,9 @@ static void group_form_locked(lsmkv_db *db, lsm_writer *leader, lsm_group *group
                                                      : GROUP_BYTES_MAX;
     for (lsm_list *at = leader->link.next; at != &db->writers; at = at->next) {
         lsm_writer *writer = LSM_CONTAINER_OF(at, lsm_writer, link);
-        if (leader->condition != NULL || writer->condition != NULL ||
-            writer->batch == NULL || writer->plan->bytes > left ||
-            group->count == GROUP_COUNT_MAX ||
+        if (leader->alone || writer->alone || writer->batch == NULL ||
+            !lsm_catalog_knows_locked(db, writer->batch) ||
+            writer->plan->bytes > left || group->count == GROUP_COUNT_MAX ||
             group->bytes + writer->batch->record.size > cap) {
             break;
         }
@@ -254,6 +260,10 @@ static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
     lsm_error_clear(&failure);
     lsm_need need = {leader->plan->bytes, leader->batch->record.size};
     lsmkv_status status = lsm_room_make_locked(db, need, nonblocking, &failure);
+    if (status == LSMKV_OK && !lsm_catalog_knows_locked(db, leader->batch)) {
+        status = lsm_fail(&failure, LSMKV_INVALID_ARGUMENT,
+                          "the namespace has been dropped");
+    }
     if (status != LSMKV_OK) {
         finish_locked(leader, lsm_error_copy(leader->err, &failure));
         leader->status = status;
@@ -272,6 +282,9 @@ static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
     lsm_mutex_lock(&db->mu);
     if (status == LSMKV_OK) {
         db->last_sequence = group.last_sequence;
+        if (leader->drops != NULL) {
+            lsm_catalog_remove_locked(db, leader->drops);
+        }
     } else {
         note_failure_locked(db, &failure);
     }
@@ -316,6 +329,8 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     lsm_writer writer = {.batch = batch,
                          .plan = &plan,
                          .condition = how.condition,
+                         .drops = how.drops,
+                         .alone = how.alone || how.condition != NULL,
                          .sync = how.sync,
                          .err = err};
     LSM_TRY(lsm_mem_plan_init(&plan, payload, err));

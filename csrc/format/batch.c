@@ -40,6 +40,7 @@ void lsm_batch_init(lsm_batch *batch) {
 void lsm_batch_deinit(lsm_batch *batch) {
     lsm_buf_deinit(&batch->record);
     lsm_free(batch->ttls);
+    lsm_free(batch->spaces);
     *batch = (lsm_batch){0};
     lsm_buf_init(&batch->record);
 }
@@ -50,6 +51,30 @@ void lsm_batch_clear(lsm_batch *batch) {
     batch->ttl_count = 0;
     batch->inline_max = 0;
     batch->large_min = SIZE_MAX;
+    batch->space_count = 0;
+}
+
+/* Remembers that a record names a namespace. */
+static lsmkv_status note_space(lsm_batch *batch, uint32_t id, lsmkv_error *err) {
+    size_t place = batch->space_count;
+    void *spaces = batch->spaces;
+
+    while (place > 0 && batch->spaces[place - 1] >= id) {
+        place--;
+    }
+    if (place < batch->space_count && batch->spaces[place] == id) {
+        return LSMKV_OK;
+    }
+    if (!lsm_grow(&spaces, &batch->space_capacity, batch->space_count + 1,
+                  sizeof(*batch->spaces))) {
+        return lsm_fail_memory(err, (batch->space_count + 1) * sizeof(*batch->spaces));
+    }
+    batch->spaces = spaces;
+    memmove(batch->spaces + place + 1, batch->spaces + place,
+            (batch->space_count - place) * sizeof(*batch->spaces));
+    batch->spaces[place] = id;
+    batch->space_count++;
+    return LSMKV_OK;
 }
 
 /* The size of a varint and the varint itself, with the one-byte case in line. */
@@ -148,6 +173,10 @@ static lsmkv_status add_record(lsm_batch *batch, record_head *what, lsmkv_bytes 
     if (LSM_UNLIKELY(!lsm_buf_reserve(record, room))) {
         return lsm_fail_memory(err, record->size + room);
     }
+    if (LSM_UNLIKELY(what->namespace_id > LSM_NAMESPACE_DEFAULT) &&
+        note_space(batch, what->namespace_id, err) != LSMKV_OK) {
+        return LSMKV_NO_MEMORY;
+    }
     uint8_t *to = record->data + record->size;
     if (head != 0) {
         memset(to, 0, head);
@@ -169,7 +198,7 @@ static lsmkv_status add_record(lsm_batch *batch, record_head *what, lsmkv_bytes 
     (void)put_bytes(to, value.data, value.size);
     record->size += size;
     batch->count++;
-    if (what->namespace_id != LSM_NAMESPACE_SYSTEM && lsm_tag_has_value(what->tag)) {
+    if (what->namespace_id == LSM_NAMESPACE_DEFAULT && lsm_tag_has_value(what->tag)) {
         note_value(batch, large, value.size);
     }
     return LSMKV_OK;
@@ -271,7 +300,13 @@ lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to, lsmkv_error
             head.tag -= LSM_KIND_POINTER - LSM_KIND_PUT;
         }
         memcpy(head.prefix, record.field.data, head.prefix_size);
-        LSM_TRY(add_record(to, &head, key, (lsmkv_bytes){value.data, value.size}, err));
+        size_t threshold = to->threshold;
+        if (head.namespace_id > LSM_NAMESPACE_DEFAULT) {
+            to->threshold = lsm_tag_kind(record.tag) == LSM_KIND_POINTER ? 0 : SIZE_MAX;
+        }
+        status = add_record(to, &head, key, (lsmkv_bytes){value.data, value.size}, err);
+        to->threshold = threshold;
+        LSM_TRY(status);
     }
     LSM_ASSERT(lsm_batch_reader_ok(&reader));
 out:

@@ -43,8 +43,11 @@ typedef struct lsm_batch {
     uint32_t count;
     lsm_batch_ttl *ttls; /* owned */
     size_t ttl_count, ttl_capacity;
+    uint32_t *spaces; /* the namespaces named, but for system and default; ascending;
+                         owned */
+    size_t space_count, space_capacity;
     size_t threshold;  /* values from this size on are large; SIZE_MAX: none is */
-    size_t inline_max; /* the largest value that is not; of the system's none counts */
+    size_t inline_max; /* the largest value that is not, of the default namespace */
     size_t large_min;  /* the smallest that is; SIZE_MAX without any */
 } lsm_batch;
 
@@ -58,11 +61,13 @@ typedef struct lsm_times {
 void lsm_batch_init(lsm_batch *batch);
 void lsm_batch_deinit(lsm_batch *batch);
 void lsm_batch_clear(lsm_batch *batch); /* keeps the memory */
-/* Whether every value has the form that a threshold asks for. */
+/* Whether every value of the default namespace has the form that a threshold asks for.
+ */
 static inline bool lsm_batch_suits(const lsm_batch *batch, size_t threshold) {
     return batch->inline_max < threshold && batch->large_min >= threshold;
 }
-/* A copy, in an empty initialised batch with a threshold. */
+/* A copy, in an empty initialised batch with a threshold. Records of named namespaces,
+ * whose threshold was known when they were added, keep their form. */
 lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to,
                                lsmkv_error *err) LSM_MUST_CHECK;
 

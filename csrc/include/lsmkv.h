@@ -90,6 +90,7 @@ typedef struct lsmkv_db lsmkv_db;
 typedef struct lsmkv_snapshot lsmkv_snapshot;
 typedef struct lsmkv_iter lsmkv_iter;
 typedef struct lsmkv_batch lsmkv_batch;
+typedef struct lsmkv_namespace lsmkv_namespace;
 
 enum {
     LSMKV_KEY_SIZE_MAX = 65535,                   /* bytes of one key */
@@ -167,6 +168,7 @@ LSMKV_API bool lsmkv_is_closed(const lsmkv_db *db);
 typedef struct lsmkv_read {
     const lsmkv_snapshot *snapshot; /* NULL: the newest state */
     bool nonblocking;               /* answer WOULD_BLOCK instead of doing I/O */
+    const lsmkv_namespace *space;   /* NULL: the default namespace */
 } lsmkv_read;
 
 /* Lends value bytes without copying them: `value` stays valid until
@@ -213,8 +215,9 @@ typedef struct lsmkv_write {
     bool sync;        /* survive power loss before returning */
     bool nosync;      /* overrides the database's durability "sync" for this write */
     bool nonblocking; /* answer WOULD_BLOCK, having done nothing, instead of waiting */
-    int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 or
-                         -1 never, > 0 after so long */
+    int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 as
+                         the namespace has it, -1 never, > 0 after so long */
+    const lsmkv_namespace *space; /* NULL: the default namespace */
 } lsmkv_write;
 
 typedef struct lsmkv_range {
@@ -260,7 +263,8 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
 /* A batch is applied whole or not at all; later records win over earlier ones. It
  * belongs to no database, keeps copies of what it is given and can be written more
  * than once; a time to live counts from each write. Of a record's `how`, which may be
- * NULL, only ttl_ms is looked at. */
+ * NULL, only ttl_ms and space are looked at; of that of lsmkv_write_batch they are not.
+ * Records that name namespaces belong to their database. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp,
                                                            lsmkv_error *err);
 LSMKV_API void lsmkv_batch_free(lsmkv_batch *batch);
@@ -286,6 +290,55 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_write_batch(lsmkv_db *db,
                                                           const lsmkv_write *how,
                                                           lsmkv_batch *batch,
                                                           lsmkv_error *err);
+
+/* A namespace is a key space of its own in the same database, with a name that lasts.
+ * One batch may write in several. Reads and writes name it by a handle.
+ *
+ * What it has of its own; else it goes by the database. */
+typedef struct lsmkv_space_options {
+    int64_t default_ttl_ms;       /* for puts that say nothing; 0: they never expire */
+    int64_t blob_threshold_bytes; /* values from this size on lie apart; -1: none own */
+    int32_t codec;                /* -1: none own */
+    int32_t codec_level;
+} lsmkv_space_options;
+
+typedef struct lsmkv_namespace_how {
+    bool create;                    /* if there is none of that name */
+    bool alter;                     /* give an existing one the options below */
+    const lsmkv_snapshot *snapshot; /* as it was called then; for reading alone */
+    bool has_default_ttl;
+    bool has_blob_threshold;
+    bool has_codec;
+    bool has_codec_level;
+    lsmkv_space_options options; /* those it `has` */
+} lsmkv_namespace_how;
+
+/* The namespace of a name (1 to 255 bytes of UTF-8): OK, NOT_FOUND, or an error;
+ * INVALID_ARGUMENT if it exists with other options than those given and is not to be
+ * altered. `how` may be NULL. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name, const lsmkv_namespace_how *how,
+                     lsmkv_namespace **spacep, lsmkv_error *err);
+LSMKV_API void lsmkv_namespace_free(lsmkv_namespace *space); /* NULL is fine */
+LSMKV_API void lsmkv_namespace_options(const lsmkv_namespace *space,
+                                       lsmkv_space_options *options);
+
+/* Deletes a namespace and all it holds, in one small batch: OK or NOT_FOUND. Through
+ * handles of it, writes answer INVALID_ARGUMENT from then on, and so do reads without a
+ * snapshot; snapshots from before still see it. Another namespace of the same name has
+ * nothing to do with it. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_namespace_drop(lsmkv_db *db,
+                                                             lsmkv_bytes name,
+                                                             lsmkv_error *err);
+
+typedef void (*lsmkv_namespace_fn)(void *context, lsmkv_bytes name,
+                                   const lsmkv_space_options *options);
+
+/* Calls for every namespace but the default one, in the order of names, as of
+ * read->snapshot or now. `read` may be NULL. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read, lsmkv_namespace_fn callback,
+                     void *context, lsmkv_error *err);
 
 /* A snapshot shows the state of its creation for as long as it lives. Free it before
  * or after closing the database. */
@@ -362,8 +415,8 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter,
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err);
 /* Makes every write acknowledged so far survive power loss. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err);
-/* Flushes, then compacts everything in the range (NULL: all) down to the last level
- * that holds data. */
+/* Flushes, then compacts everything in the range of the default namespace (NULL: all
+ * of the database) down to the last level that holds data. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_compact(lsmkv_db *db,
                                                       const lsmkv_range *range,
                                                       lsmkv_error *err);

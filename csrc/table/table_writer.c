@@ -50,6 +50,9 @@ struct lsm_table_writer {
     lsm_properties properties;
     lsm_expiry expiry;
     lsm_segment_shares segments;
+    uint32_t namespace_id; /* of the last key, where codecs may differ */
+    uint32_t codec;        /* of the block that is being built */
+    int codec_level;
 };
 
 lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
@@ -66,6 +69,8 @@ lsmkv_status lsm_table_writer_create(lsm_dir *dir, uint64_t number,
     writer->dir = dir;
     writer->number = number;
     writer->expiry.now_ms = options->now_ms;
+    writer->codec = options->codec;
+    writer->codec_level = options->codec_level;
     writer->properties.sequence_min = UINT64_MAX;
     lsm_filename_make(writer->name, LSM_NAME_TABLE, number);
     lsm_block_builder_init(&writer->block);
@@ -158,15 +163,15 @@ static lsmkv_status cut_block(lsm_table_writer *writer, lsm_slice separator,
     lsm_block_handle handle;
     lsmkv_status status = LSMKV_OK;
 
-    if (writer->options.codec != 0) {
+    if (writer->codec != 0) {
         bool smaller = false;
 
-        LSM_TRY(lsm_codec_compress(writer->options.codec, writer->options.codec_level,
+        LSM_TRY(lsm_codec_compress(writer->codec, writer->codec_level,
                                    lsm_buf_slice(payload), &writer->packed, &smaller,
                                    err));
         if (smaller) {
             payload = &writer->packed;
-            frame.codec = (uint8_t)writer->options.codec;
+            frame.codec = (uint8_t)writer->codec;
         }
     }
     LSM_TRY(put_block(writer, payload, frame, &handle, err));
@@ -193,6 +198,30 @@ static lsmkv_status cut_before(lsm_table_writer *writer, lsm_slice next,
     }
     lsm_ikey_shorten(separator, next);
     return cut_block(writer, lsm_buf_slice(separator), err);
+}
+
+/* Goes over to the codec of the namespace of the next key. */
+static lsmkv_status follow_codec(lsm_table_writer *writer, lsm_slice next,
+                                 lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint32_t id = lsm_get_u32_be(next.data);
+    int level = 0;
+
+    if (id == writer->namespace_id && writer->properties.entry_count != 0) {
+        return LSMKV_OK;
+    }
+    writer->namespace_id = id;
+    uint32_t codec =
+        writer->options.codec_of(writer->options.codec_context, id, &level);
+    if (codec != writer->codec || level != writer->codec_level) {
+        if (writer->block.data.size != 0) {
+            LSM_TRY(cut_before(writer, next, err));
+        }
+        writer->codec = codec;
+        writer->codec_level = level;
+    }
+out:
+    return status;
 }
 
 static lsmkv_status note_key(lsm_table_writer *writer, lsm_slice skey,
@@ -269,6 +298,9 @@ lsmkv_status lsm_table_writer_add(lsm_table_writer *writer, lsm_slice ikey,
     }
     if (lsm_block_builder_full(&writer->block, writer->options.block_bytes)) {
         LSM_TRY(cut_before(writer, ikey, err));
+    }
+    if (LSM_UNLIKELY(writer->options.codec_of != NULL)) {
+        LSM_TRY(follow_codec(writer, ikey, err));
     }
     status = lsm_block_builder_add(&writer->block, ikey, field);
     if (status == LSMKV_CORRUPTION) {

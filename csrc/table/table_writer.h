@@ -13,6 +13,8 @@
  * With one index block there is no top index: the footer names the index block itself.
  * A table may hold range deletes alone: then it has no data block, filter or index.
  *
+ * A data block holds no keys of two namespaces whose codecs differ.
+ *
  * Keys must come in order; that is checked here because a wrong order is the shape
  * that memory corruption takes (it is CORRUPTION, not an assertion). Output is buffered
  * and written in large pieces.
@@ -38,6 +40,9 @@ typedef struct lsm_table_write_options {
     uint8_t uuid[LSM_UUID_SIZE];
     uint64_t file_id; /* random, per table */
     uint64_t now_ms;  /* engine time, from which expiry is measured */
+    /* The codec for the blocks of a namespace; NULL: `codec` for all. */
+    uint32_t (*codec_of)(void *context, uint32_t namespace_id, int *level);
+    void *codec_context;
 } lsm_table_write_options;
 
 /* Creates table file `number` in `dir`. `options` is copied. */

@@ -271,7 +271,7 @@ static void write_pairs(void *context) {
 static bool read_one(actor *a, size_t pair) {
     char key[KEY_SIZE];
     char half = lsm_rng_below(&a->rng, 2) == 0 ? 'a' : 'b';
-    lsmkv_read read = {NULL, lsm_rng_below(&a->rng, 2) == 0};
+    lsmkv_read read = {.nonblocking = lsm_rng_below(&a->rng, 2) == 0};
     lsmkv_error err = {0};
     lsmkv_pin pin = {0};
     uint64_t low = atomic_load(&pairs[pair].acknowledged);
@@ -330,7 +330,7 @@ static void read_pairs(void *context) {
 /* All pairs of a state, by one scan; 0 for what is not there. */
 static lsmkv_status scan(lsmkv_db *db, const lsmkv_snapshot *snapshot, bool reverse,
                          uint64_t found[PAIRS], lsmkv_error *err) {
-    lsmkv_read read = {snapshot, false};
+    lsmkv_read read = {.snapshot = snapshot};
     lsmkv_iter *iter = NULL;
     uint64_t halves[PAIRS][2] = {{0}};
     lsmkv_status status = lsmkv_iter_create(db, &read, NULL, &iter, err);

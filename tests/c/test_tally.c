@@ -39,11 +39,11 @@ static lsm_memtable *make_memtable(void) {
         }
     }
     lsm_batch_stamp(&batch, 1, 0);
-    CHECK_OK(lsm_mem_plan_init(
-        &plan,
-        lsm_slice_make(batch.record.data + LSM_RECORD_HEADER_SIZE,
-                       lsm_batch_payload_size(&batch)),
-        &err));
+    CHECK_OK(
+        lsm_mem_plan_init(&plan,
+                          lsm_slice_make(batch.record.data + LSM_RECORD_HEADER_SIZE,
+                                         lsm_batch_payload_size(&batch)),
+                          &err));
     lsm_memtable_insert(mem, &plan, 1);
     lsm_mem_plan_deinit(&plan);
     lsm_batch_deinit(&batch);

@@ -35,7 +35,7 @@ size_t world_any_size(world *w) {
 }
 
 static lsmkv_read any_read(world *w) {
-    return (lsmkv_read){NULL, world_odds(w, 100)};
+    return (lsmkv_read){.nonblocking = world_odds(w, 100)};
 }
 
 /* The point read of one key, compared with what the model says. */

@@ -41,7 +41,7 @@ static void lookup_many(world *w, const lsmkv_snapshot *snapshot,
     lsmkv_lookup lookups[LOOKUPS_MAX];
     size_t keys[LOOKUPS_MAX];
     size_t count = (size_t)world_below(w, LOOKUPS_MAX + 1);
-    lsmkv_read read = {snapshot, false};
+    lsmkv_read read = {.snapshot = snapshot};
     lsmkv_pin pin = {0};
     lsmkv_status status;
 
@@ -68,7 +68,7 @@ void world_get_many(world *w) {
 
 static void check_snapshot(world *w, const snapshot_slot *slot) {
     lsmkv_error err = {0};
-    lsmkv_read read = {slot->handle, false};
+    lsmkv_read read = {.snapshot = slot->handle};
 
     lookup_many(w, slot->handle, &slot->state);
     for (size_t i = 0; i < 4; i++) {

@@ -8,6 +8,7 @@ what an engine has left that was stopped in peace, or copied while nothing was w
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import re
@@ -589,6 +590,7 @@ class Database:
     segments: dict[int, RecordFile]
     rows: dict[bytes, bytes]
     options: dict[int, int]
+    spaces: dict[str, dict[bytes, bytes]]
 
 
 def read_database(directory: Path) -> Database:
@@ -644,13 +646,37 @@ def read_database(directory: Path) -> Database:
             stored = field[times_size(place.tag) :]
             newest[place.stored_key] = None if place.tag == DELETE else stored
     check_levels(files)
-    rows: dict[int, dict[bytes, bytes]] = {SYSTEM: {}, DEFAULT: {}}
+    rows: dict[int, dict[bytes, bytes]] = collections.defaultdict(dict)
     for stored_key, value in sorted(newest.items()):
         if value is not None:
             rows[int.from_bytes(stored_key[:4], "big")][stored_key[4:]] = value
     options = read_options(rows[SYSTEM].pop(b"options"))
-    need(not rows[SYSTEM], "unknown keys of the engine's")
-    return Database(files, tables, logs, segments, rows[DEFAULT], options)
+    spaces = read_spaces(rows[SYSTEM])
+    need(not rows.pop(SYSTEM), "unknown keys of the engine's")
+    named = {name: rows.pop(number, {}) for name, number in spaces.items()}
+    plain = rows.pop(DEFAULT, {})
+    need(not rows, "rows of a namespace without a definition")
+    return Database(files, tables, logs, segments, plain, options, named)
+
+
+def read_spaces(rows: dict[bytes, bytes]) -> dict[str, int]:
+    """Take the definitions of namespaces out of the engine's own rows."""
+    found: dict[str, int] = {}
+    for key in [key for key in rows if key.startswith(b"namespace/")]:
+        value = Cursor(rows.pop(key))
+        need(value.uint(1) == 1, "version of a namespace")
+        found[key.removeprefix(b"namespace/").decode()] = value.uint(4)
+        last = 0
+        while value.left:
+            tag = value.varint()
+            need(last < tag <= 4 and value.varint() > 0, "options of a namespace")
+            last = tag
+    following = int.from_bytes(
+        rows.pop(b"next_namespace", bytes([2, 0, 0, 0])), "little"
+    )
+    need(all(2 <= number < following for number in found.values()), "ids")
+    need(len(set(found.values())) == len(found), "an id twice")
+    return found
 
 
 def segment_name(number: int, segment: Segment) -> str:

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the public calls ask of the namespace and the snapshot they are given.
+ */
+#ifndef LSM_API_CHECKS_H
+#define LSM_API_CHECKS_H
+
+#include "db/db.h"
+
+/* The slow halves of the checks below. */
+lsmkv_status lsm_check_read_more(const lsmkv_db *db, const lsmkv_read *read,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_check_space(const lsmkv_db *db, const lsmkv_namespace *space,
+                             lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Whether a read may be made: snapshot and namespace belong to the database, and the
+ * namespace lives or is read in a snapshot. */
+static inline lsmkv_status lsm_check_read(const lsmkv_db *db, const lsmkv_read *read,
+                                          lsmkv_error *err) {
+    if (LSM_LIKELY(read == NULL || (read->snapshot == NULL && read->space == NULL))) {
+        return LSMKV_OK;
+    }
+    return lsm_check_read_more(db, read, err);
+}
+
+/* The same for a write. */
+static inline lsmkv_status lsm_check_write(const lsmkv_db *db, const lsmkv_write *how,
+                                           lsmkv_error *err) {
+    if (LSM_LIKELY(how == NULL || how->space == NULL)) {
+        return LSMKV_OK;
+    }
+    return lsm_check_space(db, how->space, err);
+}
+
+static inline uint32_t lsm_read_space(const lsmkv_read *read) {
+    return read != NULL && read->space != NULL ? read->space->space->id
+                                               : (uint32_t)LSM_NAMESPACE_DEFAULT;
+}
+
+static inline uint32_t lsm_write_space(const lsmkv_write *how) {
+    return how != NULL && how->space != NULL ? how->space->space->id
+                                             : (uint32_t)LSM_NAMESPACE_DEFAULT;
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The public calls on namespaces.
+ */
+#include "api/checks.h"
+
+#include "base/alloc.h"
+
+lsmkv_status lsm_check_space(const lsmkv_db *db, const lsmkv_namespace *space,
+                             lsmkv_error *err) {
+    if (space->db != db) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the namespace belongs to another database");
+    }
+    if (atomic_load(&space->space->dropped)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "the namespace has been dropped");
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_check_read_more(const lsmkv_db *db, const lsmkv_read *read,
+                                 lsmkv_error *err) {
+    if (read->snapshot == NULL) {
+        return lsm_check_space(db, read->space, err);
+    }
+    if (read->snapshot->db != db) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the snapshot belongs to another database");
+    }
+    if (read->space != NULL && read->space->db != db) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the namespace belongs to another database");
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,
+                                  const lsmkv_namespace_how *how,
+                                  lsmkv_namespace **spacep, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_namespace *space = NULL;
+    lsmkv_read read = {.snapshot = how != NULL ? how->snapshot : NULL};
+
+    *spacep = NULL;
+    LSM_TRY(lsm_check_read(db, &read, err));
+    LSM_TRY(lsm_db_begin(db, err));
+    space = lsm_calloc(1, sizeof(*space));
+    if (space == NULL) {
+        status = lsm_fail_memory(err, sizeof(*space));
+    } else {
+        status = lsm_catalog_open(db, name, how, &space->space, err);
+    }
+    if (status == LSMKV_OK) {
+        lsm_db_ref(db);
+        space->db = db;
+        *spacep = space;
+        space = NULL;
+    }
+    lsm_free(space);
+    lsm_db_end(db);
+out:
+    return status;
+}
+
+void lsmkv_namespace_free(lsmkv_namespace *space) {
+    if (space != NULL) {
+        lsmkv_db *db = space->db;
+        lsm_space_unref(space->space);
+        lsm_free(space);
+        lsm_db_unref(db);
+    }
+}
+
+void lsmkv_namespace_options(const lsmkv_namespace *space,
+                             lsmkv_space_options *options) {
+    lsm_space_options(space->space, options);
+}
+
+lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = lsm_catalog_drop(db, name, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
+                                  lsmkv_namespace_fn callback, void *context,
+                                  lsmkv_error *err) {
+    const lsmkv_snapshot *snapshot = read != NULL ? read->snapshot : NULL;
+    lsmkv_read plain = {.snapshot = snapshot};
+    lsmkv_status status = lsm_check_read(db, &plain, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_begin(db, err);
+    }
+    if (status == LSMKV_OK) {
+        status = lsm_catalog_list(db, snapshot, callback, context, err);
+        lsm_db_end(db);
+    }
+    return status;
+}

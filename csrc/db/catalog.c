@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See catalog.h. Definitions are read back from the system namespace each time: the
+ * list in memory knows ids, not names.
+ */
+#include "db/catalog.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "db/db.h"
+#include "db/db_iter.h"
+#include "db/read.h"
+#include "format/codec.h"
+#include "format/space.h"
+
+enum { LIST_ROWS = 256 };
+
+/* A key of the system namespace. */
+typedef struct system_key {
+    size_t size;
+    uint8_t skey[LSM_NAMESPACE_SIZE + LSM_SPACE_PREFIX_SIZE + LSM_SPACE_NAME_MAX];
+} system_key;
+
+static void make_key(system_key *key, const char *prefix, lsmkv_bytes rest) {
+    size_t prefix_size = strlen(prefix);
+
+    lsm_put_u32_be(key->skey, LSM_NAMESPACE_SYSTEM);
+    memcpy(key->skey + LSM_NAMESPACE_SIZE, prefix, prefix_size);
+    if (rest.size > 0) {
+        memcpy(key->skey + LSM_NAMESPACE_SIZE + prefix_size, rest.data, rest.size);
+    }
+    key->size = LSM_NAMESPACE_SIZE + prefix_size + rest.size;
+}
+
+static lsm_slice key_slice(const system_key *key) {
+    return lsm_slice_make(key->skey, key->size);
+}
+
+/* As a batch wants it. */
+static lsmkv_bytes key_bytes(const system_key *key) {
+    return (lsmkv_bytes){key->skey + LSM_NAMESPACE_SIZE,
+                         key->size - LSM_NAMESPACE_SIZE};
+}
+
+void lsm_space_ref(lsm_space *space) {
+    atomic_fetch_add_explicit(&space->refs, 1, memory_order_relaxed);
+}
+
+void lsm_space_unref(lsm_space *space) {
+    /* acq_rel: the last one sees what the others did. */
+    if (space != NULL &&
+        atomic_fetch_sub_explicit(&space->refs, 1, memory_order_acq_rel) == 1) {
+        lsm_free(space);
+    }
+}
+
+static void set_options(lsm_space *space, const lsmkv_space_options *options) {
+    atomic_store(&space->default_ttl_ms, options->default_ttl_ms);
+    atomic_store(&space->blob_threshold_bytes, options->blob_threshold_bytes);
+    atomic_store(&space->codec, options->codec);
+    atomic_store(&space->codec_level, options->codec_level);
+}
+
+void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
+    *options = (lsmkv_space_options){
+        .default_ttl_ms = atomic_load(&space->default_ttl_ms),
+        .blob_threshold_bytes = atomic_load(&space->blob_threshold_bytes),
+        .codec = atomic_load(&space->codec),
+        .codec_level = atomic_load(&space->codec_level),
+    };
+}
+
+static lsm_space *create_space(const lsm_space_definition *definition,
+                               lsmkv_error *err) {
+    lsm_space *space = lsm_calloc(1, sizeof(*space));
+    if (space == NULL) {
+        (void)lsm_fail_memory(err, sizeof(*space));
+        return NULL;
+    }
+    atomic_init(&space->refs, 1);
+    space->id = definition->id;
+    set_options(space, &definition->options);
+    return space;
+}
+
+/* Where an id is on the list, or belongs. */
+static size_t place_of_locked(const lsmkv_db *db, uint32_t id) LSM_REQUIRES(db->mu) {
+    size_t low = 0;
+    size_t high = db->space_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (db->spaces[middle]->id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static lsm_space *find_locked(const lsmkv_db *db, uint32_t id) LSM_REQUIRES(db->mu) {
+    size_t place = place_of_locked(db, id);
+    return place < db->space_count && db->spaces[place]->id == id ? db->spaces[place]
+                                                                  : NULL;
+}
+
+bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch) {
+    for (size_t i = 0; i < batch->space_count; i++) {
+        if (find_locked(db, batch->spaces[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool reserve_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    void *spaces = db->spaces;
+    bool ok = lsm_grow(&spaces, &db->space_capacity, db->space_count + 1,
+                       sizeof(*db->spaces));
+    db->spaces = spaces;
+    return ok;
+}
+
+static void count_codecs_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    uint32_t count = 0;
+    for (size_t i = 0; i < db->space_count; i++) {
+        count += atomic_load(&db->spaces[i]->codec) >= 0;
+    }
+    atomic_store(&db->coded_spaces, count);
+}
+
+/* There is room. Takes the reference. */
+static void insert_locked(lsmkv_db *db, lsm_space *space) LSM_REQUIRES(db->mu) {
+    size_t place = place_of_locked(db, space->id);
+    memmove(db->spaces + place + 1, db->spaces + place,
+            (db->space_count - place) * sizeof(*db->spaces));
+    db->spaces[place] = space;
+    db->space_count += 1;
+}
+
+void lsm_catalog_remove_locked(lsmkv_db *db, lsm_space *space) {
+    size_t place = place_of_locked(db, space->id);
+    atomic_store(&space->dropped, true);
+    db->space_count -= 1;
+    memmove(db->spaces + place, db->spaces + place + 1,
+            (db->space_count - place) * sizeof(*db->spaces));
+    count_codecs_locked(db);
+    lsm_space_unref(space); /* the dropper holds another */
+}
+
+uint32_t lsm_catalog_codec(void *context, uint32_t id, int *level) {
+    lsmkv_db *db = context;
+    uint32_t codec = db->options.codec;
+    *level = db->options.codec_level;
+    lsm_mutex_lock(&db->mu);
+    const lsm_space *space = find_locked(db, id);
+    int32_t own = space != NULL ? atomic_load(&space->codec) : -1;
+    if (own >= 0) {
+        codec = (uint32_t)own;
+        *level = atomic_load(&space->codec_level);
+    }
+    lsm_mutex_unlock(&db->mu);
+    /* Of another process, which had it; this one does without. */
+    return lsm_codec_check(codec, NULL) == LSMKV_OK ? codec : LSMKV_CODEC_NONE;
+}
+
+/* Reads a key as a snapshot, or the newest state, has it. OK, NOT_FOUND or an error. */
+static lsmkv_status read_key(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const system_key *key, lsm_buf *value, lsmkv_error *err) {
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsm_readstate *state = lsm_db_readstate(db);
+    lsm_lookup lookup = lsm_lookup_make(
+        key_slice(key), snapshot != NULL ? snapshot->sequence : lsm_db_published(db));
+    lsm_value found;
+    lsmkv_status status = lsm_db_get(db, &lookup, false, state, &found, err);
+    /* Values of the system namespace lie where their keys do: nothing is owned. */
+    if (status == LSMKV_OK &&
+        !lsm_buf_append(value, found.bytes.data, found.bytes.size)) {
+        status = lsm_fail_memory(err, found.bytes.size);
+    }
+    lsm_epoch_leave(token);
+    return status;
+}
+
+static lsmkv_status read_definition(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                                    lsmkv_bytes name, lsm_space_definition *definition,
+                                    lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_buf value = {0};
+    system_key key;
+
+    make_key(&key, LSM_SPACE_PREFIX, name);
+    LSM_TRY(read_key(db, snapshot, &key, &value, err));
+    status = lsm_space_decode(lsm_buf_slice(&value), definition, err);
+out:
+    lsm_buf_deinit(&value);
+    return status;
+}
+
+/* The id for the next namespace. */
+static lsmkv_status read_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
+    lsm_buf value = {0};
+    system_key key;
+
+    make_key(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
+    lsmkv_status status = read_key(db, NULL, &key, &value, err);
+    *id = LSM_SPACE_FIRST;
+    if (status == LSMKV_OK && value.size != 4) {
+        status = lsm_fail(err, LSMKV_CORRUPTION, "the next namespace in %zu bytes",
+                          value.size);
+    } else if (status == LSMKV_OK) {
+        *id = lsm_get_u32(value.data);
+    } else if (status == LSMKV_NOT_FOUND) {
+        status = LSMKV_OK;
+    }
+    if (status == LSMKV_OK && *id > LSM_SPACE_LAST) {
+        status = lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "no namespace ids are left");
+    }
+    lsm_buf_deinit(&value);
+    return status;
+}
+
+static lsmkv_status put_definition(lsm_batch *batch, lsmkv_bytes name,
+                                   const lsm_space_definition *definition,
+                                   lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_buf value = {0};
+    system_key key;
+
+    make_key(&key, LSM_SPACE_PREFIX, name);
+    if (!lsm_space_encode(definition, &value)) {
+        LSM_TRY(lsm_fail_memory(err, value.size));
+    }
+    status = lsm_batch_put(batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key),
+                           (lsmkv_bytes){value.data, value.size}, err);
+out:
+    lsm_buf_deinit(&value);
+    return status;
+}
+
+static lsmkv_status commit(lsmkv_db *db, lsm_batch *batch, lsm_space *drops,
+                           lsmkv_error *err) {
+    lsm_write_how how = {
+        .sync = db->options.given.durability == LSMKV_DURABILITY_SYNC,
+        .alone = true,
+        .drops = drops,
+    };
+    return lsm_db_write(db, batch, how, err);
+}
+
+static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
+                           const lsmkv_space_options *options, lsm_space **spacep,
+                           lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_space_definition definition = {.options = *options};
+    lsm_space *space = NULL;
+    uint8_t next[4];
+    lsm_batch batch;
+    system_key key;
+
+    lsm_batch_init(&batch);
+    LSM_TRY(read_next_id(db, &definition.id, err));
+    lsm_put_u32(next, definition.id + 1);
+    make_key(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
+    LSM_TRY(put_definition(&batch, name, &definition, err));
+    LSM_TRY(lsm_batch_put(&batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key),
+                          (lsmkv_bytes){next, sizeof(next)}, err));
+    space = create_space(&definition, err);
+    lsm_mutex_lock(&db->mu);
+    bool ok = space != NULL && reserve_locked(db);
+    lsm_mutex_unlock(&db->mu);
+    if (!ok) {
+        LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
+    }
+    LSM_TRY(commit(db, &batch, NULL, err));
+    lsm_mutex_lock(&db->mu);
+    insert_locked(db, space);
+    count_codecs_locked(db);
+    lsm_mutex_unlock(&db->mu);
+    lsm_space_ref(space); /* one for the list, one for the caller */
+    *spacep = space;
+    space = NULL;
+out:
+    lsm_space_unref(space);
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+/* What was given over what there is. */
+static lsmkv_space_options merge_options(const lsmkv_namespace_how *how,
+                                         lsmkv_space_options options) {
+    if (how->has_default_ttl) {
+        options.default_ttl_ms =
+            how->options.default_ttl_ms < 0 ? 0 : how->options.default_ttl_ms;
+    }
+    if (how->has_blob_threshold) {
+        options.blob_threshold_bytes = how->options.blob_threshold_bytes;
+    }
+    if (how->has_codec) {
+        options.codec = how->options.codec;
+    }
+    if (how->has_codec_level) {
+        options.codec_level = how->options.codec_level;
+    }
+    return options;
+}
+
+static bool same_options(const lsmkv_space_options *a, const lsmkv_space_options *b) {
+    return a->default_ttl_ms == b->default_ttl_ms &&
+           a->blob_threshold_bytes == b->blob_threshold_bytes && a->codec == b->codec &&
+           a->codec_level == b->codec_level;
+}
+
+static lsmkv_status check_options(const lsmkv_space_options *options,
+                                  lsmkv_error *err) {
+    if (options->default_ttl_ms < 0 || options->blob_threshold_bytes < -1 ||
+        options->blob_threshold_bytes > LSMKV_VALUE_SIZE_MAX || options->codec < -1 ||
+        options->codec >= LSMKV_CODEC_COUNT) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "an option of the namespace is out of range");
+    }
+    return options->codec > 0 ? lsm_codec_check((uint32_t)options->codec, err)
+                              : LSMKV_OK;
+}
+
+/* Gives a namespace other options. */
+static lsmkv_status alter(lsmkv_db *db, lsmkv_bytes name,
+                          const lsm_space_definition *definition, lsm_space *space,
+                          lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_batch batch;
+
+    lsm_batch_init(&batch);
+    LSM_TRY(put_definition(&batch, name, definition, err));
+    LSM_TRY(commit(db, &batch, NULL, err));
+    set_options(space, &definition->options);
+    lsm_mutex_lock(&db->mu);
+    count_codecs_locked(db);
+    lsm_mutex_unlock(&db->mu);
+out:
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+/* The living namespace of a definition. NULL: none. One reference. */
+static lsm_space *living(lsmkv_db *db, uint32_t id) {
+    lsm_mutex_lock(&db->mu);
+    lsm_space *space = find_locked(db, id);
+    if (space != NULL) {
+        lsm_space_ref(space);
+    }
+    lsm_mutex_unlock(&db->mu);
+    return space;
+}
+
+static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
+                                  const lsmkv_namespace_how *how,
+                                  lsm_space_definition *definition, lsm_space **spacep,
+                                  lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_space_options wanted = merge_options(how, definition->options);
+    lsm_space *space = living(db, definition->id);
+
+    if (space == NULL && how->snapshot != NULL) {
+        /* Dropped since: what the snapshot sees of it can still be read. */
+        space = create_space(definition, err);
+        status = space != NULL ? LSMKV_OK : LSMKV_NO_MEMORY;
+        LSM_TRY(status);
+        atomic_store(&space->dropped, true);
+    } else if (space == NULL) {
+        LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
+                         definition->id));
+    }
+    if (!same_options(&wanted, &definition->options)) {
+        if (!how->alter || how->snapshot != NULL) {
+            LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                             "the namespace has other options; ask for them to be "
+                             "altered"));
+        }
+        LSM_TRY(check_options(&wanted, err));
+        definition->options = wanted;
+        LSM_TRY(alter(db, name, definition, space, err));
+    }
+    *spacep = space;
+    space = NULL;
+out:
+    lsm_space_unref(space);
+    return status;
+}
+
+static lsmkv_status check_name(lsmkv_bytes name, lsmkv_error *err) {
+    return lsm_space_name_check(name)
+               ? LSMKV_OK
+               : lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                          "the name of a namespace is 1 to %d bytes of UTF-8",
+                          LSM_SPACE_NAME_MAX);
+}
+
+lsmkv_status lsm_catalog_open(lsmkv_db *db, lsmkv_bytes name,
+                              const lsmkv_namespace_how *how, lsm_space **spacep,
+                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_space_definition definition;
+    const lsmkv_namespace_how plain = {0};
+
+    how = how != NULL ? how : &plain;
+    *spacep = NULL;
+    LSM_TRY(check_name(name, err));
+    lsm_mutex_lock(&db->catalog_mu);
+    status = read_definition(db, how->snapshot, name, &definition, err);
+    if (status == LSMKV_OK) {
+        status = open_existing(db, name, how, &definition, spacep, err);
+    } else if (status == LSMKV_NOT_FOUND && how->create && how->snapshot == NULL) {
+        lsmkv_space_options none = {.blob_threshold_bytes = -1, .codec = -1};
+        lsmkv_space_options wanted = merge_options(how, none);
+        status = check_options(&wanted, err);
+        if (status == LSMKV_OK) {
+            status = create(db, name, &wanted, spacep, err);
+        }
+    }
+    lsm_mutex_unlock(&db->catalog_mu);
+out:
+    return status;
+}
+
+/* With catalog_mu. */
+static lsmkv_status drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_space_definition definition;
+    lsm_space *space = NULL;
+    lsm_batch batch;
+    system_key key;
+
+    lsm_batch_init(&batch);
+    make_key(&key, LSM_SPACE_PREFIX, name);
+    LSM_TRY(read_definition(db, NULL, name, &definition, err));
+    space = living(db, definition.id);
+    if (space == NULL) {
+        LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
+                         definition.id));
+    }
+    LSM_TRY(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key), err));
+    LSM_TRY(lsm_batch_delete_range(&batch, definition.id, NULL, err));
+    status = commit(db, &batch, space, err);
+out:
+    lsm_space_unref(space);
+    lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsm_catalog_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
+    lsmkv_status status = check_name(name, err);
+    if (status == LSMKV_OK) {
+        lsm_mutex_lock(&db->catalog_mu);
+        status = drop(db, name, err);
+        lsm_mutex_unlock(&db->catalog_mu);
+    }
+    return status;
+}
+
+/* An iterator over all definitions. */
+static lsmkv_status open_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              lsmkv_iter **iterp, lsmkv_error *err) {
+    system_key start;
+    system_key stop;
+
+    make_key(&start, LSM_SPACE_PREFIX, (lsmkv_bytes){NULL, 0});
+    stop = start;
+    stop.skey[stop.size - 1] += 1;
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsmkv_status status = lsm_db_iter_create(db, snapshot, key_slice(&start),
+                                             key_slice(&stop), iterp, err);
+    lsm_epoch_leave(token);
+    return status;
+}
+
+/* The next rows, which lie in the iterator until it is asked again. */
+static lsmkv_status next_rows(lsmkv_db *db, lsmkv_iter *iter, lsmkv_chunk *chunk,
+                              lsmkv_error *err) {
+    const lsmkv_fill fill = {.row_max = LIST_ROWS};
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsmkv_status status = lsm_db_iter_fill(iter, &fill, chunk, err);
+    lsm_epoch_leave(token);
+    return status;
+}
+
+static lsmkv_status decode_row(const lsmkv_chunk *chunk, size_t row, lsmkv_bytes *name,
+                               lsm_space_definition *definition, lsmkv_error *err) {
+    const lsmkv_row *at = &chunk->rows[row];
+    *name = (lsmkv_bytes){chunk->data + at->key_offset + LSM_SPACE_PREFIX_SIZE,
+                          at->key_size - LSM_SPACE_PREFIX_SIZE};
+    return lsm_space_decode(
+        lsm_slice_make(chunk->data + at->value_offset, at->value_size), definition,
+        err);
+}
+
+lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              lsmkv_namespace_fn callback, void *context,
+                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_iter *iter = NULL;
+    lsmkv_chunk chunk = {0};
+
+    LSM_TRY(open_list(db, snapshot, &iter, err));
+    do {
+        LSM_TRY(next_rows(db, iter, &chunk, err));
+        for (size_t i = 0; i < chunk.row_count; i++) {
+            lsm_space_definition definition;
+            lsmkv_bytes name;
+            LSM_TRY(decode_row(&chunk, i, &name, &definition, err));
+            callback(context, name, &definition.options);
+        }
+    } while (chunk.row_count > 0);
+out:
+    lsm_db_iter_destroy(iter);
+    return status;
+}
+
+static int compare_spaces(const void *a, const void *b) {
+    uint32_t x = (*(lsm_space *const *)a)->id;
+    uint32_t y = (*(lsm_space *const *)b)->id;
+    return (x > y) - (x < y);
+}
+
+lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_iter *iter = NULL;
+    lsmkv_chunk chunk = {0};
+
+    LSM_TRY(open_list(db, NULL, &iter, err));
+    do {
+        LSM_TRY(next_rows(db, iter, &chunk, err));
+        for (size_t i = 0; i < chunk.row_count; i++) {
+            lsm_space_definition definition;
+            lsmkv_bytes name;
+            LSM_TRY(decode_row(&chunk, i, &name, &definition, err));
+            lsm_space *space =
+                reserve_locked(db) ? create_space(&definition, err) : NULL;
+            if (space == NULL) {
+                LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
+            }
+            db->spaces[db->space_count++] = space;
+        }
+    } while (chunk.row_count > 0);
+    if (db->space_count > 1) {
+        qsort(db->spaces, db->space_count, sizeof(*db->spaces), compare_spaces);
+    }
+    count_codecs_locked(db);
+out:
+    lsm_db_iter_destroy(iter);
+    return status;
+}
+
+void lsm_catalog_deinit(lsmkv_db *db) LSM_UNSHARED {
+    for (size_t i = 0; i < db->space_count; i++) {
+        lsm_space_unref(db->spaces[i]);
+    }
+    lsm_free(db->spaces);
+}

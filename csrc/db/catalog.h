@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The namespaces of a database. What defines them are keys of the system namespace
+ * (format/space.h), so creating, altering and dropping one are batches in commit order
+ * like any other, and a snapshot sees the names of its moment. What is here are the
+ * living ones in memory, for what has to be known on every write.
+ *
+ * Who defines holds `catalog_mu`, above `mu` in the order of locks. Its batch leads
+ * alone. A drop takes the namespace off the list before the next leader, so no write
+ * that names it can come behind it: leaders refuse batches that name an id that is not
+ * on the list. Ids are never used again.
+ *
+ * Dropping is one record: a range delete of everything that starts with the id.
+ */
+#ifndef LSM_DB_CATALOG_H
+#define LSM_DB_CATALOG_H
+
+#include <stdatomic.h>
+
+#include "base/status.h"
+#include "base/slice.h"
+
+typedef struct lsm_space {
+    _Atomic uint32_t refs; /* the list, handles */
+    uint32_t id;
+    _Atomic bool dropped;
+    _Atomic int64_t default_ttl_ms;       /* 0: none */
+    _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
+    _Atomic int32_t codec;                /* -1: the database's */
+    _Atomic int32_t codec_level;
+} lsm_space;
+
+struct lsmkv_namespace {
+    lsmkv_db *db;     /* one reference */
+    lsm_space *space; /* one reference */
+};
+
+/* Reads all definitions; for open. */
+lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_catalog_deinit(lsmkv_db *db);
+
+/* The namespace of a name, created or altered as asked. One reference. */
+lsmkv_status lsm_catalog_open(lsmkv_db *db, lsmkv_bytes name,
+                              const lsmkv_namespace_how *how, lsm_space **spacep,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_catalog_drop(lsmkv_db *db, lsmkv_bytes name,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+/* Calls for each namespace in the order of names, outside every lock. */
+lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              lsmkv_namespace_fn callback, void *context,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+
+void lsm_space_ref(lsm_space *space);
+void lsm_space_unref(lsm_space *space); /* NULL is fine */
+void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);
+
+/* For a table writer: the codec of a namespace. Takes mu. */
+uint32_t lsm_catalog_codec(void *db, uint32_t id, int *level);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How namespaces are defined: by keys of the system namespace.
+ *
+ *   "namespace/" name   version u8 (1) | id u32 | (tag varint, value varint)*,
+ * ascending 1 default_ttl_ms   2 blob_threshold_bytes + 1   3 codec + 1   4 codec_level
+ *     (zigzag); what is absent, or 0, is not the namespace's own
+ *   "next_namespace"    id u32 of the next namespace to be created, at first 2; ids are
+ *                       never used again
+ */
+#ifndef LSM_FORMAT_SPACE_H
+#define LSM_FORMAT_SPACE_H
+
+#include "base/buf.h"
+#include "base/status.h"
+
+#define LSM_SPACE_PREFIX "namespace/"
+#define LSM_NEXT_SPACE_KEY "next_namespace"
+
+enum {
+    LSM_SPACE_PREFIX_SIZE = sizeof(LSM_SPACE_PREFIX) - 1,
+    LSM_SPACE_NAME_MAX = 255,
+    LSM_SPACE_FIRST = 2,
+};
+
+/* The id behind the last one bounds its keys, so the largest number is none. */
+#define LSM_SPACE_LAST (UINT32_MAX - 1)
+
+/* A definition; -1 and, for the TTL, 0: none of its own. */
+typedef struct lsm_space_definition {
+    uint32_t id;
+    lsmkv_space_options options;
+} lsm_space_definition;
+
+/* 1 to LSM_SPACE_NAME_MAX bytes of UTF-8. */
+bool lsm_space_name_check(lsmkv_bytes name);
+
+bool lsm_space_encode(const lsm_space_definition *definition,
+                      lsm_buf *to) LSM_MUST_CHECK;
+/* CORRUPTION, or UNSUPPORTED_VERSION for another version or tag. */
+lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+
+#endif
