@@ -412,7 +412,7 @@ cdef object view_of(Handle space, Snapshot snapshot, object key):
     take(key, &name, &hold)
     try:
         read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking = True
+        read.nonblocking, read.space = True, NULL
         status = lsmkv_get_view(space._db, &read, name, &view._view, &view._value, &err)
         if status == LSMKV_WOULD_BLOCK:
             read.nonblocking = False
