@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/slice.h"
 #include "report.h"
 
 enum { TTL_SPREAD = 100 }; /* ms */
@@ -128,6 +129,28 @@ static lsmkv_status send(const world *w, const write_request *r, const lsmkv_wri
                         : lsmkv_delete(w->db, how, key, err);
 }
 
+/* Whether a request comes to no record in the log. */
+static bool writes_nothing(const write_request *r) {
+    const lsmkv_range *range = r->range;
+
+    if (r->batch != NULL) {
+        return lsmkv_batch_count(r->batch) == 0;
+    }
+    return range != NULL && range->has_start && range->has_stop &&
+           lsm_slice_compare(lsm_slice_make(range->start.data, range->start.size),
+                             lsm_slice_make(range->stop.data, range->stop.size)) >= 0;
+}
+
+/* The time that a commit puts on record: without a record that of the one before. */
+static uint64_t time_on_record(world *w, const write_request *r) {
+    size_t count = w->model.commit_count;
+
+    if (!writes_nothing(r)) {
+        return world_now(w);
+    }
+    return count == 0 ? 0 : w->model.commits[count - 1].time_ms;
+}
+
 /* Launches what was staged, sends it and lands it; what is durable then raises the
  * floor. Some writes first ask not to wait; refused, they must have done nothing. */
 static bool commit(world *w, const write_request *r) {
@@ -139,7 +162,7 @@ static bool commit(world *w, const write_request *r) {
 
     crash_count.ops++;
     how.ttl_ms = r->ttl_ms;
-    model_launch(&w->model, world_now(w));
+    model_launch(&w->model, time_on_record(w, r));
     if (world_odds(w, 100)) {
         how.nonblocking = true;
         status = send(w, r, &how, &err);
