@@ -30,5 +30,7 @@ LSMKV_API bool lsm_test_files_match(lsmkv_db *db, char *name);
 LSMKV_API uint64_t lsm_test_sequence(lsmkv_db *db);
 /* Engine time, by which values expire. */
 LSMKV_API uint64_t lsm_test_now_ms(lsmkv_db *db);
+/* Has it follow the wall clock, as writes and background work do. */
+LSMKV_API void lsm_test_follow_clock(lsmkv_db *db);
 
 #endif

@@ -316,7 +316,8 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
     /* The plan needs the count in the payload; the leader stamps again. */
     lsm_batch_stamp(batch, 0, 0);
     if (batch->ttl_count != 0) {
-        lsm_batch_resolve(batch, lsm_clock_now_ms(&db->clock));
+        /* Follow first: what the leader would add to engine time is no time lived. */
+        lsm_batch_resolve(batch, lsm_clock_follow_ms(&db->clock));
     }
     if (LSM_UNLIKELY(!lsm_batch_suits(batch, lsm_db_blob_threshold(db)))) {
         converted.threshold = lsm_db_blob_threshold(db);

@@ -303,6 +303,20 @@ LSM_TEST(a_wall_clock_a_little_ahead_is_followed) {
     expiry_end(&d);
 }
 
+LSM_TEST(a_value_lives_as_long_as_it_was_given_also_behind_a_jump_of_the_clock) {
+    expiry_db d;
+    int64_t ttl_ms = 0;
+    lsmkv_error err;
+
+    expiry_begin(&d);
+    lsm_sim_jump_ms(d.env, 2 * HOUR);
+    expiry_put(&d, "key", "value", HOUR);
+    CHECK(expiry_shows(&d, NULL, "key", "value"));
+    CHECK_STATUS(lsmkv_ttl(d.db, NULL, word_bytes("key"), &ttl_ms, &err), LSMKV_OK);
+    CHECK_EQ(ttl_ms, HOUR);
+    expiry_end(&d);
+}
+
 LSM_TEST(a_wall_clock_that_jumps_more_than_a_day_is_counted_and_not_followed) {
     expiry_db d;
 

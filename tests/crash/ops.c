@@ -132,27 +132,24 @@ static lsmkv_status send(const world *w, const write_request *r, const lsmkv_wri
 /* Whether a request comes to no record in the log. */
 static bool writes_nothing(const write_request *r) {
     const lsmkv_range *range = r->range;
+    lsm_slice start = {NULL, 0};
 
     if (r->batch != NULL) {
         return lsmkv_batch_count(r->batch) == 0;
     }
-    return range != NULL && range->has_start && range->has_stop &&
-           lsm_slice_compare(lsm_slice_make(range->start.data, range->start.size),
+    if (range == NULL || !range->has_stop) {
+        return false;
+    }
+    if (range->has_start) {
+        start = lsm_slice_make(range->start.data, range->start.size);
+    }
+    return lsm_slice_compare(start,
                              lsm_slice_make(range->stop.data, range->stop.size)) >= 0;
 }
 
-/* The time that a commit puts on record: without a record that of the one before. */
-static uint64_t time_on_record(world *w, const write_request *r) {
-    size_t count = w->model.commit_count;
-
-    if (!writes_nothing(r)) {
-        return world_now(w);
-    }
-    return count == 0 ? 0 : w->model.commits[count - 1].time_ms;
-}
-
 /* Launches what was staged, sends it and lands it; what is durable then raises the
- * floor. Some writes first ask not to wait; refused, they must have done nothing. */
+ * floor. What comes to no record is no commit. Some writes first ask not to wait;
+ * refused, they must have done nothing. */
 static bool commit(world *w, const write_request *r) {
     lsmkv_error err = {0};
     bool durable = false;
@@ -162,7 +159,7 @@ static bool commit(world *w, const write_request *r) {
 
     crash_count.ops++;
     how.ttl_ms = r->ttl_ms;
-    model_launch(&w->model, time_on_record(w, r));
+    model_launch(&w->model, world_now(w));
     if (world_odds(w, 100)) {
         how.nonblocking = true;
         status = send(w, r, &how, &err);
@@ -172,7 +169,7 @@ static bool commit(world *w, const write_request *r) {
         status = send(w, r, &how, &err);
     }
     done = world_ok(w, status, &err, "write");
-    if (status == LSMKV_NO_MEMORY) {
+    if (status == LSMKV_NO_MEMORY || writes_nothing(r)) {
         model_cancel(&w->model);
     } else {
         model_land(&w->model, done);
@@ -193,8 +190,10 @@ static int64_t any_ttl(world *w) {
            (int64_t)world_below(w, world_odds(w, 100) ? (uint64_t)1 << 40 : TTL_SPREAD);
 }
 
-/* When a value written now with such a time expires. */
+/* When a value written now with such a time expires: a write follows the wall clock
+ * before it counts from engine time. */
 static uint64_t end_of(world *w, int64_t ttl_ms) {
+    lsm_test_follow_clock(w->db);
     return ttl_ms <= 0 ? MODEL_NEVER : world_now(w) + (uint64_t)ttl_ms;
 }
 
@@ -213,6 +212,7 @@ bool world_touch(world *w, size_t key, bool sync) {
     lsmkv_error err = {0};
 
     crash_trace("touch key=%zu sync=%d", key, sync);
+    lsm_test_follow_clock(w->db);
     if (world_shown(w, &w->model.now, key) == MODEL_ABSENT) {
         lsmkv_status status = lsmkv_touch(w->db, NULL, w->model.keys[key], &err);
         return status == LSMKV_NOT_FOUND || world_ok(w, status, &err, "touch");
