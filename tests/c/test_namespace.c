@@ -307,6 +307,13 @@ LSM_TEST(a_drop_takes_everything_before_it_and_refuses_everything_behind_it) {
     lsmkv_namespace_free(fresh);
     lsmkv_namespace_free(blue);
     expiry_compact(&d);
+    lsmkv_stats stats = expiry_stats(&d);
+    uint64_t entries = 0;
+    for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
+        entries += stats.levels[i].entry_count;
+    }
+    /* options, next id, two definitions, a row in each: nothing of the old one */
+    CHECK_EQ(entries, 6);
     expiry_reopen(&d);
     CHECK(space_open(&d, "red", NULL, &fresh) == LSMKV_OK);
     CHECK(space_holds(&d, fresh, "key=new "));

@@ -18,6 +18,7 @@ typedef struct contents {
     uint64_t now_ms;                  /* engine time when it was looked at */
     uint64_t entries[MODEL_KEYS_MAX]; /* entry hash, or 0: not there */
     uint64_t ends[MODEL_KEYS_MAX];    /* when each expires; 0: not there */
+    model_sides sides;                /* what other namespaces hold */
 } contents;
 
 /* A recovery that is crashed at its steps. */
@@ -65,7 +66,7 @@ static void add_row(lsmkv_db *db, const model *m, contents *c, size_t *at,
 }
 
 static model_sight sight_of(const model *m, const contents *c) {
-    model_sight sight = {0, c->now_ms};
+    model_sight sight = {spaces_hash(&c->sides), c->now_ms};
 
     for (size_t i = 0; i < m->key_count; i++) {
         if (c->entries[i] != 0) {
@@ -84,6 +85,7 @@ static void scan(lsmkv_db *db, const model *m, bool reverse, contents *c) {
 
     memset(c, 0, sizeof(*c));
     c->now_ms = lsm_test_now_ms(db);
+    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     crash_need(
         reverse ? lsmkv_iter_seek_last(iter, &err) : lsmkv_iter_seek_first(iter, &err),
@@ -109,6 +111,7 @@ static void scan_chunks(lsmkv_db *db, const model *m, contents *c) {
 
     memset(c, 0, sizeof(*c));
     c->now_ms = lsm_test_now_ms(db);
+    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     do {
         crash_need(lsmkv_iter_fill(iter, &fill, &chunk, &err), &err, "fill");

@@ -75,6 +75,9 @@ static void make_keys(model *m, uint64_t seed, size_t key_count) {
     for (size_t i = 0; i < m->key_count; i++) {
         m->key_hashes[i] = crash_hash(m->keys[i].data, m->keys[i].size, 7);
     }
+    for (size_t i = 0; i < MODEL_SIDES; i++) {
+        m->key_hashes[m->key_count + i] = crash_mix(seed, 1000 + i);
+    }
 }
 
 void model_init(model *m, uint64_t seed, size_t key_count) {
@@ -272,7 +275,7 @@ static uint64_t apply_commit(const model *m, model_state *state,
 uint64_t model_hash(const model *m, const model_state *state, uint64_t now_ms) {
     uint64_t hash = 0;
 
-    for (size_t i = 0; i < m->key_count; i++) {
+    for (size_t i = 0; i < m->key_count + MODEL_SIDES; i++) {
         hash += share_of(m, state->values[i], now_ms);
     }
     return hash;

@@ -35,6 +35,18 @@ enum {
 
 #define MODEL_NEVER UINT64_MAX
 
+/* Namespaces beside the default one: their indices lie behind the keys (spaces.c). */
+enum {
+    MODEL_SPACES = 2,
+    MODEL_SPACE_SLOTS = 4,
+    MODEL_SIDES = MODEL_SPACES * MODEL_SPACE_SLOTS
+};
+
+typedef struct model_sides {
+    uint64_t entries[MODEL_SIDES]; /* entry hashes; 0: not there */
+    uint64_t ends[MODEL_SIDES];
+} model_sides;
+
 typedef struct model_value {
     uint8_t *bytes; /* owned */
     size_t size;

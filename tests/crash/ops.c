@@ -80,7 +80,9 @@ static void check_changes(world *w, size_t first) {
     size_t end = w->model.launched.first_change + w->model.launched.change_count;
 
     for (size_t i = first; i < end && i < first + 16; i++) {
-        world_check_key(w, w->model.changes[i].key);
+        if (w->model.changes[i].key < w->model.key_count) {
+            world_check_key(w, w->model.changes[i].key);
+        }
     }
 }
 
@@ -167,6 +169,11 @@ static bool commit(world *w, const write_request *r) {
     }
     if (status == LSMKV_WOULD_BLOCK) {
         status = send(w, r, &how, &err);
+    }
+    if (status == LSMKV_NOT_FOUND && r->touches &&
+        world_shown(w, &w->model.before, r->key) == MODEL_ABSENT) {
+        model_cancel(&w->model); /* it expired as the engine looked at the clock */
+        return true;
     }
     done = world_ok(w, status, &err, "write");
     if (status == LSMKV_NO_MEMORY || writes_nothing(r)) {
@@ -541,6 +548,8 @@ static void run_write(world *w, world_op op) {
         (void)world_put(w, world_any_key(w), world_any_size(w), sync);
     } else if (op == OP_DELETE) {
         (void)world_delete(w, world_any_key(w), sync);
+    } else if (op == OP_SPACE) {
+        world_use_space(w);
     } else if (op == OP_TOUCH) {
         (void)world_touch(w, world_any_key(w), sync);
     } else if (op == OP_DELETE_RANGE) {
@@ -597,6 +606,7 @@ void world_run(world *w) {
         case OP_BATCH:
         case OP_FILL:
         case OP_TOUCH:
+        case OP_SPACE:
             run_write(w, op);
             break;
         case OP_SYNC:

@@ -34,12 +34,16 @@ static void overwrite_and_compact(world *w) {
     world_check_scan(w, true);
 }
 
-/* Batches of one record to some forty, half of them synced. */
+/* Batches of one record to some forty, half of them synced, some over several
+ * namespaces, which come and go. */
 static void write_batches(world *w) {
     for (size_t i = 0; i < 70; i++) {
         (void)world_batch(w, 1 + (size_t)world_below(w, i % 5 == 0 ? 40 : 6),
                           i % 2 == 0);
         world_step(w, world_below(w, 3));
+        if (i % 5 == 3) {
+            world_use_space(w);
+        }
         if (i % 16 == 15) {
             (void)world_flush(w);
         }

@@ -41,11 +41,11 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
 
 void profile_init(profile *p, uint64_t seed) {
     static const uint32_t weights[OP_COUNT] = {
-        [OP_PUT] = 30,     [OP_DELETE] = 10, [OP_BATCH] = 12,       [OP_FILL] = 3,
-        [OP_SYNC] = 2,     [OP_FLUSH] = 3,   [OP_COMPACT] = 2,      [OP_SETTLE] = 1,
-        [OP_STEP] = 20,    [OP_GET] = 6,     [OP_GET_MANY] = 3,     [OP_SCAN] = 3,
-        [OP_SNAPSHOT] = 5, [OP_CURSOR] = 10, [OP_VERIFY] = 1,       [OP_REOPEN] = 1,
-        [OP_TOUCH] = 4,    [OP_CLOCK] = 8,   [OP_DELETE_RANGE] = 5,
+        [OP_PUT] = 30,     [OP_DELETE] = 10, [OP_BATCH] = 12,   [OP_FILL] = 3,
+        [OP_SYNC] = 2,     [OP_FLUSH] = 3,   [OP_COMPACT] = 2,  [OP_SETTLE] = 1,
+        [OP_STEP] = 20,    [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
+        [OP_SNAPSHOT] = 5, [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
+        [OP_TOUCH] = 4,    [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 
@@ -167,6 +167,12 @@ static bool hash_contents(world *w, uint64_t *hash) {
         status = lsmkv_iter_next(iter, &err);
     }
     lsmkv_iter_free(iter);
+    if (status == LSMKV_OK) {
+        model_sides sides;
+        status = spaces_look(w->db, &w->model, &sides);
+        err.status = status;
+        *hash += spaces_hash(&sides);
+    }
     return world_ok(w, status, &err, "scan of a reopen");
 }
 

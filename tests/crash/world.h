@@ -48,6 +48,7 @@ typedef enum world_op {
     OP_VERIFY,
     OP_REOPEN,
     OP_TOUCH,
+    OP_SPACE, /* creates, writes in, or drops namespaces */
     OP_CLOCK, /* lets time pass, or sets the wall clock */
     OP_COUNT
 } world_op;
@@ -152,6 +153,12 @@ size_t world_any_key(world *w);
 size_t world_any_size(world *w);
 /* One operation by the weights of the profile. */
 void world_run(world *w);
+
+/* spaces.c */
+void world_use_space(world *w);
+/* What the namespaces beside the default one hold. */
+lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to);
+uint64_t spaces_hash(const model_sides *sides);
 
 /* views.c */
 void world_get_many(world *w);
