@@ -38,9 +38,7 @@ static lsmkv_status await_flush_locked(lsmkv_db *db, uint64_t number, lsmkv_erro
 /* Syncs one log with mu released; logs[] stays as it is meanwhile. */
 static lsmkv_status sync_one_locked(lsmkv_db *db, lsm_wal_writer *writer,
                                     lsmkv_error *err) LSM_REQUIRES(db->mu) {
-    while (db->syncing_logs) {
-        lsm_cond_wait(&db->changed, &db->mu);
-    }
+    LSM_ASSERT(!db->syncing_logs);
     db->syncing_logs = true;
     lsm_mutex_unlock(&db->mu);
     lsmkv_status status = lsm_log_sync(db, writer, err);
@@ -83,6 +81,9 @@ static lsmkv_status record_logs(lsmkv_db *db, lsmkv_error *err) {
 
     lsm_edit_init(&edit);
     lsm_mutex_lock(&db->mu);
+    while (db->syncing_logs) {
+        lsm_cond_wait(&db->changed, &db->mu);
+    }
     for (size_t i = 0; i < db->log_count && status == LSMKV_OK; i++) {
         const lsm_live_log *log = &db->logs[i];
         if (!log->recorded && !lsm_wal_dead(log->writer) &&
@@ -141,6 +142,11 @@ lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {
 
     lsm_mutex_lock(&db->mu);
     for (size_t i = 0; i < db->log_count && status == LSMKV_OK;) {
+        if (db->syncing_logs) { /* a flush seals one; then it may drop it */
+            lsm_cond_wait(&db->changed, &db->mu);
+            i = 0;
+            continue;
+        }
         const lsm_live_log *log = &db->logs[i];
         bool active = i + 1 == db->log_count;
         if (lsm_wal_dead(log->writer)) {
