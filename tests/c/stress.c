@@ -21,23 +21,18 @@
  * What is written with a long time to live, or touched, stays as it is. Beside the
  * pairs there are values that live for moments, and ranges of them are deleted: such a
  * read may find nothing, but never a version after the moment at which it has expired.
+ * Views of values are held for longer than those live, and beyond the close. One thread
+ * creates, fills and drops namespaces, which hold what it wrote and nothing else.
  *
  * The first thing that is wrong is printed and ends the program with status 1.
  */
+#include "stress_help.h"
+
 #include <dirent.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/rng.h"
 #include "env/sync.h"
-#include "include/lsmkv.h"
 
 enum {
     PAIRS = 96,
@@ -51,13 +46,16 @@ enum {
     PASSERS = 1,
     VIEWERS = 1,
     COPIERS = 1,
+    LOOKERS = 1,
+    FOUNDERS = 1,
     THREADS = WRITERS + READERS + SCANNERS + HOLDERS + KEEPERS + CLOSERS + TOUCHERS +
-        PASSERS + VIEWERS + COPIERS,
+        PASSERS + VIEWERS + COPIERS + LOOKERS + FOUNDERS,
     PASSING = 32, /* keys whose values live for moments */
     HOUR_MS = 3600 * 1000,
     PATH_SIZE = 4096,
-    KEY_SIZE = 16,
-    VALUE_MAX = 2048,
+    SPACES = 4, /* namespaces that come and go */
+    SPACE_KEYS = 8,
+    VIEWS = 16, /* held by one thread */
     DELETE_EVERY = 7,
 };
 
@@ -68,7 +66,7 @@ typedef struct pair_progress {
 
 typedef struct totals {
     _Atomic uint64_t writes, reads, rows, snapshots, maintenance, rounds;
-    _Atomic uint64_t touches, passing, views, checkpoints;
+    _Atomic uint64_t touches, passing, views, checkpoints, held, spaces;
 } totals;
 
 /* Of a key whose values live for moments. */
@@ -81,7 +79,6 @@ static pair_progress pairs[PAIRS];
 static passing_progress passing[PASSING];
 static const char *directory;
 static totals total;
-static uint64_t seed = 1;
 
 /* One thread of one round. */
 typedef struct actor {
@@ -92,83 +89,6 @@ typedef struct actor {
     uint64_t seen[PAIRS];
     lsm_thread thread;
 } actor;
-
-static void fail(const char *format, ...) LSM_PRINTF(1, 2) LSM_NORETURN;
-
-static void fail(const char *format, ...) {
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)printf("FAILED: ");
-    (void)vprintf(format, arguments);
-    (void)printf("\nreplay: stress --dir DIR --seed %" PRIu64 "\n", seed);
-    va_end(arguments);
-    (void)fflush(stdout);
-    _Exit(1);
-}
-
-/* true: OK; false: the database is closed. */
-static bool go_on(lsmkv_status status, const lsmkv_error *err, const char *what) {
-    if (status == LSMKV_CLOSED) {
-        return false;
-    }
-    if (status != LSMKV_OK) {
-        fail("%s: %s: %s", what, lsmkv_status_name(status), err->message);
-    }
-    return true;
-}
-
-static void sleep_us(uint64_t us) {
-    struct timespec time = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
-
-    (void)nanosleep(&time, NULL);
-}
-
-static uint64_t now_us(void) {
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static lsmkv_bytes make_key(char to[KEY_SIZE], size_t pair, char half) {
-    int size = snprintf(to, KEY_SIZE, "p/%04zu/%c", pair, half);
-    return (lsmkv_bytes){to, (size_t)size};
-}
-
-static size_t value_size(uint64_t version) {
-    lsm_rng rng = {version};
-    uint64_t draw = lsm_rng_next(&rng);
-    return sizeof(version) +
-           (size_t)(draw % 16 == 0 ? draw / 16 % 2000 : draw / 16 % 90);
-}
-
-static lsmkv_bytes make_value(uint8_t to[VALUE_MAX], uint64_t version, char half) {
-    uint64_t head = half == 'a' ? version : ~version;
-    size_t size = value_size(version);
-
-    memcpy(to, &head, sizeof(head));
-    memset(to + sizeof(head), (int)(version % 251), size - sizeof(head));
-    return (lsmkv_bytes){to, size};
-}
-
-/* The version that a value holds; the whole value is checked. */
-static uint64_t read_version(lsmkv_bytes value, char half) {
-    uint8_t expected[VALUE_MAX];
-    uint64_t version = 0;
-    lsmkv_bytes whole;
-
-    if (value.size < sizeof(version)) {
-        fail("a value of %zu bytes", value.size);
-    }
-    memcpy(&version, value.data, sizeof(version));
-    version = half == 'a' ? version : ~version;
-    whole = make_value(expected, version, half);
-    if (whole.size != value.size || memcmp(whole.data, value.data, whole.size) != 0) {
-        fail("wrong bytes of version %" PRIu64, version);
-    }
-    return version;
-}
 
 static bool holds_deletion(uint64_t low, uint64_t high) {
     return low == 0 || high / DELETE_EVERY * DELETE_EVERY >= low;
@@ -518,6 +438,121 @@ static void view_pairs(void *context) {
     }
 }
 
+/* A value lent, and what it was. */
+typedef struct held_view {
+    lsmkv_view *view;
+    lsmkv_bytes value;
+    uint64_t version;
+    char half;
+} held_view;
+
+static void let_go(held_view *held) {
+    if (held->view != NULL && read_version(held->value, held->half) != held->version) {
+        fail("a view changed");
+    }
+    lsmkv_view_free(held->view);
+    held->view = NULL;
+}
+
+/* Holds views, some of them when the database is closed. */
+static void look_at_pairs(void *context) {
+    actor *a = (actor *)context;
+    held_view held[VIEWS] = {{0}};
+    lsmkv_error err = {0};
+    bool open = true;
+
+    while (open) {
+        held_view *to = &held[lsm_rng_below(&a->rng, VIEWS)];
+        size_t pair = lsm_rng_below(&a->rng, PAIRS);
+        char key[KEY_SIZE];
+        let_go(to);
+        to->half = lsm_rng_below(&a->rng, 2) == 0 ? 'a' : 'b';
+        lsmkv_status status = lsmkv_get_view(a->db, NULL, make_key(key, pair, to->half),
+                                             &to->view, &to->value, &err);
+        if (status == LSMKV_OK) {
+            to->version = read_version(to->value, to->half);
+        } else if (status != LSMKV_NOT_FOUND) {
+            open = go_on(status, &err, "get_view");
+        }
+        atomic_fetch_add(&total.held, 1);
+    }
+    sleep_us(1000);
+    for (size_t i = 0; i < VIEWS; i++) {
+        let_go(&held[i]);
+    }
+}
+
+/* Checks that a namespace holds exactly `count` keys of a version. */
+static bool check_space(lsmkv_db *db, const lsmkv_namespace *space, size_t count,
+                        uint64_t version) {
+    lsmkv_read read = {.space = space};
+    lsmkv_error err = {0};
+    lsmkv_iter *iter = NULL;
+    size_t rows = 0;
+    lsmkv_status status = lsmkv_iter_create(db, &read, NULL, &iter, &err);
+
+    if (status == LSMKV_OK) {
+        status = lsmkv_iter_seek_first(iter, &err);
+    }
+    for (; status == LSMKV_OK && lsmkv_iter_valid(iter); rows++) {
+        if (read_version(lsmkv_iter_value(iter), 'a') != version) {
+            fail("a namespace holds another version");
+        }
+        status = lsmkv_iter_next(iter, &err);
+    }
+    lsmkv_iter_free(iter);
+    if (status == LSMKV_OK && rows != count) {
+        fail("a namespace holds %zu keys, not %zu", rows, count);
+    }
+    return go_on(status, &err, "scan of a namespace");
+}
+
+/* A namespace from its creation to its end. */
+static bool live_once(actor *a, lsmkv_bytes name, uint64_t version) {
+    lsmkv_namespace_how how = {.create = true};
+    lsmkv_error err = {0};
+    lsmkv_namespace *space = NULL;
+    char key[KEY_SIZE];
+    uint8_t value[VALUE_MAX];
+    size_t count = lsm_rng_below(&a->rng, SPACE_KEYS + 1);
+    lsmkv_status status = lsmkv_namespace_drop(a->db, name, &err);
+    bool open = status == LSMKV_NOT_FOUND || go_on(status, &err, "drop");
+
+    open = open && go_on(lsmkv_namespace_open(a->db, name, &how, &space, &err), &err,
+                         "namespace_open");
+    open = open && check_space(a->db, space, 0, 0);
+    lsmkv_write write = {.space = space};
+    for (size_t i = 0; i < count && open; i++) {
+        open = go_on(lsmkv_put(a->db, &write, make_key(key, i, 'a'),
+                               make_value(value, version, 'a'), &err),
+                     &err, "put");
+    }
+    open = open && check_space(a->db, space, count, version);
+    if (open && lsm_rng_below(&a->rng, 2) == 0) {
+        open = go_on(lsmkv_namespace_drop(a->db, name, &err), &err, "drop");
+        status = lsmkv_put(a->db, &write, make_key(key, 0, 'a'),
+                           make_value(value, version, 'a'), &err);
+        if (open && status != LSMKV_INVALID_ARGUMENT && status != LSMKV_CLOSED) {
+            fail("a dropped namespace was written");
+        }
+    }
+    lsmkv_namespace_free(space);
+    return open;
+}
+
+static void found_spaces(void *context) {
+    actor *a = (actor *)context;
+    bool open = true;
+
+    for (uint64_t version = 1; open; version++) {
+        char name[KEY_SIZE];
+        int size = snprintf(name, sizeof(name), "space %d",
+                            (int)lsm_rng_below(&a->rng, SPACES));
+        open = live_once(a, (lsmkv_bytes){name, (size_t)size}, version);
+        atomic_fetch_add(&total.spaces, 1);
+    }
+}
+
 static void remove_directory(const char *path) {
     char name[PATH_SIZE + sizeof(((struct dirent *)NULL)->d_name)];
     DIR *stream = opendir(path);
@@ -650,6 +685,8 @@ static lsmkv_db *open_directory(const char *path, lsm_rng *rng) {
     options.memtable_bytes = (uint64_t)1 << (12 + lsm_rng_below(rng, 4));
     options.block_cache_bytes = (int64_t)lsm_rng_below(rng, 3) << 14;
     options.max_open_files = 16;
+    options.mapping = lsm_rng_below(rng, 2) == 0;
+    options.log_bytes = (uint64_t)1 << (16 + lsm_rng_below(rng, 4));
     options.block_bytes = 512;
     options.table_bytes = (uint64_t)1 << (12 + lsm_rng_below(rng, 3));
     options.level_base_bytes = 1 << 14;
@@ -686,10 +723,10 @@ static void run_round(const char *path, lsm_rng *rng) {
         void (*run)(void *context);
         uint32_t count;
     } kinds[] = {
-        {write_pairs, WRITERS},    {read_pairs, READERS},  {scan_pairs, SCANNERS},
-        {hold_snapshots, HOLDERS}, {maintain, KEEPERS},    {close_under_all, CLOSERS},
-        {touch_pairs, TOUCHERS},   {pass_values, PASSERS}, {view_pairs, VIEWERS},
-        {copy_pairs, COPIERS},
+        {write_pairs, WRITERS},    {read_pairs, READERS},    {scan_pairs, SCANNERS},
+        {hold_snapshots, HOLDERS}, {maintain, KEEPERS},      {close_under_all, CLOSERS},
+        {touch_pairs, TOUCHERS},   {pass_values, PASSERS},   {view_pairs, VIEWERS},
+        {copy_pairs, COPIERS},     {look_at_pairs, LOOKERS}, {found_spaces, FOUNDERS},
     };
     lsmkv_db *db = open_directory(path, rng);
     uint64_t open_us = lsm_rng_below(rng, 400000);
@@ -743,11 +780,13 @@ int main(int argument_count, char **arguments) {
     (void)printf("passed: seed=%" PRIu64 " rounds=%" PRIu64 " writes=%" PRIu64
                  " reads=%" PRIu64 " rows=%" PRIu64 " snapshots=%" PRIu64
                  " maintenance=%" PRIu64 " touches=%" PRIu64 " passing=%" PRIu64
-                 " views=%" PRIu64 " checkpoints=%" PRIu64 "\n",
+                 " views=%" PRIu64 " checkpoints=%" PRIu64 " held=%" PRIu64
+                 " spaces=%" PRIu64 "\n",
                  seed, atomic_load(&total.rounds), atomic_load(&total.writes),
                  atomic_load(&total.reads), atomic_load(&total.rows),
                  atomic_load(&total.snapshots), atomic_load(&total.maintenance),
                  atomic_load(&total.touches), atomic_load(&total.passing),
-                 atomic_load(&total.views), atomic_load(&total.checkpoints));
+                 atomic_load(&total.views), atomic_load(&total.checkpoints),
+                 atomic_load(&total.held), atomic_load(&total.spaces));
     return 0;
 }
