@@ -45,12 +45,9 @@ lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,
     LSM_TRY(lsm_check_read(db, &read, err));
     LSM_TRY(lsm_db_begin(db, err));
     space = lsm_calloc(1, sizeof(*space));
-    if (space == NULL) {
-        status = lsm_fail_memory(err, sizeof(*space));
-    } else {
-        status = lsm_catalog_open(db, name, how, &space->space, err);
-    }
-    if (status == LSMKV_OK) {
+    status = space == NULL ? lsm_fail_memory(err, sizeof(*space))
+                           : lsm_catalog_open(db, name, how, &space->space, err);
+    if (space != NULL && status == LSMKV_OK) {
         lsm_db_ref(db);
         space->db = db;
         *spacep = space;

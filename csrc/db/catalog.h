@@ -54,7 +54,8 @@ void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);
 
-/* For a table writer: the codec of a namespace. Takes mu. */
-uint32_t lsm_catalog_codec(void *db, uint32_t id, int *level);
+/* For a table writer, with the database as its context: the codec of a namespace. Takes
+ * mu. */
+uint32_t lsm_catalog_codec(void *context, uint32_t id, int *level);
 
 #endif
