@@ -244,6 +244,7 @@ static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer
     uint64_t end = 0;
 
     return pointer->segment == segment->number && pointer->size != 0 &&
+           pointer->size <= LSMKV_VALUE_SIZE_MAX &&
            pointer->offset % LSM_VALUE_ALIGN == 0 &&
            pointer->offset >= LSM_RECORD_FILE_HEADER_SIZE &&
            pointer->offset <= (uint64_t)INT64_MAX &&

@@ -196,6 +196,25 @@ LSM_TEST(pointers_that_lead_nowhere_are_corruption) {
     sim_end(env, dir);
 }
 
+/* Such a value could be copied into no other file. */
+LSM_TEST(a_pointer_to_more_than_a_value_can_be_is_corruption) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    files f;
+
+    init_files(&f, dir, false);
+    f.info = (lsm_edit_segment){NUMBER, FILE_ID, UINT64_C(1) << 32, LSM_SEGMENT_VALUES};
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    CHECK(segment != NULL);
+    lsm_pointer pointer = {
+        .segment = NUMBER, .offset = 64, .size = LSMKV_VALUE_SIZE_MAX};
+    CHECK_EQ(try_read(segment, &pointer, true), LSMKV_WOULD_BLOCK);
+    pointer.size += 1;
+    CHECK_EQ(try_read(segment, &pointer, true), LSMKV_CORRUPTION);
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
+}
+
 /* Whether every record up to the size that the MANIFEST knows is valid. */
 static bool is_whole(lsm_dir *dir, const char *name, lsm_record_file_type type,
                      const lsm_edit_segment *info) {
