@@ -83,13 +83,16 @@ bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
 
 /* false: out of range. */
 static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t value) {
+    if (value > INT64_MAX) { /* before any arithmetic */
+        return false;
+    }
     switch (tag) {
         case TAG_TTL:
             options->default_ttl_ms = (int64_t)value;
-            return value <= INT64_MAX;
+            return true;
         case TAG_BLOB_THRESHOLD:
             options->blob_threshold_bytes = (int64_t)value - 1;
-            return value >= 1 && value <= INT64_MAX;
+            return value >= 1;
         case TAG_CODEC:
             options->codec = (int32_t)(value - 1);
             return value >= 1 && value <= LSMKV_CODEC_COUNT;

@@ -133,6 +133,24 @@ LSM_TEST(space_definitions_round_trip_and_refuse_what_is_cut_or_unknown) {
     lsm_buf_deinit(&bytes);
 }
 
+LSM_TEST(space_definitions_with_absurd_numbers_are_corruption) {
+    static const uint64_t numbers[] = {UINT64_C(1) << 63, UINT64_MAX};
+    lsm_space_definition found;
+    lsmkv_error err;
+
+    for (uint64_t tag = 1; tag <= 4; tag++) {
+        for (size_t i = 0; i < LSM_ARRAY_COUNT(numbers); i++) {
+            lsm_buf bytes = {0};
+            CHECK(lsm_buf_append(&bytes, "\1\2\0\0\0", 5) &&
+                  lsm_buf_append_varint(&bytes, tag) &&
+                  lsm_buf_append_varint(&bytes, numbers[i]));
+            CHECK_STATUS(lsm_space_decode(lsm_buf_slice(&bytes), &found, &err),
+                         LSMKV_CORRUPTION);
+            lsm_buf_deinit(&bytes);
+        }
+    }
+}
+
 LSM_TEST(namespaces_hold_keys_of_their_own) {
     expiry_db d;
     lsmkv_namespace *red;
