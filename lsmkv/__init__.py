@@ -27,9 +27,12 @@ from lsmkv.errors import (
     StorageError,
     UnsupportedVersionError,
 )
-from lsmkv.keyspace import Snapshot, WriteBatch
-from lsmkv.options import DEFAULT, Options
+from lsmkv.keyspace import WriteBatch
+from lsmkv.namespace import Namespace
+from lsmkv.options import NamespaceOptions, Options
+from lsmkv.snapshot import NamespaceSnapshot, Snapshot
 from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
+from lsmkv.ttl import DEFAULT
 
 __all__ = [
     "DB",
@@ -45,6 +48,9 @@ __all__ = [
     "LimitError",
     "LockedError",
     "Memory",
+    "Namespace",
+    "NamespaceOptions",
+    "NamespaceSnapshot",
     "NotADatabaseError",
     "Options",
     "Problem",

@@ -27,6 +27,7 @@ cdef extern from "Python.h":
 
 cdef class Handle:
     cdef lsmkv_db *_db  # set once, never reset: the engine answers CLOSED by itself
+    cdef lsmkv_namespace *_space  # NULL: the default one; likewise
     cdef readonly str path  # of the directory
 
 

@@ -15,14 +15,14 @@ import contextlib
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport ceil
 
-from lsmkv import errors, options
+from lsmkv import errors, ttl as ttl_
 
 KEY_SIZE_MAX = LSMKV_KEY_SIZE_MAX
 VALUE_SIZE_MAX = LSMKV_VALUE_SIZE_MAX
 BATCH_SIZE_MAX = LSMKV_BATCH_SIZE_MAX
 TTL_SECONDS_MAX = 1e12
 
-default_ttl = options.DEFAULT
+default_ttl = ttl_.DEFAULT
 
 
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
@@ -97,6 +97,12 @@ cdef int64_t parse_ttl(object ttl) except? -2:
             f"None never expires"
         )
     return <int64_t>ceil(seconds * 1000)
+
+
+def ttl_to_ms(ttl) -> int:
+    """Milliseconds of a time to live, 0 if it is None; errors as for DB.put."""
+    cdef int64_t ms = parse_ttl(ttl)
+    return 0 if ms < 0 else ms
 
 
 def to_bytes(source) -> bytes:

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 
+from typing import Any, Self
+
 from typing_extensions import Buffer, disjoint_base
 
-from lsmkv.options import Ttl
+from lsmkv._base import Handle
+from lsmkv.ttl import Ttl
 
 @disjoint_base
 class Batch:
     @property
     def nbytes(self) -> int: ...
-    def put(self, key: Buffer, value: Buffer, *, ttl: Ttl = ...) -> None: ...
-    def delete(self, key: Buffer) -> None: ...
-    def delete_range(self, start: Buffer | None, stop: Buffer | None) -> None: ...
+    def __new__(cls, space: Handle | None = None, **unused: Any) -> Self: ...
+    def put(
+        self,
+        key: Buffer,
+        value: Buffer,
+        *,
+        ttl: Ttl = ...,
+        namespace: Handle | None = None,
+    ) -> None: ...
+    def delete(self, key: Buffer, *, namespace: Handle | None = None) -> None: ...
+    def delete_range(
+        self,
+        start: Buffer | None,
+        stop: Buffer | None,
+        *,
+        namespace: Handle | None = None,
+    ) -> None: ...
     def clear(self) -> None: ...
     def __len__(self) -> int: ...

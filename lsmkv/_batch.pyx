@@ -9,7 +9,8 @@ from lsmkv._base cimport *
 cdef class Batch:
     """Writes to be applied together; `lsmkv.WriteBatch` is the public face."""
 
-    def __cinit__(self):
+    def __cinit__(self, Handle space=None, **unused):
+        self._space = space
         cdef lsmkv_error err
         cdef lsmkv_status status = lsmkv_batch_create(&self._batch, &err)
         check(status, &err, "")
@@ -17,13 +18,20 @@ cdef class Batch:
     def __dealloc__(self):
         lsmkv_batch_free(self._batch)
 
-    cdef int add(self, object key, object value, int64_t ttl_ms) except -1:
+    cdef const lsmkv_namespace *space_of(self, Handle namespace) noexcept:
+        if namespace is None:
+            namespace = self._space
+        return NULL if namespace is None else namespace._space
+
+    cdef int add(self, object key, object value, int64_t ttl_ms,
+                 const lsmkv_namespace *space) except -1:
         cdef Hold[2] hold
         cdef lsmkv_bytes[2] view
         cdef lsmkv_write how
         cdef lsmkv_error err
         cdef lsmkv_status status
-        how.ttl_ms, how.space = ttl_ms, NULL
+        how.ttl_ms = ttl_ms
+        how.space = space
         take_two(key, value, view, hold)
         try:
             with cython.critical_section(self):
@@ -34,47 +42,52 @@ cdef class Batch:
         check(status, &err, "")
         return 0
 
-    cdef int add_delete(self, object key) except -1:
+    cdef int add_delete(self, object key, const lsmkv_namespace *space) except -1:
         cdef Hold hold
         cdef lsmkv_bytes view
+        cdef lsmkv_write how
         cdef lsmkv_error err
         cdef lsmkv_status status
+        how.space = space
         take(key, &view, &hold)
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_delete(self._batch, NULL, view, &err)
+                status = lsmkv_batch_delete(self._batch, &how, view, &err)
         finally:
             PyBuffer_Release(&hold)
         check(status, &err, "")
         return 0
 
-    def put(self, key, value, *, ttl=default_ttl):
+    def put(self, key, value, *, ttl=default_ttl, Handle namespace=None):
         """Add the storing of `value` under `key`.
 
         `ttl` as for DB.put; it counts from the moment when the batch is written.
+        `namespace` is where; None, where the batch was made.
         """
-        self.add(key, value, ttl_of(ttl))
+        self.add(key, value, ttl_of(ttl), self.space_of(namespace))
 
-    def delete(self, key):
-        """Add the removal of `key`."""
-        self.add_delete(key)
+    def delete(self, key, *, Handle namespace=None):
+        """Add the removal of `key`; `namespace` as for put()."""
+        self.add_delete(key, self.space_of(namespace))
 
-    def delete_range(self, start, stop):
+    def delete_range(self, start, stop, *, Handle namespace=None):
         """Add the removal of every key in start <= key < stop, None being no bound.
 
-        That is what the database holds when the batch is written, and what was added
-        before to this batch.
+        That is what there is when the batch is written, and what was added before to
+        this batch. `namespace` as for put().
         """
+        cdef lsmkv_write how
         cdef Hold[2] hold
         cdef lsmkv_range range_
         cdef lsmkv_error err
         cdef lsmkv_status status
+        how.space = self.space_of(namespace)
         take_range(start, stop, &range_, hold)
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_delete_range(self._batch, NULL, &range_, &err)
+                status = lsmkv_batch_delete_range(self._batch, &how, &range_, &err)
         finally:
             release_two(hold)
         check(status, &err, "")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What iterators need of databases and snapshots; documented in _core.pyx.
+# What other modules need of databases and snapshots; documented in _core.pyx.
 
 from lsmkv._base cimport *
 
@@ -21,3 +21,17 @@ cdef class Snapshot:
 
     cdef lsmkv_snapshot *enter(self, Handle space) except NULL
     cdef void leave(self) noexcept
+
+
+cdef inline int begin_read(Handle space, Snapshot snapshot, bint nonblocking,
+                           lsmkv_read *read) except -1:
+    """Say what to read; end_read(snapshot) must follow."""
+    read.space = space._space
+    read.nonblocking = nonblocking
+    read.snapshot = NULL if snapshot is None else snapshot.enter(space)
+    return 0
+
+
+cdef inline void end_read(Snapshot snapshot) noexcept:
+    if snapshot is not None:
+        snapshot.leave()

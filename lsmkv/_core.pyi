@@ -7,7 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from lsmkv._base import Handle
 from lsmkv._batch import Batch
-from lsmkv.options import Ttl
+from lsmkv.ttl import Ttl
 
 _K = TypeVar("_K", bound=Buffer)
 _T = TypeVar("_T")
@@ -33,6 +33,7 @@ class Keyspace(Handle):
     def get_many(
         self, keys: Iterable[Buffer], default: _T, *, snapshot: Snapshot | None = None
     ) -> list[bytes | _T]: ...
+    def _has(self, key: Buffer, snapshot: Snapshot | None) -> bool: ...
     def get_into(
         self, key: Buffer, buffer: Buffer, *, snapshot: Snapshot | None = None
     ) -> int | None: ...

@@ -81,12 +81,10 @@ cdef class Keyspace(Handle):
         cdef lsmkv_status status
         take_range(start, stop, &range_, hold)
         try:
-            read.snapshot = NULL if snapshot is None else snapshot.enter(self)
-            read.nonblocking, read.space = False, NULL
+            begin_read(self, snapshot, False, &read)
             with nogil:
                 status = lsmkv_approximate_count(self._db, &read, &range_, &count, &err)
-            if snapshot is not None:
-                snapshot.leave()
+            end_read(snapshot)
         finally:
             release_two(hold)
         check(status, &err, self.path)
@@ -100,6 +98,10 @@ cdef class Keyspace(Handle):
 
     def __contains__(self, key):
         return exists(self, None, key)
+
+    def _has(self, key, Snapshot snapshot):
+        """Whether the key was there."""
+        return exists(self, snapshot, key)
 
     def put(self, key, value, *, ttl=default_ttl, sync=None):
         """Store `value` under `key`.
@@ -150,14 +152,14 @@ cdef class Keyspace(Handle):
         cdef int64_t ttl_ms = ttl_of(ttl)
         pairs = items.items() if hasattr(items, "keys") else items
         for key, value in pairs:
-            batch.add(key, value, ttl_ms)
+            batch.add(key, value, ttl_ms, self._space)
         self.write(batch, sync=sync)
 
     def delete_many(self, keys, *, sync=None):
         """Remove all `keys` as one batch, atomically. `sync` as for put()."""
         cdef Batch batch = Batch()
         for key in keys:
-            batch.add_delete(key)
+            batch.add_delete(key, self._space)
         self.write(batch, sync=sync)
 
     def delete_range(self, start, stop, *, sync=None):
@@ -168,7 +170,7 @@ cdef class Keyspace(Handle):
         """
         cdef Hold[2] hold
         cdef lsmkv_range range_
-        cdef lsmkv_write how = writing(sync, 0)
+        cdef lsmkv_write how = writing(self, sync, 0)
         cdef lsmkv_error err
         cdef lsmkv_status status
         how.nonblocking = False
@@ -180,7 +182,7 @@ cdef class Keyspace(Handle):
 
     def write(self, Batch batch not None, *, sync=None):
         """Apply a batch atomically; it can be written again. `sync` as for put()."""
-        cdef lsmkv_write how = writing(sync, 0)
+        cdef lsmkv_write how = writing(self, sync, 0)
         cdef lsmkv_error err
         cdef lsmkv_status status
         how.nonblocking = False
@@ -236,16 +238,18 @@ cdef class DB(Keyspace):
     def compact(self, start=None, stop=None):
         """Flush, then merge all that lies in start <= key < stop down to one level.
 
-        None stands for the end of the keyspace. Gives back the space of deleted and
+        None is no bound. Without both it is the whole database, otherwise the range of
+        the keys outside of namespaces. Gives back the space of deleted, expired and
         overwritten values, at the cost of rewriting the range.
         """
         cdef Hold[2] hold
         cdef lsmkv_range range_
+        cdef bint whole = start is None and stop is None
         cdef lsmkv_error err
         cdef lsmkv_status status
         take_range(start, stop, &range_, hold)
         with nogil:
-            status = lsmkv_compact(self._db, &range_, &err)
+            status = lsmkv_compact(self._db, NULL if whole else &range_, &err)
         release_two(hold)
         check(status, &err, self.path)
 
@@ -338,15 +342,13 @@ cdef bint locate(Handle space, Snapshot snapshot, lsmkv_bytes key,
     cdef lsmkv_read read
     cdef lsmkv_error err
     cdef lsmkv_status status
-    read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-    read.nonblocking, read.space = True, NULL
+    begin_read(space, snapshot, True, &read)
     status = lsmkv_get(space._db, &read, key, pin, &err)
     if status == LSMKV_WOULD_BLOCK:
-        read.nonblocking, read.space = False, NULL
+        read.nonblocking = False
         with nogil:
             status = lsmkv_get(space._db, &read, key, pin, &err)
-    if snapshot is not None:
-        snapshot.leave()
+    end_read(snapshot)
     if status == LSMKV_OK:
         return True
     if status != LSMKV_NOT_FOUND:
@@ -411,16 +413,14 @@ cdef object view_of(Handle space, Snapshot snapshot, object key):
     cdef lsmkv_status status
     take(key, &name, &hold)
     try:
-        read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking, read.space = True, NULL
+        begin_read(space, snapshot, True, &read)
         status = lsmkv_get_view(space._db, &read, name, &view._view, &view._value, &err)
         if status == LSMKV_WOULD_BLOCK:
             read.nonblocking = False
             with nogil:
                 status = lsmkv_get_view(space._db, &read, name, &view._view,
                                         &view._value, &err)
-        if snapshot is not None:
-            snapshot.leave()
+        end_read(snapshot)
     finally:
         PyBuffer_Release(&hold)
     if status == LSMKV_NOT_FOUND:
@@ -452,12 +452,10 @@ cdef object time_left(Handle space, Snapshot snapshot, object key):
     cdef lsmkv_status status
     take(key, &view, &hold)
     try:
-        read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking, read.space = False, NULL
+        begin_read(space, snapshot, False, &read)
         with nogil:
             status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
-        if snapshot is not None:
-            snapshot.leave()
+        end_read(snapshot)
     finally:
         PyBuffer_Release(&hold)
     if status == LSMKV_NOT_FOUND:
@@ -469,7 +467,7 @@ cdef object time_left(Handle space, Snapshot snapshot, object key):
 cdef bint touch(Handle space, object key, int64_t ttl_ms) except -1:
     cdef Hold hold
     cdef lsmkv_bytes view
-    cdef lsmkv_write how = writing(None, ttl_ms)
+    cdef lsmkv_write how = writing(space, None, ttl_ms)
     cdef lsmkv_error err
     cdef lsmkv_status status
     how.nonblocking = False
@@ -499,13 +497,11 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
         for i in range(count):
             lookups[i].key.data = PyBytes_AS_STRING(held[i])
             lookups[i].key.size = <size_t>PyBytes_GET_SIZE(held[i])
-        read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-        read.nonblocking, read.space = False, NULL
+        begin_read(space, snapshot, False, &read)
         with nogil:
             status = lsmkv_get_many(space._db, &read, lookups, <size_t>count, &pin,
                                     &err)
-        if snapshot is not None:
-            snapshot.leave()
+        end_read(snapshot)
         check(status, &err, space.path)
         try:
             for i in range(count):
@@ -524,13 +520,14 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
     return values
 
 
-cdef inline lsmkv_write writing(object sync, int64_t ttl_ms) noexcept:
+cdef inline lsmkv_write writing(Handle space, object sync, int64_t ttl_ms) noexcept:
     """How to write: without waiting, unless a sync was asked for."""
     cdef lsmkv_write how
     how.sync = sync is not None and bool(sync)
     how.nosync = sync is not None and not sync
-    how.nonblocking, how.space = not how.sync, NULL
+    how.nonblocking = not how.sync
     how.ttl_ms = ttl_ms
+    how.space = space._space
     return how
 
 
@@ -538,7 +535,7 @@ cdef int store(Handle space, object key, object value, int64_t ttl_ms,
                object sync) except -1:
     cdef Hold[2] hold
     cdef lsmkv_bytes[2] view
-    cdef lsmkv_write how = writing(sync, ttl_ms)
+    cdef lsmkv_write how = writing(space, sync, ttl_ms)
     cdef lsmkv_error err
     cdef lsmkv_status status = LSMKV_WOULD_BLOCK
     take_two(key, value, view, hold)
@@ -556,7 +553,7 @@ cdef int store(Handle space, object key, object value, int64_t ttl_ms,
 cdef int remove(Handle space, object key, object sync) except -1:
     cdef Hold hold
     cdef lsmkv_bytes view
-    cdef lsmkv_write how = writing(sync, 0)
+    cdef lsmkv_write how = writing(space, sync, 0)
     cdef lsmkv_error err
     cdef lsmkv_status status = LSMKV_WOULD_BLOCK
     take(key, &view, &hold)

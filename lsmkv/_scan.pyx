@@ -5,7 +5,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from lsmkv._base cimport *
-from lsmkv._core cimport Snapshot
+from lsmkv._core cimport Snapshot, begin_read, end_read
 
 from lsmkv import errors
 
@@ -46,12 +46,10 @@ cdef class Scan:
         self._fill.byte_max = FIRST_CHUNK_BYTES
         take_range(start, stop, &range_, hold)
         try:
-            read.snapshot = NULL if snapshot is None else snapshot.enter(space)
-            read.nonblocking, read.space = False, NULL
+            begin_read(space, snapshot, False, &read)
             with nogil:
                 status = lsmkv_iter_create(space._db, &read, &range_, &self._iter, &err)
-            if snapshot is not None:
-                snapshot.leave()
+            end_read(snapshot)
         finally:
             release_two(hold)
         check(status, &err, space.path)

@@ -8,10 +8,12 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
-from lsmkv import _core, _zstd
+from lsmkv import _core, _namespace, _zstd
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.keyspace import Keyspace, Snapshot, WriteBatch
-from lsmkv.options import Options, Overrides
+from lsmkv.keyspace import Keyspace
+from lsmkv.namespace import Namespace
+from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
+from lsmkv.snapshot import Snapshot
 from lsmkv.stats import LevelStats, Memory, Problem, Report, State, Stats
 
 if TYPE_CHECKING:
@@ -104,13 +106,46 @@ class DB(_core.DB, Keyspace):
         """Refuse, as `copy.copy` is."""
         self.__copy__()
 
-    def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
-        """Return a batch to be used in a `with` block.
+    def namespace(
+        self,
+        name: str,
+        *,
+        create: bool = True,
+        alter: bool = False,
+        **options: Unpack[NamespaceOverrides],
+    ) -> Namespace:
+        """Return the namespace of that name: a keyspace of its own in this database.
 
-        It is written, atomically, when the block ends, and discarded if the block
-        raises. `sync` as for `put`.
+        Namespaces cost next to nothing; ten thousand are fine. One batch may write to
+        several: see `WriteBatch.put`.
+
+        Args:
+            name: 1 to 255 bytes of UTF-8.
+            create: Make it if there is none; otherwise KeyError.
+            alter: Give one that exists the options below. They hold for what is written
+                from then on.
+            **options: Fields of `NamespaceOptions` by name, which are remembered; they
+                need not be repeated.
+
+        Raises:
+            InvalidArgumentError: It exists and has other options than those given.
         """
-        return WriteBatch(self, sync=sync)
+        return Namespace(self, name, create=create, alter=alter, **options)
+
+    def namespaces(self) -> dict[str, NamespaceOptions]:
+        """Return the names of all namespaces, in their order, and their options."""
+        found = _namespace.names(self, None)
+        return {
+            name: NamespaceOptions.from_engine(values) for name, values in found.items()
+        }
+
+    def drop_namespace(self, name: str) -> bool:
+        """Delete a namespace with all it holds; False if there is none of that name.
+
+        That is one small write. Snapshots taken before still show it; its handles raise
+        InvalidArgumentError. A new one of the same name starts out empty.
+        """
+        return _namespace.drop(self, name)
 
     def snapshot(self) -> Snapshot:
         """Return a view of the state of this moment; close it when done."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What databases and namespaces have in common: ranges of keys, snapshots, batches."""
+"""What databases and namespaces have in common: ranges of keys, and batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from lsmkv.db import DB
+    from lsmkv.snapshot import Snapshot
 
 
 class Keyspace(_core.Keyspace):
@@ -49,7 +49,7 @@ class Keyspace(_core.Keyspace):
             snapshot: The state to show.
         """
         if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
+            start, stop = bounds(start, stop, prefix)
         return _scan.ItemScan(self, start, stop, reverse, snapshot)
 
     def keys(
@@ -63,7 +63,7 @@ class Keyspace(_core.Keyspace):
     ) -> _scan.KeyScan:
         """Iterate lazily over keys in order; arguments as for `items`."""
         if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
+            start, stop = bounds(start, stop, prefix)
         return _scan.KeyScan(self, start, stop, reverse, snapshot)
 
     def values(
@@ -77,8 +77,16 @@ class Keyspace(_core.Keyspace):
     ) -> _scan.ValueScan:
         """Iterate lazily over values in key order; arguments as for `items`."""
         if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
+            start, stop = bounds(start, stop, prefix)
         return _scan.ValueScan(self, start, stop, reverse, snapshot)
+
+    def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
+        """Return a batch to be used in a `with` block.
+
+        It is written, atomically, when the block ends, and discarded if the block
+        raises. `sync` as for `put`.
+        """
+        return WriteBatch(self, sync=sync)
 
     def mapping(self) -> MutableMapping[bytes, bytes]:
         """Return all of it as a MutableMapping, for code that expects one.
@@ -90,90 +98,26 @@ class Keyspace(_core.Keyspace):
         return KeyspaceMapping(self)
 
 
-class Snapshot(_core.Snapshot):
-    """A fixed state of a database, made by `DB.snapshot`.
-
-    While it is open, the space of what has since been overwritten or deleted is not
-    given back. Use it as a context manager, or call `close()`.
-    """
-
-    __slots__ = ()
-
-    def __enter__(self) -> Self:
-        """Return the snapshot itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Let go of the state."""
-        self.close()
-
-    def __iter__(self) -> _scan.KeyScan:
-        """Iterate over all keys in order."""
-        return self.keys()
-
-    def items(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.ItemScan:
-        """Iterate lazily over (key, value) pairs; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ItemScan(self.db, start, stop, reverse, self)
-
-    def keys(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.KeyScan:
-        """Iterate lazily over keys in order; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.KeyScan(self.db, start, stop, reverse, self)
-
-    def values(
-        self,
-        *,
-        start: Buffer | None = None,
-        stop: Buffer | None = None,
-        prefix: Buffer | None = None,
-        reverse: bool = False,
-    ) -> _scan.ValueScan:
-        """Iterate lazily over values in key order; arguments as for `DB.items`."""
-        if prefix is not None:
-            start, stop = _bounds(start, stop, prefix)
-        return _scan.ValueScan(self.db, start, stop, reverse, self)
-
-
 class WriteBatch(_batch.Batch):
     """Writes that are applied together or not at all; later ones win.
 
-    `DB.write_batch` makes one that is written at the end of its `with` block. One made
-    directly belongs to no database and is written by `DB.write`, as often as you like.
-    Keys and values are copied as they are added.
+    `write_batch` makes one that is written at the end of its `with` block. One made
+    directly is written by `write`, as often as you like, to the database unless its
+    records name a namespace. Keys and values are copied as they are added.
     """
 
-    __slots__ = ("_db", "_sync")
+    __slots__ = ("_keyspace", "_sync")
 
-    def __init__(self, db: DB | None = None, *, sync: bool | None = None) -> None:
-        """Make an empty batch, for the `with` block of `db` if that is given."""
-        self._db = db
+    def __init__(
+        self, keyspace: Keyspace | None = None, *, sync: bool | None = None
+    ) -> None:
+        """Make an empty batch, for the `with` block of a keyspace if that is given."""
+        self._keyspace = keyspace
         self._sync = sync
 
     def __enter__(self) -> Self:
         """Return the batch itself."""
-        if self._db is None:
+        if self._keyspace is None:
             raise InvalidArgumentError(
                 "this batch belongs to no database: use db.write_batch(), or db.write"
             )
@@ -186,12 +130,12 @@ class WriteBatch(_batch.Batch):
         traceback: TracebackType | None,
     ) -> None:
         """Write the batch, or discard it if the block raised; empty it."""
-        if exc_type is None and self._db is not None:
-            self._db.write(self, sync=self._sync)
+        if exc_type is None and self._keyspace is not None:
+            self._keyspace.write(self, sync=self._sync)
         self.clear()
 
 
-def _bounds(
+def bounds(
     start: Buffer | None, stop: Buffer | None, prefix: Buffer
 ) -> tuple[bytes, bytes | None]:
     """Narrow start and stop to the keys that begin with the prefix."""

@@ -9,25 +9,10 @@ it; giving another value later applies to the files written from then on.
 from __future__ import annotations
 
 import dataclasses
-import enum
-from typing import Final, Literal, Self, TypedDict
+from typing import Literal, Self, TypedDict
 
+from lsmkv import _base
 from lsmkv.errors import InvalidArgumentError
-
-
-class Default(enum.Enum):
-    """The type of `lsmkv.DEFAULT`."""
-
-    DEFAULT = "what the keyspace says"
-
-    def __repr__(self) -> str:
-        """Return the name it is imported by."""
-        return self.name
-
-
-DEFAULT: Final = Default.DEFAULT
-
-Ttl = float | Literal[Default.DEFAULT] | None
 
 Compression = Literal["none", "zstd"]
 Durability = Literal["os", "sync", "interval"]
@@ -139,6 +124,69 @@ class Options:
         if self.sync_interval is not None:
             values["sync_interval_ms"] = round(self.sync_interval * 1000)
         return values
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceOptions:
+    """What a namespace has of its own, remembered by the database.
+
+    Attributes:
+        default_ttl: Seconds that values stay which are put without `ttl=`, or with
+            DEFAULT; None: they stay. Default None.
+        blob_threshold_bytes: As in `Options`, for this namespace; None: as the database
+            has it.
+        compression: As in `Options`; None: as the database has it.
+        compression_level: As in `Options`; None: as the database has it.
+    """
+
+    default_ttl: float | None = None
+    blob_threshold_bytes: int | None = None
+    compression: Compression | None = None
+    compression_level: int | None = None
+
+    @classmethod
+    def from_engine(cls, values: dict[str, int]) -> Self:
+        """Build the options from the fields of the C interface."""
+        codec, ttl_ms = values["codec"], values["default_ttl_ms"]
+        threshold = values["blob_threshold_bytes"]
+        return cls(
+            default_ttl=ttl_ms / 1000 if ttl_ms else None,
+            blob_threshold_bytes=threshold if threshold >= 0 else None,
+            compression=_COMPRESSIONS[codec] if codec >= 0 else None,
+            compression_level=values["codec_level"] if codec >= 0 else None,
+        )
+
+    @staticmethod
+    def given_to_engine(given: NamespaceOverrides) -> dict[str, int]:
+        """Return the fields of the C interface for the options that were given."""
+        unknown = set(given) - set(NamespaceOverrides.__annotations__)
+        if unknown:
+            raise TypeError(f"a namespace has no option {min(unknown)!r}")
+        values: dict[str, int] = {}
+        if "default_ttl" in given:
+            values["default_ttl_ms"] = _base.ttl_to_ms(given["default_ttl"])
+        if "blob_threshold_bytes" in given:
+            threshold = given["blob_threshold_bytes"]
+            _check_range("blob_threshold_bytes", threshold, 0, 2**30)
+            values["blob_threshold_bytes"] = -1 if threshold is None else threshold
+        if "compression" in given:
+            codec = given["compression"]
+            _check_choice("compression", codec, _COMPRESSIONS)
+            values["codec"] = -1 if codec is None else _COMPRESSIONS.index(codec)
+        if "compression_level" in given:
+            level = given["compression_level"]
+            _check_range("compression_level", level, *_RANGES["compression_level"])
+            values["codec_level"] = 0 if level is None else level
+        return values
+
+
+class NamespaceOverrides(TypedDict, total=False):
+    """The fields of `NamespaceOptions` as keyword arguments of `DB.namespace`."""
+
+    default_ttl: float | None
+    blob_threshold_bytes: int | None
+    compression: Compression | None
+    compression_level: int | None
 
 
 class Overrides(TypedDict, total=False):

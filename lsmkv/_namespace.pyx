@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Namespaces: keyspaces with a name, and what is asked about all of them."""
+
+cimport cython
+
+from lsmkv._base cimport *
+from lsmkv._core cimport DB, Keyspace, Snapshot
+
+from lsmkv import errors
+
+
+@cython.no_gc_clear  # the pointers of the database are used until the end
+cdef class Namespace(Keyspace):
+    """A keyspace with a name; `lsmkv.Namespace` is the public face."""
+
+    cdef readonly DB db
+    cdef readonly str name
+
+    def __cinit__(self, DB db not None, str name not None, dict wanted not None,
+                  Snapshot snapshot):
+        cdef bytes encoded = encode(name)
+        cdef lsmkv_bytes view
+        cdef lsmkv_namespace_how how
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        self.db = db
+        self.name = name
+        self.path = db.path
+        self._db = db._db
+        take_wanted(wanted, &how)
+        take_name(encoded, &view)
+        how.snapshot = NULL if snapshot is None else snapshot.enter(db)
+        with nogil:
+            status = lsmkv_namespace_open(db._db, view, &how, &self._space, &err)
+        if snapshot is not None:
+            snapshot.leave()
+        if status == LSMKV_NOT_FOUND:
+            raise KeyError(name)
+        check(status, &err, db.path)
+
+    def __dealloc__(self):
+        lsmkv_namespace_free(self._space)
+
+    @property
+    def closed(self):
+        """Whether the database was closed."""
+        return lsmkv_is_closed(self._db)
+
+    def _options(self):
+        """What the namespace has of its own, with the names of the C interface."""
+        cdef lsmkv_space_options options
+        lsmkv_namespace_options(self._space, &options)
+        return options
+
+
+cdef bytes encode(str name):
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise errors.InvalidArgumentError(
+            f"{name!r} cannot be the name of a namespace: it is no text"
+        ) from None
+
+
+cdef inline void take_name(bytes encoded, lsmkv_bytes *view) noexcept:
+    view.data = PyBytes_AS_STRING(encoded)
+    view.size = <size_t>PyBytes_GET_SIZE(encoded)
+
+
+cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
+    how.create = wanted.get("create", False)
+    how.alter = wanted.get("alter", False)
+    how.has_default_ttl = "default_ttl_ms" in wanted
+    how.has_blob_threshold = "blob_threshold_bytes" in wanted
+    how.has_codec = "codec" in wanted
+    how.has_codec_level = "codec_level" in wanted
+    how.options.default_ttl_ms = wanted.get("default_ttl_ms", 0)
+    how.options.blob_threshold_bytes = wanted.get("blob_threshold_bytes", -1)
+    how.options.codec = wanted.get("codec", -1)
+    how.options.codec_level = wanted.get("codec_level", 0)
+    return 0
+
+
+cdef void keep_space(void *context, lsmkv_bytes name,
+                     const lsmkv_space_options *options) noexcept with gil:
+    (<list>context).append(
+        ((<const char *>name.data)[:name.size], options[0])
+    )
+
+
+def drop(DB db not None, str name not None) -> bool:
+    """Delete a namespace and what it holds; False if there is none of that name."""
+    cdef bytes encoded = encode(name)
+    cdef lsmkv_bytes view
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take_name(encoded, &view)
+    with nogil:
+        status = lsmkv_namespace_drop(db._db, view, &err)
+    if status == LSMKV_NOT_FOUND:
+        return False
+    check(status, &err, db.path)
+    return True
+
+
+def names(DB db not None, Snapshot snapshot) -> dict:
+    """The names of all namespaces, in their order, with what _options() tells."""
+    cdef list found = []
+    cdef lsmkv_read read
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    read.space = NULL
+    read.nonblocking = False
+    read.snapshot = NULL if snapshot is None else snapshot.enter(db)
+    with nogil:
+        status = lsmkv_namespace_list(db._db, &read, keep_space, <void *>found, &err)
+    if snapshot is not None:
+        snapshot.leave()
+    check(status, &err, db.path)
+    return {name.decode(): options for name, options in found}
