@@ -47,6 +47,15 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
     assert_type(db.ttl(b"key"), float | None)
     assert_type(db.touch(b"key", lsmkv.DEFAULT), bool)
     assert_type(db.get_view(b"key"), memoryview | None)
+    space = db.namespace("sessions", default_ttl=60, compression="zstd")
+    assert_type(space, lsmkv.Namespace)
+    assert_type(space.get(b"key"), bytes | None)
+    assert_type(space.options.default_ttl, float | None)
+    assert_type(db.namespaces(), dict[str, lsmkv.NamespaceOptions])
+    assert_type(db.drop_namespace("sessions"), bool)
+    with space.snapshot() as seen:
+        assert_type(seen, lsmkv.NamespaceSnapshot)
+        assert_type(seen.get(b"key", 0), bytes | int)
     assert_type(db.get_into(b"key", bytearray(8)), int | None)
     assert_type(db.approximate_count(b"a", stop=b"b"), int)
     assert_type(db.memory().pinned_bytes, int)
@@ -62,6 +71,7 @@ lsmkv.Options(durability="always")  # type: ignore[arg-type]
 lsmkv.open("somewhere", memory_gigabytes=1)  # type: ignore[call-arg]
 db.put("key", b"value")  # type: ignore[arg-type]
 db.put(b"key", b"value", ttl="1")  # type: ignore[arg-type]
+db.namespace("sessions", ttl=1)  # type: ignore[call-arg]
 try:
     db.get(b"key")
 except lsmkv.CorruptionError as error:

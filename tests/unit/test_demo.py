@@ -23,9 +23,10 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import lsmkv
+from lsmkv.cli import render
 from lsmkv.cli.__main__ import main
 from lsmkv.cli.commands import Progress
-from lsmkv.cli.demo import corpus, crash, parse, report, run
+from lsmkv.cli.demo import corpus, crash, expiry, parse, report, run
 
 SEED = int(os.environ.get("LSMKV_SEED", str(random.SystemRandom().randrange(1 << 30))))
 DEMO = [sys.executable, "-P", "-m", "lsmkv.cli", "demo"]
@@ -138,8 +139,10 @@ def test_a_small_demo_passes_and_shows_its_report(
     for words in (
         "All checks held",
         f"{count:,}",
-        "level 0",
+        "level",
         "p99",
+        "written once",
+        "sessions expire at their time",
         "survive SIGKILL",
     ):
         assert words in result.stdout
@@ -170,9 +173,10 @@ def test_a_wrong_record_of_an_earlier_run_is_noticed(
     records = list(small("json").records)
     assert call("--dir", str(tmp_path), "--kills", "1").exit_code == 0
     with lsmkv.open(tmp_path) as db:
-        db.put(records[7], b"not what the source says")
-        db.put(crash.row_key(1), b"not what was written")
-        db.delete(records[8])  # may be absent: the run may have been killed
+        library = db.namespace(run.LIBRARY)
+        library.put(records[7], b"not what the source says")
+        db.namespace(crash.NAMESPACE).put(crash.row_key(1), b"not what was written")
+        library.delete(records[8])  # may be absent: the run may have been killed
     result = call("--dir", str(tmp_path), "--kills", "1", "--json")
     assert result.exit_code == 1
     assert failed_checks(result)[:2] == [
@@ -187,7 +191,7 @@ def test_a_record_too_many_is_noticed(
     small("json")
     assert call("--dir", str(tmp_path), "--kills", "1").exit_code == 0
     with lsmkv.open(tmp_path) as db:
-        db.put(b"json.decoder.Nobody#source", b"")
+        db.namespace(run.LIBRARY).put(b"json.decoder.Nobody#source", b"")
     result = call("--dir", str(tmp_path), "--kills", "1", "--json")
     assert result.exit_code == 1
     assert failed_checks(result) == [
@@ -205,12 +209,12 @@ def test_a_lost_record_is_noticed(
 ) -> None:
     records = small("json").records
     lost = next(iter(records))
-    put_many = lsmkv.DB.put_many
+    put_many = lsmkv.Namespace.put_many
 
-    def forget(db: lsmkv.DB, items: Any) -> None:
-        put_many(db, [item for item in items if item[0] != lost])
+    def forget(space: lsmkv.Namespace, items: Any) -> None:
+        put_many(space, [item for item in items if item[0] != lost])
 
-    monkeypatch.setattr(lsmkv.DB, "put_many", forget)
+    monkeypatch.setattr(lsmkv.Namespace, "put_many", forget)
     result = call("--dir", str(tmp_path), "--kills", "1")
     assert result.exit_code == 1
     assert "FAILED" in result.stdout
@@ -226,15 +230,16 @@ def test_the_records_of_another_python_make_way(
     if interrupted:
         with lsmkv.open(tmp_path) as db:
             db.put(run.MARK_KEY, run.CLEARING)
-            db.delete_many(list(db.keys(start=run.RECORDS_START))[::2])
-            db.delete(crash.HEAD)
+            library = db.namespace(run.LIBRARY)
+            library.delete_many(list(library)[::2])
+            db.drop_namespace(crash.NAMESPACE)
     count = len(small("json").records)
     result = call("--dir", str(tmp_path), "--kills", "1", "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["found_before"] == 0
     with lsmkv.open(tmp_path) as db:
-        assert len(list(db.keys(start=run.RECORDS_START))) == count
+        assert len(list(db.namespace(run.LIBRARY))) == count
 
 
 def test_a_database_of_others_is_left_alone(
@@ -302,6 +307,24 @@ def test_version_and_help_are_there() -> None:
     assert lsmkv.__version__ in runner.invoke(main, ["--version"]).stdout
     assert "demo" in runner.invoke(main, ["--help"]).stdout
     assert runner.invoke(main, ["no-such-command"]).exit_code == 2
+
+
+def test_a_session_that_goes_early_or_late_is_noticed(db: lsmkv.DB) -> None:
+    progress = render.progress(silent=True)
+    sessions = db.namespace(expiry.NAMESPACE)
+    rows = {expiry.key_of(i): b"" for i in range(expiry.COUNT)}
+    now = time.monotonic()
+    sessions.put_many(rows, ttl=0.3)
+    late = expiry.look_on(sessions, dict.fromkeys(rows, now - 1), progress)
+    assert not late.ok
+    assert late.late == late.expired == expiry.COUNT
+    sessions.put_many(rows, ttl=0.1)
+    early = expiry.look_on(sessions, dict.fromkeys(rows, now + 60), progress)
+    assert not early.ok
+    assert early.early == expiry.COUNT
+    lost = expiry.look_on(sessions, {}, progress)
+    assert not lost.ok
+    assert lost.kept == 0
 
 
 def test_a_failed_kill_is_shown_as_wrong() -> None:

@@ -150,6 +150,13 @@ def test_a_view_of_a_snapshot_shows_its_state(db: lsmkv.DB) -> None:
                 assert show(db.get_view(key)) != value
 
 
+def test_a_view_in_a_namespace_is_of_its_value(db: lsmkv.DB) -> None:
+    space = db.namespace("a")
+    db.put(b"key", content(1, 5000))
+    space.put(b"key", content(2, 5000))
+    assert show(space.get_view(b"key")) == content(2, 5000)
+
+
 def test_values_around_the_threshold_come_back_every_way(path: Path) -> None:
     rows = {b"%04d" % size: content(size, size) for size in range(1000, 1050)}
     for threshold in (None, 0, 1024, 1040, 1):

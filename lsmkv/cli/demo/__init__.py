@@ -3,6 +3,7 @@
 
 parse.py   a file of source to records; also the program of the parsing processes
 corpus.py  all records, from parsing processes, under unique keys
+expiry.py  sessions that expire while one looks on
 crash.py   the process that writes until it is killed, and what must be left of it
 run.py     the order of things, and the checks
 report.py  how the result looks

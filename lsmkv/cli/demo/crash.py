@@ -4,9 +4,9 @@
 Writes are numbered from 1 and each is a function of its number: it sets or deletes the
 row `number % SLOTS` and, in the same batch, sets the head to the number. So the rows
 that must be there follow from the head alone, whatever happened before, and whatever
-run of the demo wrote them. When a write has returned, the child sends its number down a
-pipe: it is acknowledged. Its death closes the pipe; and when the demo itself is killed,
-the pipe breaks, which ends the child.
+run of the demo wrote them; they have a namespace of their own. When a write has
+returned, the child sends its number down a pipe: it is acknowledged. Its death closes
+the pipe; and when the demo itself is killed, the pipe breaks, which ends the child.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from pathlib import Path
 
 import lsmkv
 from lsmkv.cli.commands import CommandError
+from lsmkv.keyspace import Keyspace
 
-PREFIX = b"#write/"
-HEAD = PREFIX + b"head"
+NAMESPACE = "writes"
+HEAD = b"head"
 SLOTS = 1000
 VALUE_BYTES_MAX = 8192
 DELETE_EVERY = 7
@@ -69,7 +70,7 @@ class Kill:
 
 def row_key(number: int) -> bytes:
     """Return the key that a write is about."""
-    return PREFIX + b"%04d" % (number % SLOTS)
+    return b"%04d" % (number % SLOTS)
 
 
 def row_value(number: int) -> bytes | None:
@@ -90,20 +91,20 @@ def rows_after(head: int) -> dict[bytes, bytes]:
     return rows
 
 
-def head_of(db: lsmkv.DB) -> int:
+def head_of(space: Keyspace) -> int:
     """Return the number of the last write."""
-    return int(db.get(HEAD, b"0"))
+    return int(space.get(HEAD, b"0"))
 
 
-def rows_are_right(db: lsmkv.DB) -> bool:
+def rows_are_right(space: Keyspace) -> bool:
     """Compare all rows with what the head says."""
-    return dict(db.items(prefix=PREFIX)) == rows_after(head_of(db))
+    return dict(space.items()) == rows_after(head_of(space))
 
 
-def write(db: lsmkv.DB, number: int) -> None:
+def write(space: Keyspace, number: int) -> None:
     """Do a write."""
     value = row_value(number)
-    with db.write_batch() as batch:
+    with space.write_batch() as batch:
         if value is None:
             batch.delete(row_key(number))
         else:
@@ -137,12 +138,13 @@ def kill_writer(directory: Path, head: int, rng: random.Random) -> Kill:
         )
     [last] = _NUMBER.unpack_from(data, len(data) // _NUMBER.size * _NUMBER.size - 8)
     with lsmkv.open(directory, create=False) as db:
+        space = db.namespace(NAMESPACE)
         kill = Kill(
             seconds=seconds,
             acknowledged=last - head,
-            found=head_of(db) - head,
+            found=head_of(space) - head,
             recovered=db.stats().recovered_records,
-            right=rows_are_right(db),
+            right=rows_are_right(space),
         )
         # What children leave undone would add up, and slow the last ones down.
         db.settle()
@@ -164,10 +166,11 @@ def _read_until(fd: int, deadline: float, *, first: bool = False) -> bytes:
 def _main(directory: str) -> None:
     out = sys.stdout.fileno()
     with lsmkv.open(directory, create=False, memtable_bytes=MEMTABLE_BYTES) as db:
-        number = head_of(db)
+        space = db.namespace(NAMESPACE)
+        number = head_of(space)
         while True:
             number += 1
-            write(db, number)
+            write(space, number)
             os.write(out, _NUMBER.pack(number))
 
 

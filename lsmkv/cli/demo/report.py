@@ -30,6 +30,7 @@ def show(result: DemoResult, console: Console) -> None:
         ("what it did", _work(result)),
         ("single reads", _latencies(result)),
         ("the tree", levels(result.levels)),
+        ("sessions with a time to live", _expiry(result)),
         ("processes killed while writing", kills_table(result.kills)),
         ("checks", _checks(result)),
     ):
@@ -65,6 +66,12 @@ def _work(result: DemoResult) -> RenderableType:
         "records",
         f"{number(count)}, {size(total)}; the largest value "
         f"{size(result.value_bytes_max)}",
+    )
+    table.add_row(
+        "large values",
+        f"{number(result.large_count)} of {size(result.threshold)} and more: "
+        f"{size(result.large_bytes)}, written once to files of their own "
+        f"({size(result.segment_bytes)})",
     )
     fill, settle = seconds["fill"], seconds["settle"]
     table.add_row(
@@ -112,6 +119,19 @@ def _latencies(result: DemoResult) -> RenderableType:
         if latency is not None:
             times = (latency.p50, latency.p99, latency.highest)
             table.add_row(title, number(latency.count), *map(duration, times))
+    return table
+
+
+def _expiry(result: DemoResult) -> RenderableType:
+    found = result.expiry
+    if found is None:
+        return Text("none")
+    table = _grid()
+    table.add_row(
+        "expired", f"{found.expired} of {found.count}, in {duration(found.seconds)}"
+    )
+    table.add_row("stayed", f"{found.kept}, touched in time or put for good")
+    table.add_row("too early, too late", f"{found.early}, {found.late}")
     return table
 
 

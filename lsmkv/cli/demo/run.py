@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo, step by step, and what it found.
 
+The records lie in one namespace, the rows of killed processes in another, sessions that
+expire in a third; the database itself holds one key that says whose it is.
+
 The directory may hold what an earlier run left, of this Python or another, complete or
 killed at any moment. What is there is checked before it is written again: every write
 was a whole batch, so a record is either right or absent.
@@ -22,16 +25,19 @@ from pathlib import Path
 
 import lsmkv
 from lsmkv.cli.commands import CommandError, Progress
-from lsmkv.cli.demo import corpus, crash
+from lsmkv.cli.demo import corpus, crash, expiry
+from lsmkv.keyspace import Keyspace
 from lsmkv.stats import LevelStats
 
 # Says whose database this is, and which records it gets: MARK, then a fingerprint.
-MARK_KEY = b"#demo"
-MARK = b"lsmkv demo 1 "
+MARK_KEY = b"demo"
+MARK = b"lsmkv demo 2 "
 CLEARING = MARK + b"clearing"
-RECORDS_START = b"$"  # what begins with # comes before, names of Python behind
+LIBRARY = "library"
+NAMESPACES = (LIBRARY, crash.NAMESPACE, expiry.NAMESPACE)
 
 SEED = 1
+THRESHOLD = 1024  # larger values are written once, to files of their own kind
 FILL_BATCH = 500
 READ_BATCH = 256
 SCAN_ROWS = 1000
@@ -84,6 +90,9 @@ class DemoResult:
     record_count: int
     record_bytes: int
     value_bytes_max: int
+    large_count: int
+    large_bytes: int
+    threshold: int
     found_before: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     disk_bytes: int = 0
@@ -93,6 +102,8 @@ class DemoResult:
     module_rows: int = 0
     levels: tuple[LevelStats, ...] = ()
     write_amplification: float = 0.0
+    segment_bytes: int = 0
+    expiry: expiry.Expiry | None = None
     kills: list[crash.Kill] = dataclasses.field(default_factory=list)
     checks: list[Check] = dataclasses.field(default_factory=list)
 
@@ -134,7 +145,9 @@ def _open(directory: Path) -> lsmkv.DB:
     deadline = time.monotonic() + LOCK_SECONDS_MAX
     while True:
         try:
-            return lsmkv.open(directory, compression="zstd")
+            return lsmkv.open(
+                directory, compression="zstd", blob_threshold_bytes=THRESHOLD
+            )
         except lsmkv.LockedError:
             if time.monotonic() > deadline:
                 raise
@@ -150,7 +163,7 @@ def _drop_from_page_cache(directory: Path) -> None:
             os.close(fd)
 
 
-def _time_gets(db: lsmkv.DB, keys: Iterable[bytes]) -> tuple[list[int], list[object]]:
+def _time_gets(db: Keyspace, keys: Iterable[bytes]) -> tuple[list[int], list[object]]:
     """Read keys one by one; return nanoseconds and values."""
     clock, get = time.perf_counter_ns, db.get
     samples: list[int] = []
@@ -172,6 +185,9 @@ class _Demo:
         self._records = self._corpus.records
         self._keys = list(self._records)
         self._rng = random.Random(SEED)
+        self._large = [
+            key for key, value in self._records.items() if len(value) >= THRESHOLD
+        ]
         self._result = DemoResult(
             python=f"{platform.python_implementation()} {platform.python_version()}",
             version=lsmkv.__version__,
@@ -182,6 +198,9 @@ class _Demo:
             record_count=len(self._records),
             record_bytes=self._corpus.byte_count,
             value_bytes_max=max(map(len, self._records.values())),
+            large_count=len(self._large),
+            large_bytes=sum(len(self._records[key]) for key in self._large),
+            threshold=THRESHOLD,
         )
         self._result.seconds["parse"] = time.perf_counter() - started
 
@@ -189,16 +208,19 @@ class _Demo:
         started = time.perf_counter()
         with _open(self._directory) as db:
             self._take_over(db)
-            self._fill(db)
+            self._fill(db, db.namespace(LIBRARY))
+            self._expire(db)
         _drop_from_page_cache(self._directory)
         with self._result.timed("open"):
             db = _open(self._directory)
         with db:
-            self._read_single(db)
-            self._read_all(db)
-            self._read_module(db)
+            library = db.namespace(LIBRARY)
+            self._read_single(library)
+            self._read_all(library)
+            self._read_module(library)
+            self._read_large(library)
             self._describe(db)
-            head = crash.head_of(db)
+            head = crash.head_of(db.namespace(crash.NAMESPACE))
         self._kill(kills, head)
         with _open(self._directory) as db:
             self._read_again(db)
@@ -222,30 +244,29 @@ class _Demo:
             return
         if mark is not None:  # of another Python
             db.put(MARK_KEY, CLEARING)
-            keys = (key for key in db if key != MARK_KEY)
-            while batch := list(itertools.islice(keys, FILL_BATCH)):
-                db.delete_many(batch)
+            for name in NAMESPACES:
+                db.drop_namespace(name)
         db.put(MARK_KEY, wanted)
 
     def _check_earlier(self, db: lsmkv.DB) -> None:
         found = 0
         wrong: list[bytes] = []
         with self._progress.step("check the earlier run", len(self._keys)) as advance:
-            for key, value in db.items(start=RECORDS_START):
+            for key, value in db.namespace(LIBRARY).items():
                 found += 1
                 if self._records.get(key) != value:
                     wrong.append(key)
                 advance(1)
         self._result.found_before = found
         self._judge("the records of an earlier run are right", found, wrong)
-        head = crash.head_of(db)
+        writes = db.namespace(crash.NAMESPACE)
         self._result.check(
             "and the rows of its killed processes",
-            crash.rows_are_right(db),
-            f"{head:,} writes",
+            crash.rows_are_right(writes),
+            f"{crash.head_of(writes):,} writes",
         )
 
-    def _fill(self, db: lsmkv.DB) -> None:
+    def _fill(self, db: lsmkv.DB, library: Keyspace) -> None:
         """Write all records, in an order that is not that of the keys."""
         order = self._rng.sample(self._keys, len(self._keys))
         batches = [
@@ -257,14 +278,51 @@ class _Demo:
             self._result.timed("fill"),
         ):
             for batch in batches:
-                db.put_many(batch)
+                library.put_many(batch)
                 advance(len(batch))
         with self._progress.step("compact"), self._result.timed("settle"):
             db.flush()
             db.settle()
         self._result.write_amplification = db.stats().write_amplification
 
-    def _read_single(self, db: lsmkv.DB) -> None:
+    def _expire(self, db: lsmkv.DB) -> None:
+        """Put sessions with a time to live, and watch them go."""
+        sessions = db.namespace(expiry.NAMESPACE, default_ttl=expiry.LAST_SECONDS)
+        due = expiry.put_sessions(sessions)
+        with sessions.snapshot() as before:
+            found = expiry.look_on(sessions, due, self._progress)
+            shown = dict(before.items())
+        self._result.expiry = found
+        self._result.check(
+            "sessions expire at their time",
+            found.ok,
+            f"{found.expired} gone, {found.kept} kept"
+            + ("" if found.ok else f"; {found.early} early, {found.late} late"),
+        )
+        self._result.check(
+            "and are gone from a snapshot of before",
+            shown == expiry.kept_rows(),
+            f"{len(shown)} left",
+        )
+
+    def _read_large(self, library: Keyspace) -> None:
+        """Read the large values without copying them."""
+        wrong: list[bytes] = []
+        buffer = bytearray(max(self._result.value_bytes_max, 1))
+        with self._progress.step("view large values"), self._result.timed("views"):
+            views = [library.get_view(key) for key in self._large]
+        for key, view in zip(self._large, views, strict=True):
+            size = library.get_into(key, buffer)
+            if view is None or view != self._records[key] or buffer[:size] != view:
+                wrong.append(key)
+        small = len(self._records) - len(self._large)
+        self._judge(
+            f"values on both sides of {THRESHOLD:,} bytes are right",
+            len(self._large),
+            wrong if small and self._large else [b"all on one side"],
+        )
+
+    def _read_single(self, db: Keyspace) -> None:
         result = self._result
         chosen = self._rng.sample(self._keys, min(COLD_READS, len(self._keys)))
         expected: list[object] = [self._records[key] for key in chosen]
@@ -288,7 +346,7 @@ class _Demo:
         self._judge("single reads give the source", len(cold) + len(hot), wrong)
         self._judge("keys never written are absent", len(absent), ghosts)
 
-    def _read_all(self, db: lsmkv.DB) -> None:
+    def _read_all(self, db: Keyspace) -> None:
         order = self._rng.sample(self._keys, len(self._keys))
         wrong: list[bytes] = []
         spent = 0.0
@@ -307,14 +365,14 @@ class _Demo:
             db, "a scan gives every record, in order"
         )
 
-    def _scan_all(self, db: lsmkv.DB, name: str) -> float:
+    def _scan_all(self, db: Keyspace, name: str) -> float:
         """Compare all records, as they come in order, with the source.
 
         Returns the seconds that reading took.
         """
         expected = iter(self._records.items())
         wrong: list[bytes] = []
-        scan = db.items(start=RECORDS_START)
+        scan = db.items()
         rows: list[tuple[bytes, bytes]] = []
         count, spent = 0, 0.0
         with self._progress.step("read in order", len(self._keys)) as advance:
@@ -336,7 +394,7 @@ class _Demo:
         self._judge(name, count, wrong)
         return spent
 
-    def _read_module(self, db: lsmkv.DB) -> None:
+    def _read_module(self, db: Keyspace) -> None:
         module = MODULE
         if not any(key.startswith(module) for key in self._keys):
             module = self._keys[0].partition(b"#")[0]
@@ -354,7 +412,9 @@ class _Demo:
         )
 
     def _describe(self, db: lsmkv.DB) -> None:
-        self._result.levels = db.stats().levels
+        stats = db.stats()
+        self._result.levels = stats.levels
+        self._result.segment_bytes = stats.segment_bytes
         self._result.disk_bytes = sum(
             path.stat().st_size for path in self._directory.iterdir()
         )
@@ -376,7 +436,13 @@ class _Demo:
         )
 
     def _read_again(self, db: lsmkv.DB) -> None:
-        self._scan_all(db, "and every record is still there")
+        self._scan_all(db.namespace(LIBRARY), "and every record is still there")
+        sessions = dict(db.namespace(expiry.NAMESPACE).items())
+        self._result.check(
+            "and no expired session came back",
+            sessions == expiry.kept_rows(),
+            f"{len(sessions)} sessions",
+        )
 
     def _verify(self, db: lsmkv.DB) -> None:
         with self._progress.step("verify"), self._result.timed("verify"):
