@@ -150,6 +150,19 @@ CALLS: list[Callable[[lsmkv.DB], object]] = [
     lambda db: db.delete(b"a"),
     lambda db: db.put_many({b"a": b"1"}),
     lambda db: db.delete_many([b"a"]),
+    lambda db: db.get_into(b"a", bytearray(9)),
+    lambda db: db.get_view(b"a"),
+    lambda db: db.approximate_count(),
+    lambda db: db.ttl(b"a"),
+    lambda db: db.touch(b"a", 1),
+    lambda db: db.put(b"a", b"1", ttl=1),
+    lambda db: db.delete_range(None, None),
+    lambda db: db.namespace("a"),
+    lambda db: db.namespaces(),
+    lambda db: db.drop_namespace("a"),
+    lambda db: db.memory(),
+    lambda db: db.resume(),
+    lambda db: len(db.mapping()),
     lambda db: db.write(lsmkv.WriteBatch()),
     lambda db: iter(db),
     lambda db: db.items(),
@@ -181,7 +194,8 @@ def test_handles_cannot_be_copied(
     db: lsmkv.DB, save: Callable[[object], object]
 ) -> None:
     with db.snapshot() as snapshot:
-        for handle in (db, snapshot, db.items(), lsmkv.WriteBatch()):
+        space = db.namespace("a")
+        for handle in (db, snapshot, db.items(), lsmkv.WriteBatch(), space):
             if handle is db and save is pickle.dumps:
                 continue  # as a way to read it, see test_read_only.py
             with pytest.raises(TypeError):

@@ -72,6 +72,8 @@ def test_a_closed_database_is_read_without_a_trace(written: Path) -> None:
         lambda db: db.delete(b"a"),
         lambda db: db.put_many({b"a": b"1"}),
         lambda db: db.delete_many([b"a"]),
+        lambda db: db.delete_range(b"a", b"b"),
+        lambda db: db.touch(b"00001", 5),
         lambda db: db.flush(),
         lambda db: db.sync(),
         lambda db: db.compact(),
