@@ -5,7 +5,8 @@
  *
  *   1. take the lock
  *   2. read CURRENT and MANIFEST, or find that the directory holds no database
- *   3. replay the logs into memtables (recover.h); recall the remembered options
+ *   3. replay the logs into memtables (recover.h); recall the remembered options and
+ *      the namespaces, which is the last that may meet damage
  *   4. write the memtables out as tables, synced
  *   5. write a fresh MANIFEST that names them and makes the old logs obsolete, synced;
  *      make CURRENT name it
@@ -269,12 +270,13 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
         &db->clock, db->env,
         recovery.time_ms > state->time_ms ? recovery.time_ms : state->time_ms);
     LSM_TRY(lsm_db_recall_options(db, &recovery, remembered, err));
+    /* All that may turn out to be damaged is read before anything is written. */
+    LSM_TRY(lsm_recovery_publish(db, &recovery, err));
+    LSM_TRY(lsm_catalog_load(db, err));
     LSM_TRY(lsm_recovery_flush(db, &recovery, &edit, err));
     edit.has_last_sequence = true;
     edit.last_sequence = recovery.last_sequence;
     LSM_TRY(commit(db, &edit, &renamed, err));
-    db->last_sequence = recovery.last_sequence;
-    atomic_init(&db->published, recovery.last_sequence);
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
 out:
@@ -352,7 +354,6 @@ static lsmkv_status open_for_writing(lsm_env *env, const char *path,
     LSM_TRY(lsm_db_build(db, err));
     LSM_TRY(recover(db, &state, &remembered, err));
     LSM_TRY(start_writing(db, err));
-    LSM_TRY(lsm_catalog_load(db, err));
     LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
     LSM_TRY(remember_options(db, remembered, err));
     LSM_TRY(lsm_scheduler_start(db, err));

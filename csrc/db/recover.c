@@ -11,6 +11,8 @@
 #include "format/filename.h"
 #include "table/table_writer.h"
 
+enum { EMPTY_MEMTABLE_BYTES = 1024 };
+
 typedef struct lsm_replay {
     lsmkv_db *db;
     lsm_recovery *recovery;
@@ -363,6 +365,41 @@ static lsmkv_status flush_entry(lsm_table_writer *writer, lsm_job_values *values
     LSM_TRY(lsm_table_writer_add(writer, iter->key, field, err));
 out:
     return status;
+}
+
+lsmkv_status lsm_recovery_publish(lsmkv_db *db, const lsm_recovery *recovery,
+                                  lsmkv_error *err) LSM_UNSHARED {
+    size_t count = recovery->count;
+    lsm_memtable *newest = NULL;
+    lsm_readstate *state = lsm_readstate_alloc(count, recovery->segment_count);
+
+    if (count > 0) {
+        newest = recovery->memtables[count - 1];
+        lsm_memtable_ref(newest);
+    } else {
+        newest = lsm_memtable_create(EMPTY_MEMTABLE_BYTES, lsm_rng_next(&db->rng));
+    }
+    if (state == NULL || newest == NULL) {
+        lsm_memtable_unref(newest);
+        lsm_free(state);
+        return lsm_fail_memory(err, EMPTY_MEMTABLE_BYTES);
+    }
+    atomic_init(&state->refs, 1);
+    state->mem = newest;
+    for (size_t i = 1; i < count; i++) {
+        state->immutables[i - 1] = recovery->memtables[count - 1 - i];
+        lsm_memtable_ref(state->immutables[i - 1]);
+        state->immutable_count = i;
+    }
+    for (size_t i = 0; i < recovery->segment_count; i++) {
+        lsm_readstate_add_log(state, recovery->segments[i]);
+    }
+    state->version = db->version;
+    lsm_version_ref(state->version);
+    atomic_init(&db->readstate, state);
+    db->last_sequence = recovery->last_sequence;
+    atomic_init(&db->published, recovery->last_sequence);
+    return LSMKV_OK;
 }
 
 static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,

@@ -54,6 +54,10 @@ lsmkv_status lsm_recovery_open(lsmkv_db *db, const lsm_manifest_state *state,
                                lsm_recovery *recovery, lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_recovery_replay(lsmkv_db *db, lsm_recovery *recovery,
                                  lsmkv_error *err) LSM_MUST_CHECK;
+/* Lets reads see what was replayed: the newest memtable in the place of the active one.
+ * Of a database that nobody else can use yet. */
+lsmkv_status lsm_recovery_publish(lsmkv_db *db, const lsm_recovery *recovery,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 /* Not before the readers' sizes were asked for; lsm_recovery_deinit does it, too. */
 void lsm_recovery_close_logs(lsm_recovery *recovery);
 /* Adds tables and value file to the edit. */

@@ -12,7 +12,6 @@ enum {
     ATTEMPTS_MAX = 50,
     SAME_FAILURES_MAX = 2, /* as a writer cuts its log, one may be a trick of the eye */
     PAUSE_US = 200,        /* more with each attempt */
-    EMPTY_MEMTABLE_BYTES = 1024,
 };
 
 void lsm_view_files_destroy(lsm_view_files *files) {
@@ -39,40 +38,6 @@ static lsmkv_status keep_files(lsmkv_db *db, const lsm_manifest_state *state,
         }
     }
     db->view_files = files;
-    return LSMKV_OK;
-}
-
-/* Publishes what was replayed: the newest memtable in the place of the active one. */
-static lsmkv_status publish(lsmkv_db *db, const lsm_recovery *recovery,
-                            lsmkv_error *err) LSM_UNSHARED {
-    size_t count = recovery->count;
-    lsm_memtable *newest = NULL;
-    lsm_readstate *state = lsm_readstate_alloc(count, recovery->segment_count);
-
-    if (count > 0) {
-        newest = recovery->memtables[count - 1];
-        lsm_memtable_ref(newest);
-    } else {
-        newest = lsm_memtable_create(EMPTY_MEMTABLE_BYTES, lsm_rng_next(&db->rng));
-    }
-    if (state == NULL || newest == NULL) {
-        lsm_memtable_unref(newest);
-        lsm_free(state);
-        return lsm_fail_memory(err, EMPTY_MEMTABLE_BYTES);
-    }
-    atomic_init(&state->refs, 1);
-    state->mem = newest;
-    for (size_t i = 1; i < count; i++) {
-        state->immutables[i - 1] = recovery->memtables[count - 1 - i];
-        lsm_memtable_ref(state->immutables[i - 1]);
-        state->immutable_count = i;
-    }
-    for (size_t i = 0; i < recovery->segment_count; i++) {
-        lsm_readstate_add_log(state, recovery->segments[i]);
-    }
-    state->version = db->version;
-    lsm_version_ref(state->version);
-    atomic_init(&db->readstate, state);
     return LSMKV_OK;
 }
 
@@ -158,9 +123,7 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
                    recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
     LSM_TRY(keep_files(db, &state, &recovery, err));
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
-    LSM_TRY(publish(db, &recovery, err));
-    db->last_sequence = recovery.last_sequence;
-    atomic_init(&db->published, recovery.last_sequence);
+    LSM_TRY(lsm_recovery_publish(db, &recovery, err));
     LSM_TRY(lsm_catalog_load(db, err));
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
@@ -190,7 +153,9 @@ static lsmkv_status attempt(lsmkv_db *db, const char *path, bool *changed,
     LSM_TRY(status);
     status = lsm_manifest_look(db->dir, &before, err);
     if (status == LSMKV_NOT_FOUND) {
-        return fail_absent(err);
+        return lsm_fail_at(err, LSMKV_NOT_A_DATABASE, LSM_CURRENT_NAME, -1,
+                           "the file is missing: the directory holds no database, or "
+                           "not the whole of one");
     }
     LSM_TRY(status);
     status = load(db, &before, err);

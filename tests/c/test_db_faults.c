@@ -7,6 +7,7 @@
 #include "sim_help.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "api/testing.h"
 #include "base/alloc.h"
@@ -162,5 +163,72 @@ LSM_TEST(a_fill_that_lacks_memory_leaves_the_iterator_without_a_position) {
     CHECK_EQ(chunk.row_count, 2);
     lsmkv_iter_free(iter);
     close_db(db);
+    lsm_sim_destroy(env);
+}
+
+/* The oldest table, which is the one of the smallest number. */
+static void find_table(lsm_env *env, char name[LSM_NAME_SIZE_MAX]) {
+    for (int number = 1; number < 100; number++) {
+        const uint8_t *data;
+        size_t size;
+        (void)snprintf(name, LSM_NAME_SIZE_MAX, "%06d.tbl", number);
+        if (lsm_sim_file_read(env, SIM_PATH, name, &data, &size)) {
+            return;
+        }
+    }
+    lsm_test_fail(__FILE__, __LINE__, "there is no table");
+}
+
+/* The damage is in the block that an open looks for namespaces in, but not in the one
+ * with the options as they are now. */
+LSM_TEST(an_open_that_meets_damage_fails_before_it_changes_anything) {
+    lsm_env *env = lsm_sim_create(6);
+    lsmkv_options options;
+    lsmkv_error err;
+    char name[LSM_NAME_SIZE_MAX];
+    uint8_t damaged[1 << 14];
+    const uint8_t *data;
+    size_t size;
+    lsmkv_db *db = open_db(env);
+    const lsmkv_namespace_how how = {.create = true};
+    lsmkv_namespace *space = NULL;
+
+    CHECK_OK(lsmkv_namespace_open(db, (lsmkv_bytes){"n", 1}, &how, &space, &err));
+    lsmkv_namespace_free(space);
+    close_db(db);
+    lsmkv_options_init(&options);
+    options.block_bytes = 512;
+    CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
+    close_db(db);
+    find_table(env, name);
+    CHECK(lsm_sim_file_read(env, SIM_PATH, name, &data, &size));
+    CHECK(size <= sizeof(damaged));
+    memcpy(damaged, data, size);
+    damaged[0] ^= 1;
+    CHECK(lsm_sim_file_write(env, SIM_PATH, name, damaged, size));
+
+    uint64_t steps = lsm_sim_steps(env);
+    CHECK(lsm_test_open(env, SIM_PATH, &options, &db, &err) == LSMKV_CORRUPTION);
+    CHECK(strcmp(err.file, name) == 0);
+    CHECK_EQ(lsm_sim_steps(env), steps);
+    lsm_sim_destroy(env);
+}
+
+LSM_TEST(a_database_without_current_is_named_as_such_also_for_reading_only) {
+    lsm_env *env = lsm_sim_create(7);
+    lsmkv_options options;
+    lsmkv_error err;
+    lsmkv_db *db = open_db(env);
+
+    put(db, "key");
+    close_db(db);
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, "CURRENT"));
+    lsmkv_options_init(&options);
+    for (int i = 0; i < 2; i++) {
+        options.read_only = i == 1;
+        CHECK(lsm_test_open(env, SIM_PATH, &options, &db, &err) ==
+              LSMKV_NOT_A_DATABASE);
+        CHECK(strcmp(err.file, "CURRENT") == 0);
+    }
     lsm_sim_destroy(env);
 }
