@@ -177,6 +177,7 @@ static bool commit(world *w, const write_request *r) {
     }
     done = world_ok(w, status, &err, "write");
     if (status == LSMKV_NO_MEMORY || writes_nothing(r)) {
+        durable = false;
         model_cancel(&w->model);
     } else {
         model_land(&w->model, done);
