@@ -27,6 +27,7 @@ from lsmkv.errors import (
     StorageError,
     UnsupportedVersionError,
 )
+from lsmkv.files import destroy, repair, verify
 from lsmkv.keyspace import WriteBatch
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, Options
@@ -62,7 +63,10 @@ __all__ = [
     "StorageError",
     "UnsupportedVersionError",
     "WriteBatch",
+    "destroy",
     "open",
+    "repair",
+    "verify",
 ]
 
 __version__ = _version()

@@ -258,6 +258,12 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                               lsmkv_report *report, lsmkv_error *err)
 
+    lsmkv_status lsmkv_repair(const char *path, const char *into,
+                              lsmkv_problem_fn on_problem, void *context,
+                              lsmkv_report *report, lsmkv_error *err)
+
+    lsmkv_status lsmkv_destroy(const char *path, lsmkv_error *err)
+
     ctypedef struct lsmkv_level_stats:
         uint64_t table_count
         uint64_t byte_count

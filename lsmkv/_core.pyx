@@ -336,6 +336,31 @@ cdef void keep_problem(void *context, const lsmkv_error *problem) noexcept with 
         ))
 
 
+def repair_files(bytes path not None, bytes into not None, str directory not None):
+    """As DB._verify(), for lsmkv.repair()."""
+    cdef list problems = []
+    cdef const char *source = path
+    cdef const char *target = into
+    cdef lsmkv_report report
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    with nogil:
+        status = lsmkv_repair(source, target, keep_problem, <void *>problems, &report,
+                              &err)
+    check(status, &err, directory)
+    return report, problems
+
+
+def destroy_files(bytes path not None, str directory not None):
+    """Remove a database; see lsmkv.destroy()."""
+    cdef const char *source = path
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    with nogil:
+        status = lsmkv_destroy(source, &err)
+    check(status, &err, directory)
+
+
 cdef bint locate(Handle space, Snapshot snapshot, lsmkv_bytes key,
                  lsmkv_pin *pin) except -1:
     """Whether the key is there; if so, the pin must be released."""

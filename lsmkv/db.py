@@ -51,7 +51,7 @@ class DB(_core.DB, Keyspace):
         if mode not in ("rw", "r"):
             raise InvalidArgumentError(f'mode is {mode!r}: must be "rw" or "r"')
         chosen = dataclasses.replace(options or Options(), **overrides)
-        name = _name_of(path)
+        name = name_of(path)
         _zstd.register()
         self = super().__new__(
             cls,
@@ -160,21 +160,14 @@ class DB(_core.DB, Keyspace):
 
         A `path` that a failure has left half done is no database.
         """
-        self._checkpoint(_name_of(path))
+        self._checkpoint(name_of(path))
 
     def verify(self) -> Report:
         """Read and check every byte of every live file.
 
         Damage does not raise: it is in the report. Takes as long as reading it all.
         """
-        counts, problems = self._verify()
-        return Report(
-            problems=tuple(
-                Problem(file, offset if offset >= 0 else None, message)
-                for file, offset, message in problems
-            ),
-            **counts,
-        )
+        return report_of(*self._verify())
 
     def stats(self) -> Stats:
         """Return the counters of the engine at this moment; cheap."""
@@ -235,7 +228,18 @@ def open(
     )
 
 
-def _name_of(path: Path) -> bytes:
+def report_of(counts: dict[str, int], problems: list[tuple[str, int, str]]) -> Report:
+    """Make a report of what the engine counted and found."""
+    return Report(
+        problems=tuple(
+            Problem(file, offset if offset >= 0 else None, message)
+            for file, offset, message in problems
+        ),
+        **counts,
+    )
+
+
+def name_of(path: Path) -> bytes:
     """Return the path as the operating system takes it."""
     name = os.fsencode(path)
     if not name or b"\0" in name:

@@ -6,6 +6,7 @@
 #include "api/checks.h"
 #include "db/db.h"
 #include "db/db_iter.h"
+#include "db/repair.h"
 #include "format/ikey.h"
 #include "include/lsmkv.h"
 
@@ -340,4 +341,16 @@ out:
     lsm_buf_deinit(&start);
     lsm_buf_deinit(&stop);
     return status;
+}
+
+lsmkv_status lsmkv_repair(const char *path, const char *into,
+                          lsmkv_problem_fn on_problem, void *context,
+                          lsmkv_report *report, lsmkv_error *err) {
+    const lsm_findings findings = {on_problem, context, report};
+    *report = (lsmkv_report){0};
+    return lsm_db_repair(lsm_env_posix(), path, into, &findings, err);
+}
+
+lsmkv_status lsmkv_destroy(const char *path, lsmkv_error *err) {
+    return lsm_db_destroy_files(lsm_env_posix(), path, err);
 }

@@ -6,10 +6,22 @@
 
 #include "base/alloc.h"
 #include "db/db.h"
+#include "db/repair.h"
 
 lsmkv_status lsm_test_open(lsm_env *env, const char *path, const lsmkv_options *options,
                            lsmkv_db **dbp, lsmkv_error *err) {
     return lsm_db_open(env, path, options, dbp, err);
+}
+
+lsmkv_status lsm_test_repair(lsm_env *env, const lsm_test_repair_request *request,
+                             lsmkv_report *report, lsmkv_error *err) {
+    const lsm_findings findings = {request->on_problem, request->context, report};
+    *report = (lsmkv_report){0};
+    return lsm_db_repair(env, request->path, request->into, &findings, err);
+}
+
+lsmkv_status lsm_test_destroy(lsm_env *env, const char *path, lsmkv_error *err) {
+    return lsm_db_destroy_files(env, path, err);
 }
 
 uint64_t lsm_test_step(lsmkv_db *db, uint64_t count) {

@@ -15,6 +15,19 @@
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsm_test_open(lsm_env *env, const char *path,
                                                       const lsmkv_options *options,
                                                       lsmkv_db **dbp, lsmkv_error *err);
+typedef struct lsm_test_repair_request {
+    const char *path;
+    const char *into;
+    lsmkv_problem_fn on_problem;
+    void *context;
+} lsm_test_repair_request;
+
+/* lsmkv_repair and lsmkv_destroy likewise. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsm_test_repair(lsm_env *env, const lsm_test_repair_request *request,
+                lsmkv_report *report, lsmkv_error *err);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsm_test_destroy(lsm_env *env, const char *path,
+                                                         lsmkv_error *err);
 /* Runs up to `count` steps of background work (flush, compaction) on this thread, in
  * the database's seeded order; returns how many there were to run. Only in an
  * environment without threads. */

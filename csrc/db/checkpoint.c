@@ -16,20 +16,17 @@
  */
 #include "base/alloc.h"
 #include "db/db.h"
+#include "db/target.h"
 #include "format/filename.h"
 
 enum { COPY_SIZE = 256 << 10 };
 
 typedef struct lsm_checkpoint {
     lsmkv_db *db;
-    lsm_dir *to;
-    lsm_lock *lock;                /* of the directory; NULL: it is not ours */
+    lsm_target to;
     lsm_version *version;          /* one reference */
     lsm_edit everything;           /* what the MANIFEST will say */
     lsm_record_file_header header; /* of the MANIFEST */
-    size_t shared;                 /* files that are there, in the order of the edit */
-    bool made;                     /* the directory was not there */
-    bool renamed;                  /* CURRENT may be there */
 } lsm_checkpoint;
 
 /* Step 1, and what the MANIFEST will say. */
@@ -57,38 +54,6 @@ static lsmkv_status hold(lsm_checkpoint *work, lsmkv_error *err) {
         status = lsm_fail_memory(err, LSM_UUID_SIZE);
     }
     lsm_edit_deinit(&edit);
-    return status;
-}
-
-static lsmkv_status open_target(lsm_checkpoint *work, const char *path,
-                                lsmkv_error *err) {
-    lsm_env *env = work->db->env;
-    lsmkv_status status = lsm_dir_open(env, path, false, &work->to, err);
-    work->made = status == LSMKV_NOT_FOUND;
-    if (status == LSMKV_OK || work->made) {
-        /* Also where it is there: its name becomes durable. */
-        lsm_dir_close(work->to);
-        status = lsm_dir_open(env, path, true, &work->to, err);
-        if (status == LSMKV_NOT_FOUND) { /* its parent is missing */
-            status = LSMKV_IO_ERROR;
-            if (err != NULL) {
-                err->status = status;
-            }
-        }
-    }
-    return status;
-}
-
-static lsmkv_status check_empty(lsm_dir *dir, const char *path, lsmkv_error *err) {
-    lsm_namelist list = {0};
-    lsmkv_status status = lsm_dir_list(dir, &list, err);
-    for (size_t i = 0; status == LSMKV_OK && i < list.count; i++) {
-        if (strcmp(list.names[i], LSM_LOCK_NAME) != 0) {
-            status = lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                              "%s is not empty: it holds %s", path, list.names[i]);
-        }
-    }
-    lsm_namelist_deinit(&list);
     return status;
 }
 
@@ -143,12 +108,12 @@ static lsmkv_status share_file(const lsm_checkpoint *work, const char *name,
     lsmkv_error failure;
     bool refused;
     lsmkv_status status =
-        lsm_dir_link(work->db->dir, name, work->to, &refused, &failure);
+        lsm_dir_link(work->db->dir, name, work->to.dir, &refused, &failure);
 
     if (status != LSMKV_OK && refused) {
-        status = copy_file(work->db->dir, name, work->to, &failure);
+        status = copy_file(work->db->dir, name, work->to.dir, &failure);
         if (status != LSMKV_OK && lsm_db_relieve(work->db, &failure)) {
-            status = copy_file(work->db->dir, name, work->to, &failure);
+            status = copy_file(work->db->dir, name, work->to.dir, &failure);
         }
     }
     if (status == LSMKV_NOT_FOUND) {
@@ -185,30 +150,13 @@ static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
     for (size_t i = 0; i < total; i++) {
         name_of(work, i, name);
         LSM_TRY(share_file(work, name, err));
-        work->shared = i + 1;
     }
-    LSM_TRY(lsm_dir_sync(work->to, err));
-    LSM_TRY(lsm_manifest_create(work->to, &work->header, &work->everything, &manifest,
-                                &work->renamed, err));
+    LSM_TRY(lsm_dir_sync(work->to.dir, err));
+    LSM_TRY(lsm_manifest_create(work->to.dir, &work->header, &work->everything,
+                                &manifest, &work->to.renamed, err));
     status = lsm_wal_close(manifest, err);
 out:
     return status;
-}
-
-/* What CURRENT may name stays. */
-static void undo(const lsm_checkpoint *work, const char *path) {
-    char name[LSM_FILENAME_SIZE];
-    if (work->to == NULL || work->renamed) {
-        return;
-    }
-    for (size_t i = 0; i < work->shared; i++) {
-        name_of(work, i, name);
-        lsm_ignore(lsm_dir_unlink(work->to, name, NULL));
-    }
-    if (work->made && work->lock != NULL) { /* else another checkpoint is at work */
-        lsm_ignore(lsm_dir_unlink(work->to, LSM_LOCK_NAME, NULL));
-        lsm_ignore(lsm_dir_remove(work->db->env, path, NULL));
-    }
 }
 
 lsmkv_status lsm_db_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) {
@@ -217,16 +165,10 @@ lsmkv_status lsm_db_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err)
 
     lsm_edit_init(&work.everything);
     LSM_TRY(hold(&work, err));
-    LSM_TRY(open_target(&work, path, err));
-    LSM_TRY(lsm_dir_lock(work.to, LSM_LOCK_NAME, &work.lock, err));
-    LSM_TRY(check_empty(work.to, path, err));
+    LSM_TRY(lsm_target_open(db->env, path, &work.to, err));
     LSM_TRY(fill(&work, err));
 out:
-    if (status != LSMKV_OK) {
-        undo(&work, path);
-    }
-    lsm_lock_release(work.lock);
-    lsm_dir_close(work.to);
+    lsm_target_close(&work.to, status == LSMKV_OK);
     lsm_version_unref(work.version);
     lsm_edit_deinit(&work.everything);
     lsm_gc_collect(db);

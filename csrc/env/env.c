@@ -16,7 +16,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { RETRY_MAX = 1000, ERROR_TEXT_SIZE = 96 };
+enum { RETRY_MAX = 1000, ERROR_TEXT_SIZE = 96, RESCUE_SIZE = 4096 };
 
 /* The system's words for an errno, without a buffer shared between threads. */
 static const char *error_text(int code, char *buffer, size_t size) {
@@ -277,6 +277,10 @@ const char *lsm_file_name(const lsm_file *file) {
     return file->name;
 }
 
+bool lsm_error_is_device(const lsmkv_error *err) {
+    return err->status == LSMKV_IO_ERROR && err->os_errno == EIO;
+}
+
 bool lsm_error_is_file_limit(const lsmkv_error *err) {
     return err->os_errno == EMFILE || err->os_errno == ENFILE;
 }
@@ -317,6 +321,34 @@ lsmkv_status lsm_file_read_exact(lsm_file *file, uint64_t offset, void *to, size
         return lsm_fail_at(err, LSMKV_CORRUPTION, file->name, error_offset(offset),
                            "short file: expected %zu bytes here, found %zu", size, got);
     }
+    return status;
+}
+
+lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
+                             lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_file *file = NULL;
+    uint64_t size = 0;
+
+    lsm_buf_clear(to);
+    LSM_TRY(lsm_file_open(dir, name, LSM_OPEN_READ, &file, err));
+    LSM_TRY(lsm_file_size(file, &size, err));
+    if (size > SIZE_MAX || !lsm_buf_reserve(to, (size_t)size)) {
+        LSM_TRY(lsm_fail_memory(err, (size_t)size));
+    }
+    memset(to->data, 0, (size_t)size);
+    for (uint64_t at = 0; at < size; at += RESCUE_SIZE) {
+        size_t part = size - at < RESCUE_SIZE ? (size_t)(size - at) : RESCUE_SIZE;
+        size_t got = 0;
+        lsmkv_error failure;
+        if (lsm_file_read(file, at, to->data + at, part, &got, &failure) != LSMKV_OK &&
+            !lsm_error_is_device(&failure)) {
+            LSM_TRY(lsm_error_copy(err, &failure));
+        }
+    }
+    to->size = (size_t)size;
+out:
+    lsm_file_drop(file);
     return status;
 }
 

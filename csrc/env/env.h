@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "base/status.h"
 
@@ -90,6 +91,8 @@ void lsm_file_drop(lsm_file *file);
 const char *lsm_file_name(const lsm_file *file);
 /* Whether a call failed because the process or the system has too many files open. */
 bool lsm_error_is_file_limit(const lsmkv_error *err);
+/* Whether the device could not read or write: not a matter of rights or limits. */
+bool lsm_error_is_device(const lsmkv_error *err);
 
 /* Reads up to `size` bytes at `offset`; *got < size only at the end of the file. */
 lsmkv_status lsm_file_read(lsm_file *file, uint64_t offset, void *to, size_t size,
@@ -97,6 +100,9 @@ lsmkv_status lsm_file_read(lsm_file *file, uint64_t offset, void *to, size_t siz
 /* As lsm_file_read, but fewer bytes than asked are CORRUPTION ("short file"). */
 lsmkv_status lsm_file_read_exact(lsm_file *file, uint64_t offset, void *to, size_t size,
                                  lsmkv_error *err) LSM_MUST_CHECK;
+/* Reads a whole file into `to`, zeros in the place of what the device cannot read. */
+lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
+                             lsmkv_error *err) LSM_MUST_CHECK;
 /* Appends all pieces in order. On failure an unknown prefix of them may be in the
  * file; *appended (may be NULL) says how many bytes the system took. */
 lsmkv_status lsm_file_append(lsm_file *file, const lsm_slice *pieces, size_t count,

@@ -453,6 +453,24 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_verify(lsmkv_db *db,
                                                      lsmkv_report *report,
                                                      lsmkv_error *err);
 
+/* Makes the directory `into` (absent, or empty) a database with the newest state of
+ * everything in `path` that can still be read, skipping what is damaged; `path` may
+ * have lost any of its files, must not be open for writing and is not changed. Whole
+ * databases come out with the same contents. on_problem (may be NULL) hears of each
+ * loss; the report counts what was read, with the values kept as its records. OK also
+ * when there were losses. A run that fails leaves no CURRENT in `into`. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_repair(const char *path, const char *into,
+                                                     lsmkv_problem_fn on_problem,
+                                                     void *context,
+                                                     lsmkv_report *report,
+                                                     lsmkv_error *err);
+
+/* Removes the database in `path`, which nobody may have open for writing (LOCKED), and
+ * then the directory, unless it holds anything else. NOT_A_DATABASE when there is
+ * nothing to remove. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_destroy(const char *path,
+                                                      lsmkv_error *err);
+
 typedef struct lsmkv_level_stats {
     uint64_t table_count;
     uint64_t byte_count;

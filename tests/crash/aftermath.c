@@ -399,7 +399,9 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
         untouched = lsm_sim_crash(disk, plan->seed, LSM_CRASH_ALL, plan->sector);
     }
     for (size_t i = 0; i < m->copy_count; i++) {
-        check_copy(disk, m, &m->copies[i], plan); /* first: it must disturb nothing */
+        if (!m->copies[i].unknown) {
+            check_copy(disk, m, &m->copies[i], plan); /* first: it disturbs nothing */
+        }
     }
     if (viewed) {
         scan_view(disk, m, plan, &view);

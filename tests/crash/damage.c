@@ -99,6 +99,7 @@ static void run_case(const image *im, const damage *d) {
                 (unsigned long long)d->at, im->files[d->file].size);
     if (apply(im, disk, d)) {
         crash_count.runs++;
+        damage_repair(im, disk, d);
         damage_check(im, disk, d);
     }
     lsm_sim_destroy(disk);

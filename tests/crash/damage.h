@@ -59,6 +59,9 @@ lsm_env *image_load(const char *directory);
  * crash left. */
 bool image_is_records(const image_file *file);
 
+/* Repairs the damaged disk, into another directory of a copy, and checks the result. */
+void damage_repair(const image *im, lsm_env *before, const damage *d);
+
 /* Checks what the damaged disk says against the image. */
 void damage_check(const image *im, lsm_env *disk, const damage *d);
 

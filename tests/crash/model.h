@@ -74,7 +74,8 @@ typedef struct model_commit {
 typedef struct model_copy {
     char path[16];
     model_state state;
-    bool done; /* then it holds the state */
+    bool done;    /* then it holds the state */
+    bool unknown; /* nobody knows what it holds */
 } model_copy;
 
 typedef struct model {

@@ -7,8 +7,6 @@
  */
 #include "world.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/slice.h"
@@ -365,35 +363,6 @@ bool world_flush(world *w) {
     return done;
 }
 
-bool world_checkpoint(world *w, bool links) {
-    model *m = &w->model;
-    lsmkv_error err = {0};
-    bool done;
-
-    crash_count.ops++;
-    if (m->copy_count == MODEL_COPIES_MAX) {
-        return true;
-    }
-    model_copy *copy = &m->copies[m->copy_count];
-    (void)snprintf(copy->path, sizeof(copy->path), "copy%zu", m->copy_count);
-    copy->state = m->now;
-    copy->done = false;
-    m->copy_count++;
-    crash_trace("checkpoint %s%s", copy->path, links ? "" : " without links");
-    if (!links) {
-        lsm_sim_fail(w->env, LSM_SIM_LINK, 0, EXDEV, true);
-    }
-    done = world_ok(w, lsmkv_checkpoint(w->db, copy->path, &err), &err, "checkpoint");
-    if (!links) {
-        lsm_sim_fail(w->env, LSM_SIM_LINK, 0, 0, false);
-    }
-    if (done) {
-        copy->done = true;
-        model_raise_floor(m);
-    }
-    return done;
-}
-
 bool world_compact(world *w, bool everything) {
     lsmkv_error err = {0};
     lsmkv_range range = {0};
@@ -496,7 +465,7 @@ void world_check_all(world *w) {
 }
 
 /* Opens what was closed or abandoned. */
-static bool open_again(world *w) {
+bool world_open_again(world *w) {
     if (world_open(w)) {
         return true;
     }
@@ -516,13 +485,13 @@ bool world_reopen(world *w) {
     } else {
         w->options.seed = lsm_rng_next(&w->rng) | 1;
     }
-    return open_again(w);
+    return world_open_again(w);
 }
 
 bool world_restart(world *w) {
     crash_trace("restart");
     world_abandon(w);
-    return open_again(w);
+    return world_open_again(w);
 }
 
 static world_op pick_op(world *w) {

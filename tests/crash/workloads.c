@@ -212,6 +212,23 @@ static void take_checkpoints(world *w) {
     world_check_scan(w, false);
 }
 
+/* Repairs of whole databases, closed and died: they must change nothing. */
+static void take_repairs(world *w) {
+    for (size_t round = 0; round < 4; round++) {
+        for (size_t i = 0; i < 14; i++) {
+            (void)world_put(w, world_any_key(w), world_any_size(w), i == 9);
+        }
+        (void)world_delete(w, world_any_key(w), false);
+        (void)world_batch(w, 6, false);
+        world_step(w, world_below(w, 6));
+        (void)world_repair(w, round % 2 == 0);
+        if (round == 2) {
+            (void)world_compact(w, true);
+        }
+    }
+    world_check_scan(w, false);
+}
+
 const workload workloads[] = {
     {"fill and flush", fill_and_flush, 100, 64},
     {"overwrite and compact", overwrite_and_compact, 16, 80},
@@ -224,6 +241,7 @@ const workload workloads[] = {
     {"expire", expire, 32, 80},
     {"checkpoints", take_checkpoints, 32, 80},
     {"range deletes", delete_ranges, 32, 60},
+    {"repairs", take_repairs, 32, 80},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);

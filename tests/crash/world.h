@@ -135,8 +135,6 @@ bool world_delete_range(world *w, bool sync); /* any range */
 bool world_batch(world *w, size_t records, bool sync);
 bool world_sync(world *w);
 bool world_flush(world *w);
-/* Into a directory of its own; without links the files are copied. */
-bool world_checkpoint(world *w, bool links);
 bool world_compact(world *w, bool everything);
 bool world_settle(world *w);
 void world_step(world *w, uint64_t count);
@@ -159,6 +157,15 @@ void world_use_space(world *w);
 /* What the namespaces beside the default one hold. */
 lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to);
 uint64_t spaces_hash(const model_sides *sides);
+
+/* After a close that failed to end well; see world_reopen. */
+bool world_open_again(world *w);
+
+/* copies.c */
+/* Into a directory of its own; without links the files are copied. */
+bool world_checkpoint(world *w, bool links);
+/* Closes, or dies, repairs into another directory, and opens again. */
+bool world_repair(world *w, bool dies);
 
 /* views.c */
 void world_get_many(world *w);
