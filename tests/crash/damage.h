@@ -38,7 +38,8 @@ typedef struct image {
     image_row *rows; /* what is in it, ascending */
     size_t row_count;
     size_t row_capacity;
-    const model *m; /* the history; NULL: unknown */
+    const model *m;    /* the history; NULL: unknown */
+    model_sides sides; /* what is in other namespaces, with a history */
 } image;
 
 /* What was done to an image. */

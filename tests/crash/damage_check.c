@@ -87,9 +87,12 @@ static bool may_be_older(const check *c) {
 static model_sight look(const check *c) {
     const model *m = c->im->m;
     model_sight sight = {0, lsm_test_now_ms(c->db)};
+    model_sides sides;
     lsmkv_error err = {0};
     lsmkv_iter *iter = NULL;
 
+    crash_need(spaces_look(c->db, m, &sides), &err, "reading namespaces");
+    sight.hash = spaces_hash(&sides);
     crash_need(lsmkv_iter_create(c->db, NULL, NULL, &iter, &err), &err, "iter_create");
     crash_need(lsmkv_iter_seek_first(iter, &err), &err, "scan");
     while (lsmkv_iter_valid(iter)) {
@@ -153,6 +156,24 @@ static void check_row(const check *c, const lsmkv_iter *iter, bool reverse, scan
     s->hash += crash_hash(value.data, value.size, crash_hash(key.data, key.size, 1));
 }
 
+/* Whether other namespaces hold what they should, as far as they can be read. */
+static bool same_spaces(const check *c) {
+    model_sides found;
+    lsmkv_status status;
+
+    if (c->im->m == NULL) {
+        return true;
+    }
+    status = spaces_look(c->db, c->im->m, &found);
+    if (status == LSMKV_OK) {
+        return memcmp(&found, &c->im->sides, sizeof(found)) == 0;
+    }
+    if (status != LSMKV_CORRUPTION || (!c->lasting && c->d->kind != DAMAGE_SWAP)) {
+        crash_fail("reading namespaces: %s", lsmkv_status_name(status));
+    }
+    return true;
+}
+
 static scan run_scan(const check *c, bool reverse) {
     lsmkv_error err = {0};
     lsmkv_iter *iter = NULL;
@@ -168,11 +189,12 @@ static scan run_scan(const check *c, bool reverse) {
         status = reverse ? lsmkv_iter_prev(iter, &err) : lsmkv_iter_next(iter, &err);
     }
     s.failed = !check_read(c, status, &err, "scan");
-    s.same = s.same && s.rows == c->im->row_count;
+    s.same = s.same && s.rows == c->im->row_count && same_spaces(c);
     lsmkv_iter_free(iter);
     if (!s.failed && !s.same) {
         if (!may_be_older(c)) {
-            crash_fail("a scan shows %zu rows of %zu", s.rows, c->im->row_count);
+            crash_fail("a scan shows %zu rows of %zu, or a namespace differs", s.rows,
+                       c->im->row_count);
         }
         check_history(c);
     }

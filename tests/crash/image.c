@@ -78,6 +78,9 @@ static void read_rows(image *im) {
         crash_need(lsmkv_iter_next(iter, &err), &err, "scan of the intact image");
     }
     lsmkv_iter_free(iter);
+    if (im->m != NULL) {
+        crash_need(spaces_look(db, im->m, &im->sides), &err, "reading namespaces");
+    }
     lsm_test_abandon(db);
     lsm_sim_destroy(disk);
 }
