@@ -356,7 +356,10 @@ static uint64_t free_bytes(const lsm_level *level) {
 static void score_levels(const lsm_version *version, const lsm_options *options,
                          const lsm_level_targets *targets,
                          double scores[LSMKV_LEVEL_COUNT]) {
+    double pointed = lsm_pick_pointed_score(version, options);
+
     scores[0] = (double)version->levels[0].count / options->l0_compact_trigger;
+    scores[0] = pointed > scores[0] ? pointed : scores[0];
     for (uint32_t i = 1; i < LSMKV_LEVEL_COUNT; i++) {
         scores[i] =
             targets->bytes[i] == UINT64_MAX
@@ -429,6 +432,9 @@ lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *
                                  const lsm_pick_moment *moment, lsm_pick *pick,
                                  lsmkv_error *err) {
     lsmkv_status status = lsm_pick_expired(version, moment, pick, err);
+    if (status == LSMKV_NOT_FOUND && version->levels[0].count < options->l0_slowdown) {
+        status = lsm_pick_segments(version, options, moment, pick, err);
+    }
     if (status == LSMKV_NOT_FOUND) {
         status = pick_by_score(version, options, pick, err);
     }

@@ -45,6 +45,7 @@ lsm_level_targets lsm_pick_targets(const lsm_version *version,
 typedef struct lsm_pick_moment {
     uint64_t now_ms;          /* engine time */
     uint64_t oldest_sequence; /* every snapshot sees this one */
+    uint64_t log_bytes;       /* of the live logs */
 } lsm_pick_moment;
 
 typedef struct lsm_pick {
@@ -68,6 +69,19 @@ lsmkv_status lsm_pick_compaction(const lsm_version *version, const lsm_options *
 /* The two halves of it that go by what is dead, in pick_dead.c. */
 lsmkv_status lsm_pick_expired(const lsm_version *version, const lsm_pick_moment *moment,
                               lsm_pick *pick, lsmkv_error *err) LSM_MUST_CHECK;
+/* In pick_segments.c. OK with a pick that gives back space of large values, NOT_FOUND
+ * when there is enough, NO_MEMORY. */
+lsmkv_status lsm_pick_segments(const lsm_version *version, const lsm_options *options,
+                               const lsm_pick_moment *moment, lsm_pick *pick,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+/* Level 0 by the values it points to: they may be overwrites of what lies deeper. */
+double lsm_pick_pointed_score(const lsm_version *version, const lsm_options *options);
+/* The numbers, ascending and for the caller to lsm_free, of segments that a compaction
+ * should move the values it meets out of. */
+lsmkv_status lsm_pick_moving(const lsm_version *version, const lsm_options *options,
+                             const lsm_pick_moment *moment, uint64_t **numbers,
+                             size_t *count, lsmkv_error *err) LSM_MUST_CHECK;
+
 lsmkv_status lsm_pick_dead(const lsm_version *version, const lsm_options *options,
                            const lsm_pick_moment *moment, lsm_pick *pick,
                            lsmkv_error *err) LSM_MUST_CHECK;

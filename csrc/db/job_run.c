@@ -255,8 +255,7 @@ static lsmkv_status finish_merge(lsm_job *job, lsmkv_error *err) {
                         (unsigned long long)job->input_expected);
     }
     lsmkv_status status = finish_output(job, (lsm_slice){NULL, 0}, err);
-    return status == LSMKV_OK ? lsm_job_values_finish(&job->values, &job->edit, err)
-                              : status;
+    return status == LSMKV_OK ? lsm_job_values_finish(&job->values, err) : status;
 }
 
 /* Before the first entry. */

@@ -52,6 +52,8 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
     job->version = db->version;
     lsm_version_ref(job->version);
     job->values.db = db;
+    job->values.edit = &job->edit;
+    job->values.file_bytes_max = db->options.log_bytes;
     job->values.version = job->version;
     return job;
 }
@@ -128,13 +130,24 @@ lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *er
         destroy(job);
         return NULL;
     }
+    lsm_pick_moment moment = lsm_job_moment_locked(db);
+    if (!job->pick.move && !job->pick.drop &&
+        lsm_pick_moving(job->version, &db->options, &moment, &job->values.moving,
+                        &job->values.moving_count, err) != LSMKV_OK) {
+        destroy(job);
+        return NULL;
+    }
     mark_inputs_locked(&job->pick, true);
     db->compactions += 1;
     return job;
 }
 
 lsm_pick_moment lsm_job_moment_locked(lsmkv_db *db) {
-    lsm_pick_moment moment = {lsm_clock_now_ms(&db->clock), lsm_db_published(db)};
+    lsm_pick_moment moment = {.now_ms = lsm_clock_now_ms(&db->clock),
+                              .oldest_sequence = lsm_db_published(db)};
+    for (size_t i = 0; i < db->log_count; i++) {
+        moment.log_bytes += lsm_wal_size(db->logs[i].writer);
+    }
     if (!lsm_list_empty(&db->snapshots)) {
         moment.oldest_sequence =
             LSM_CONTAINER_OF(db->snapshots.next, lsmkv_snapshot, link)->sequence;

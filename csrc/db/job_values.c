@@ -71,12 +71,18 @@ lsmkv_status lsm_job_values_decide(lsm_job_values *values, lsm_memtable *mem,
 }
 
 static bool is_moving(const lsm_job_values *values, uint64_t number) {
-    for (size_t i = 0; i < values->moving_count; i++) {
-        if (values->moving[i] == number) {
-            return true;
+    size_t low = 0;
+    size_t high = values->moving_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (values->moving[middle] < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return false;
+    return low < values->moving_count && values->moving[low] == number;
 }
 
 /* The segment that a value is copied out of; NULL: it stays. */
@@ -101,6 +107,38 @@ static lsmkv_status create_writer(lsm_job_values *values, lsmkv_error *err) {
                                    err);
 }
 
+static lsmkv_status add_segment(lsm_job_values *values, const lsm_edit_segment *info,
+                                lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+
+    if (lsm_edit_add_segment(values->edit, info)) {
+        return LSMKV_OK;
+    }
+    if (info->kind == LSM_SEGMENT_VALUES) {
+        lsm_filename_make(name, LSM_NAME_SEGMENT, info->number);
+        lsm_ignore(lsm_dir_unlink(values->db->dir, name, NULL));
+    }
+    return lsm_fail_memory(err, sizeof(*info));
+}
+
+/* Completes the value file, if there is one. */
+static lsmkv_status finish_file(lsm_job_values *values, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_edit_segment info = {0};
+
+    if (values->writer == NULL) {
+        return LSMKV_OK;
+    }
+    LSM_TRY(lsm_value_writer_finish(values->writer, &info, err));
+    lsm_value_writer_destroy(values->writer);
+    values->writer = NULL;
+    atomic_fetch_add_explicit(&values->db->counters.segment_bytes_written, info.size,
+                              memory_order_relaxed);
+    LSM_TRY(add_segment(values, &info, err));
+out:
+    return status;
+}
+
 lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice field,
                                   lsm_slice *placed, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -112,6 +150,10 @@ lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice
     *placed = field;
     if (source == NULL) {
         return LSMKV_OK;
+    }
+    if (values->writer != NULL && values->file_bytes_max != 0 &&
+        lsm_value_writer_size(values->writer) >= values->file_bytes_max) {
+        LSM_TRY(finish_file(values, err));
     }
     if (values->writer == NULL) {
         LSM_TRY(create_writer(values, err));
@@ -128,30 +170,19 @@ out:
     return status;
 }
 
-lsmkv_status lsm_job_values_finish(lsm_job_values *values, lsm_edit *edit,
-                                   lsmkv_error *err) {
+lsmkv_status lsm_job_values_finish(lsm_job_values *values, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_edit_segment info = {0};
 
     if (values->seals) {
         LSM_TRY(lsm_log_seal(values->db, values->log, &info, err));
-    } else if (values->writer != NULL) {
-        LSM_TRY(lsm_value_writer_finish(values->writer, &info, err));
-        lsm_value_writer_destroy(values->writer);
-        values->writer = NULL;
-        atomic_fetch_add_explicit(&values->db->counters.segment_bytes_written,
-                                  info.size, memory_order_relaxed);
-    } else {
-        return LSMKV_OK;
+        return add_segment(values, &info, err);
     }
-    if (!lsm_edit_add_segment(edit, &info)) {
-        status = lsm_fail_memory(err, sizeof(info));
-        if (info.kind == LSM_SEGMENT_VALUES) {
-            char name[LSM_FILENAME_SIZE];
-            lsm_filename_make(name, LSM_NAME_SEGMENT, info.number);
-            lsm_ignore(lsm_dir_unlink(values->db->dir, name, NULL));
-        }
+    if (values->source_count == 0) {
+        atomic_fetch_add_explicit(&values->db->counters.relocated_bytes,
+                                  values->copied_bytes, memory_order_relaxed);
     }
+    LSM_TRY(finish_file(values, err));
 out:
     return status;
 }

@@ -30,6 +30,8 @@ typedef struct lsm_job_values {
     lsm_value_writer *writer; /* owned; made for the first value */
     lsm_buf value;            /* scratch */
     uint8_t field[16 + LSM_POINTER_SIZE];
+    uint64_t file_bytes_max; /* of one value file; 0: no limit */
+    lsm_edit *edit;          /* borrowed from the job: gets what is new */
     uint64_t copied_bytes;
 } lsm_job_values;
 
@@ -41,8 +43,8 @@ lsmkv_status lsm_job_values_decide(lsm_job_values *values, lsm_memtable *mem,
  * that leads to the copy; lent until the next call. */
 lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice field,
                                   lsm_slice *placed, lsmkv_error *err) LSM_MUST_CHECK;
-/* Makes the values durable and adds to the edit what is new. */
-lsmkv_status lsm_job_values_finish(lsm_job_values *values, lsm_edit *edit,
+/* Makes the values durable. */
+lsmkv_status lsm_job_values_finish(lsm_job_values *values,
                                    lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_job_values_deinit(lsm_job_values *values);
 

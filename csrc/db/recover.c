@@ -442,6 +442,7 @@ lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *
                                 lsmkv_error *err) LSM_UNSHARED {
     lsmkv_status status = LSMKV_OK;
     lsm_job_values values = {.db = db,
+                             .edit = edit,
                              .sources = recovery->segments,
                              .source_count = recovery->segment_count};
 
@@ -456,7 +457,7 @@ lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *
         recovery->written[recovery->written_count++] = number;
         LSM_TRY(flush_one(db, recovery->memtables[i], number, &values, edit, err));
     }
-    LSM_TRY(lsm_job_values_finish(&values, edit, err));
+    LSM_TRY(lsm_job_values_finish(&values, err));
     recovery->written_segment = edit->segment_count > 0 ? edit->segments[0].number : 0;
     if (recovery->count > 0) {
         LSM_TRY(lsm_dir_sync(db->dir, err));

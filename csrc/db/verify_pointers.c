@@ -30,7 +30,8 @@ static bool check_entry(pointer_scan *scan, const lsm_iter *iter,
     lsm_pointer pointer = lsm_pointer_of_field(tag, iter->value);
     lsm_segment *segment =
         lsm_version_find_segment(scan->check->version, pointer.segment);
-    if (!lsm_segment_shares_add(&scan->shares, pointer.segment, pointer.size)) {
+    if (!lsm_segment_shares_add(&scan->shares, pointer.segment,
+                                lsm_pointer_room(&pointer))) {
         (void)lsm_fail_memory(problem, sizeof(lsm_segment_share));
         return false;
     }

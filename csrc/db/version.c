@@ -40,6 +40,9 @@ lsm_live_table *lsm_live_table_create(const lsm_table_info *info,
     }
     table->info.largest = place_key(&at, info->largest);
     table->info.smallest = place_key(&at, info->smallest);
+    for (size_t i = 0; i < info->segment_count; i++) {
+        table->pointed += info->segments[i].bytes; /* checked when they were tallied */
+    }
     table->sink = sink;
     atomic_init(&table->refs, 1);
     atomic_init(&table->handle, NULL);

@@ -31,6 +31,7 @@ typedef struct lsm_live_table {
     _Atomic bool used;           /* since the table cache last looked */
     bool listed;                 /* in the table cache's list; under its mutex */
     lsm_list open_link;          /* under the table cache's mutex */
+    uint64_t pointed;            /* bytes of large values */
     bool compacting;             /* an input of a running compaction; under db->mu */
     struct lsm_table_sink *sink; /* told when the last reference goes */
     struct lsm_live_table *next_dropped; /* the sink's, once dropped */
@@ -55,7 +56,8 @@ void lsm_live_table_destroy(lsm_live_table *table);
 typedef struct lsm_level {
     lsm_live_table **tables; /* owned array, one reference each */
     size_t count;
-    uint64_t bytes; /* sum of file sizes */
+    uint64_t bytes;   /* sum of file sizes */
+    uint64_t pointed; /* bytes of large values that its tables point to */
 } lsm_level;
 
 typedef struct lsm_version_segment {

@@ -212,12 +212,14 @@ static lsmkv_status keep_level(applying *work, const lsm_level *from, uint32_t l
     lsm_level *to = &work->version->levels[level];
 
     to->bytes = from->bytes;
+    to->pointed = from->pointed;
     for (size_t i = 0; i < from->count; i++) {
         lsm_live_table *table = from->tables[i];
         removal *gone = find_removal(work, table->info.number);
         if (gone != NULL && gone->level == level) {
             gone->table = table;
             to->bytes -= table->info.file_size;
+            to->pointed -= table->pointed;
             continue;
         }
         if (find_addition(work, &table->info) != NULL) {
@@ -337,6 +339,7 @@ static lsmkv_status merge_level(lsm_level *to, uint32_t level,
             LSM_TRY(check_neighbours(level, to->tables[left - 1], table, err));
         }
         to->tables[--write] = table;
+        to->pointed += table->pointed;
         if (!lsm_add_ok(to->bytes, table->info.file_size, &to->bytes)) {
             return lsm_fail(err, LSMKV_CORRUPTION, "level %u: its size overflows",
                             level);

@@ -25,7 +25,8 @@
 #include "format/ikey.h"
 #include "format/record.h"
 
-/* How many bytes of large values a table points at in one segment. */
+/* How many bytes a table points at in one segment: of values, each rounded up to a
+ * multiple of LSM_VALUE_ALIGN. */
 typedef struct lsm_segment_share {
     uint64_t number;
     uint64_t bytes;

@@ -166,6 +166,12 @@ typedef struct lsm_pointer {
     uint32_t size;
 } lsm_pointer;
 
+/* What a value takes up in its file. */
+static inline uint64_t lsm_pointer_room(const lsm_pointer *pointer) {
+    return ((uint64_t)pointer->size + LSM_VALUE_ALIGN - 1) / LSM_VALUE_ALIGN *
+           LSM_VALUE_ALIGN;
+}
+
 void lsm_pointer_encode(const lsm_pointer *pointer, uint8_t to[LSM_POINTER_SIZE]);
 /* Of a value field of kind POINTER that passed lsm_record_check. */
 lsm_pointer lsm_pointer_of_field(uint8_t tag, lsm_slice field);

@@ -279,7 +279,8 @@ static lsmkv_status note_pointer(lsm_table_writer *writer, uint8_t tag, lsm_slic
                                  lsmkv_error *err) {
     lsm_pointer pointer = lsm_pointer_of_field(tag, field);
 
-    return lsm_segment_shares_add(&writer->segments, pointer.segment, pointer.size)
+    return lsm_segment_shares_add(&writer->segments, pointer.segment,
+                                  lsm_pointer_room(&pointer))
                ? LSMKV_OK
                : lsm_fail_memory(err, sizeof(lsm_segment_share));
 }

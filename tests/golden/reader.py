@@ -725,7 +725,7 @@ def count_pointed(table: Table) -> dict[int, int]:
     for place, field in table.versions:
         if place.kind == POINTER:
             _, number, _, size, _ = split_pointer(place, field)
-            found[number] = found.get(number, 0) + size
+            found[number] = found.get(number, 0) + size + -size % ALIGN
     return dict(sorted(found.items()))
 
 

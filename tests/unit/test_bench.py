@@ -51,3 +51,11 @@ def test_a_tiny_comparison_has_every_row_and_can_be_drawn(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     change = run("compare.py", str(out), str(out))
     assert change.count("1.00") >= 2 * len(ROWS)
+
+
+def test_a_small_run_of_large_values_reports_what_was_written(tmp_path: Path) -> None:
+    size = ["--keys", "2000", "--rounds", "2", "--log-bytes", "262144"]
+    report = json.loads(run("large_values.py", *size, "--dir", str(tmp_path)))
+    assert 1 < report["write_amplification"] < 3
+    assert 1 < report["space_final"] < 4
+    assert report["segments"] > 0
