@@ -201,6 +201,8 @@ static void take_checkpoints(world *w) {
             (void)world_put(w, world_any_key(w), world_any_size(w), i == 7);
         }
         (void)world_delete(w, world_any_key(w), false);
+        world_use_space(w);
+        world_use_space(w);
         world_step(w, world_below(w, 6));
         (void)world_checkpoint(w, round != 2);
         if (round == 1) {
@@ -220,6 +222,9 @@ static void take_repairs(world *w) {
         }
         (void)world_delete(w, world_any_key(w), false);
         (void)world_batch(w, 6, false);
+        world_use_space(w);
+        world_use_space(w);
+        (void)world_delete_range(w, round % 2 == 1);
         world_step(w, world_below(w, 6));
         (void)world_repair(w, round % 2 == 0);
         if (round == 2) {
