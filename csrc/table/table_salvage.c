@@ -124,7 +124,7 @@ static int compare_blocks(const void *a, const void *b) {
 }
 
 static bool has_block(const lsm_salvage *salvage, size_t sorted, uint64_t offset) {
-    found_block key = {.offset = offset};
+    found_block key = {offset, 0, LSM_BLOCK_DATA};
 
     return sorted > 0 &&
            bsearch(&key, salvage->blocks, sorted, sizeof(key), compare_blocks) != NULL;

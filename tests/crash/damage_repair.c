@@ -230,7 +230,8 @@ static void check_source(const image *im, lsm_env *disk, lsm_env *before) {
         size_t size_then = 0;
         bool is = lsm_sim_file_read(disk, WORLD_PATH, name, &now, &size_now);
         bool was = lsm_sim_file_read(before, WORLD_PATH, name, &then, &size_then);
-        if (is != was || size_now != size_then || (is && memcmp(now, then, size_now))) {
+        if (is != was || size_now != size_then ||
+            (is && memcmp(now, then, size_now) != 0)) {
             crash_fail("a repair has changed %s of its source", name);
         }
     }
