@@ -63,10 +63,11 @@ def run_errors(seed: int) -> Totals:
 
 
 def run_damage(seed: int) -> Totals:
-    """Damage every bit and every file of what the workloads leave, and golden files."""
-    totals = _crash("damage", "--seed", str(seed), "--stride", "3")
+    """Damage bits and files of what the workloads leave, and of golden databases."""
+    totals = _crash("damage", "--seed", str(seed), "--stride", "11")
     for version in sorted((ROOT / "tests" / "golden").glob("v[0-9]*")):
-        counts = run_crash_zstd(["damage", "--dir", str(version)], timeout=3600)
+        arguments = ["damage", "--seed", str(seed), "--stride", "7"]
+        counts = run_crash_zstd([*arguments, "--dir", str(version)], timeout=3600)
         totals += Counter({name: int(counts[name]) for name in ("states", "runs")})
     return totals
 

@@ -22,6 +22,7 @@ typedef struct image_file {
     char name[LSM_NAME_SIZE_MAX];
     uint8_t *bytes; /* owned */
     size_t size;
+    bool lasting; /* an open leaves it in use, not CURRENT or what it writes anew */
 } image_file;
 
 typedef struct image_row {

@@ -27,7 +27,6 @@ typedef struct check {
     const damage *d;
     const image_file *file;
     lsmkv_db *db;
-    bool lasting; /* the open has left the damaged file in use */
     uint64_t problems;
 } check;
 
@@ -61,7 +60,7 @@ static bool check_read(const check *c, lsmkv_status status, const lsmkv_error *e
         return true;
     }
     check_error(c, err, what);
-    if (!c->lasting && c->d->kind != DAMAGE_SWAP) {
+    if (!c->file->lasting && c->d->kind != DAMAGE_SWAP) {
         crash_fail("%s: %s", what, err->message);
     }
     return false;
@@ -168,7 +167,8 @@ static bool same_spaces(const check *c) {
     if (status == LSMKV_OK) {
         return memcmp(&found, &c->im->sides, sizeof(found)) == 0;
     }
-    if (status != LSMKV_CORRUPTION || (!c->lasting && c->d->kind != DAMAGE_SWAP)) {
+    if (status != LSMKV_CORRUPTION ||
+        (!c->file->lasting && c->d->kind != DAMAGE_SWAP)) {
         crash_fail("reading namespaces: %s", lsmkv_status_name(status));
     }
     return true;
@@ -294,7 +294,7 @@ static void check_open(check *c, bool read_only) {
     scan forward;
 
     crash_need(lsmkv_verify(c->db, on_problem, c, &report, &err), &err, "verify");
-    if (c->lasting ? c->problems == 0 : c->problems > 0 && !read_only) {
+    if (c->file->lasting ? c->problems == 0 : c->problems > 0 && !read_only) {
         crash_fail("verify found %llu problems after the open",
                    (unsigned long long)c->problems);
     }
@@ -305,19 +305,6 @@ static void check_open(check *c, bool read_only) {
     } else if (run_scan(c, true).hash != forward.hash) {
         crash_fail("the scans in both directions differ");
     }
-}
-
-/* Tables and value files stay as they are; an open replaces CURRENT, the MANIFEST and
- * logs, but for logs that are the home of large values. */
-static bool is_lasting(lsm_env *disk, const image_file *file, bool read_only) {
-    const uint8_t *bytes = NULL;
-    size_t size = 0;
-
-    if (strstr(file->name, ".log") != NULL) {
-        return !read_only &&
-               lsm_sim_file_read(disk, WORLD_PATH, file->name, &bytes, &size);
-    }
-    return strstr(file->name, ".tbl") != NULL || strstr(file->name, ".seg") != NULL;
 }
 
 static void open_and_check(const image *im, lsm_env *disk, const damage *d,
@@ -337,7 +324,6 @@ static void open_and_check(const image *im, lsm_env *disk, const damage *d,
     if (!opened) {
         check_error(&c, &err, "open");
     } else {
-        c.lasting = is_lasting(disk, c.file, read_only);
         check_open(&c, read_only);
         if (lsmkv_close(c.db, &err) != LSMKV_OK) {
             (void)check_read(&c, err.status, &err, "close");

@@ -81,6 +81,13 @@ static void read_rows(image *im) {
     if (im->m != NULL) {
         crash_need(spaces_look(db, im->m, &im->sides), &err, "reading namespaces");
     }
+    for (size_t i = 0; i < im->file_count; i++) {
+        const uint8_t *bytes = NULL;
+        size_t size = 0;
+        im->files[i].lasting =
+            strcmp(im->files[i].name, "CURRENT") != 0 &&
+            lsm_sim_file_read(disk, WORLD_PATH, im->files[i].name, &bytes, &size);
+    }
     lsm_test_abandon(db);
     lsm_sim_destroy(disk);
 }
