@@ -74,6 +74,9 @@ lsmkv_status lsm_pick_expired(const lsm_version *version, const lsm_pick_moment 
 lsmkv_status lsm_pick_segments(const lsm_version *version, const lsm_options *options,
                                const lsm_pick_moment *moment, lsm_pick *pick,
                                lsmkv_error *err) LSM_MUST_CHECK;
+/* Whether they take so much space that writers should wait for it. */
+bool lsm_pick_space_is_out(const lsm_version *version, const lsm_options *options,
+                           const lsm_pick_moment *moment);
 /* Level 0 by the values it points to: they may be overwrites of what lies deeper. */
 double lsm_pick_pointed_score(const lsm_version *version, const lsm_options *options);
 /* The numbers, ascending and for the caller to lsm_free, of segments that a compaction

@@ -5,7 +5,9 @@
  * A segment gives its space back when nothing points into it any more, so values that
  * live in mostly dead ones are moved: by compactions that meet them, where little is
  * left to move, and by passes made for nothing else, once all segments together take
- * seven tenths more than what is alive, so that there is room for the copies.
+ * eight tenths more than what is alive, so that there is room for the copies. A pass is
+ * small, because its copies come on top of what they replace. When space runs out all
+ * the same, writers wait (db/room.c).
  *
  * What is alive nobody knows exactly: level 0 may hold overwrites of what lies below.
  * So it counts only as far as it points to more than the deeper levels do, and when
@@ -21,14 +23,17 @@
 #include "format/segment_shares.h"
 
 enum {
-    LIMIT_PERCENT = 170,  /* of what is alive: beyond it space is short */
-    TARGET_PERCENT = 160, /* what is aimed at then */
+    LIMIT_PERCENT = 180,  /* of what is alive: beyond it space is short */
+    TARGET_PERCENT = 175, /* what is aimed at then */
     WORTH_PERCENT = 60,   /* a segment that is more alive is left alone */
     CHEAP_PERCENT = 20,   /* one that is less is emptied by whoever meets it */
     L0_DIVISOR = 4,       /* short of space: level 0 against the deeper levels */
     FRAME_BYTES = 256,    /* heads of a value file, more than enough of them */
     FRAME_DIVISOR = 1024,
     TRIES_MAX = 8,
+    STALL_PERCENT = 182, /* of what is alive: beyond it writers wait */
+    PASS_LOGS = 1,       /* one pass moves at most so many logs full of values ... */
+    PASS_DIVISOR = 32,   /* ... or this part of what is alive */
 };
 
 typedef struct segment_space {
@@ -55,6 +60,15 @@ static segment_space measure(const lsm_version *version,
 
 static bool is_short(const segment_space *space, const lsm_options *options) {
     return space->total > space->alive / 100 * LIMIT_PERCENT + options->log_bytes;
+}
+
+bool lsm_pick_space_is_out(const lsm_version *version, const lsm_options *options,
+                           const lsm_pick_moment *moment) {
+    if (version->segment_count == 0) {
+        return false;
+    }
+    segment_space space = measure(version, moment);
+    return space.total > space.alive / 100 * STALL_PERCENT + options->log_bytes;
 }
 
 /* Of a file of which next to nothing is dead, beyond what frames any values: 100. */
@@ -195,6 +209,9 @@ static size_t choose(const lsm_version *version, const lsm_options *options,
     segment_space space = measure(version, moment);
     bool is_tight = is_short(&space, options);
     uint64_t target = space.alive / 100 * TARGET_PERCENT;
+    uint64_t logs = options->log_bytes * PASS_LOGS;
+    uint64_t left =
+        space.alive / PASS_DIVISOR > logs ? space.alive / PASS_DIVISOR : logs;
     size_t count = 0;
 
     for (size_t i = 0; i < version->segment_count; i++) {
@@ -204,11 +221,13 @@ static size_t choose(const lsm_version *version, const lsm_options *options,
     for (size_t i = 0; i < version->segment_count; i++) {
         unsigned percent = percent_alive(order[i]);
         uint64_t size = lsm_segment_info(order[i]->segment).size;
-        bool wanted = is_tight && space.total > target && percent < WORTH_PERCENT;
+        bool wanted =
+            is_tight && space.total > target && percent < WORTH_PERCENT && left > 0;
         if (percent >= CHEAP_PERCENT && !wanted) {
             break;
         }
         numbers[count++] = order[i]->segment->number;
+        left -= order[i]->live_bytes < left ? order[i]->live_bytes : left;
         uint64_t dead = size > order[i]->live_bytes ? size - order[i]->live_bytes : 0;
         space.total -= dead < space.total ? dead : space.total;
     }

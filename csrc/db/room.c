@@ -7,7 +7,9 @@
  * wait for their flush or level 0 holds l0_stop tables; then the memtable becomes
  * immutable and a new one, with a new log, takes its place. A log of log_bytes counts
  * as a full memtable, because large values stay in the log. Waiting ends with the error
- * of the background work that would have made room, so no write waits for ever.
+ * of the background work that would have made room, so no write waits for ever. Where
+ * large values take much more space than is alive, a rotation waits, up to a second,
+ * for the compactions that move them.
  *
  * A rotation is also how a DEGRADED database (full disk, dead log) comes back: a new
  * log is started, and the flush of the old memtable makes durable what the dead log
@@ -16,11 +18,16 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "db/compact_pick.h"
+#include "db/job.h"
 #include "format/filename.h"
 #include "wal/wal.h"
 
 enum {
     SLOWDOWN_US = 1000,
+    SPACE_WAIT_US = 5000,
+    SPACE_WAITS_MAX = 200,
+    SPACE_IDLE_MAX = 2,   /* looks at which no compaction runs, so that none will */
     LOG_MARGIN = 2 << 20, /* what a log may exceed its size by: a group, marks, pads */
 };
 
@@ -61,10 +68,34 @@ static bool fits_locked(lsmkv_db *db, lsm_need need) LSM_REQUIRES(db->mu) {
             lsm_memtable_empty(db->mem));
 }
 
+static bool space_is_out_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    lsm_pick_moment moment = lsm_job_moment_locked(db);
+    return lsm_pick_space_is_out(db->version, &db->options, &moment);
+}
+
+/* Lets the moving of large values catch up. */
+static void await_space_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    uint64_t begin = lsm_env_monotonic_us(db->env);
+    int idle = 0;
+
+    for (int i = 0; i < SPACE_WAITS_MAX && idle < SPACE_IDLE_MAX &&
+                    db->state == LSM_STATE_OPEN && space_is_out_locked(db);
+         i++) {
+        lsm_cond_broadcast(&db->work);
+        lsm_scheduler_delay_locked(db, SPACE_WAIT_US);
+        idle = db->compactions > 0 || db->flushing ? 0 : idle + 1;
+    }
+    uint64_t waited = lsm_env_monotonic_us(db->env) - begin;
+    atomic_fetch_add_explicit(&db->counters.stall_count, waited > SPACE_WAIT_US,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.stall_us, waited, memory_order_relaxed);
+}
+
 lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     bool slowed = false;
+    bool spaced = false;
 
     for (;;) {
         if (db->state == LSM_STATE_POISONED) {
@@ -86,6 +117,9 @@ lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,
                    (db->immutable_count == LSM_IMMUTABLE_MAX ||
                     level0_count_locked(db) >= db->options.l0_stop)) {
             LSM_TRY(stall_locked(db, err));
+        } else if (!spaced && db->state == LSM_STATE_OPEN) {
+            spaced = true;
+            await_space_locked(db);
         } else {
             LSM_TRY(lsm_room_rotate_locked(db, need, err));
         }
