@@ -70,6 +70,7 @@ typedef struct lsm_edit_log {
 } lsm_edit_log;
 
 typedef enum lsm_segment_kind {
+    LSM_SEGMENT_NONE = 0,   /* never stored: not filled in yet */
     LSM_SEGMENT_LOG = 1,    /* a sealed log, under its name as a log */
     LSM_SEGMENT_VALUES = 2, /* a value file */
 } lsm_segment_kind;
