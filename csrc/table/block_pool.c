@@ -157,6 +157,7 @@ static chunk *find_chunk_locked(lsm_block_pool *pool) LSM_REQUIRES(pool->mu) {
 /* Gives a free run to a class. NULL: no memory. */
 static run *start_run_locked(lsm_block_pool *pool, uint32_t class_index,
                              uint32_t cell_size) LSM_REQUIRES(pool->mu) {
+    LSM_ASSERT(class_index < CLASSES);
     chunk *owner = find_chunk_locked(pool);
     size_t index = 0;
     run *r = NULL;
@@ -201,8 +202,9 @@ static void *take_cell_locked(lsm_block_pool *pool, run *r) LSM_REQUIRES(pool->m
  * shift a little, of one of the next ones. NULL: there is none. */
 static run *find_run_locked(lsm_block_pool *pool, uint32_t class_index,
                             uint32_t cell_size) LSM_REQUIRES(pool->mu) {
-    for (uint32_t i = class_index; i <= class_index + ROUND_UP_MAX && i < CLASSES;
-         i++) {
+    uint32_t end = class_index + ROUND_UP_MAX + 1;
+
+    for (uint32_t i = class_index; i < end && i < CLASSES; i++) {
         if (!lsm_list_empty(&pool->partial[i])) {
             run *r = LSM_CONTAINER_OF(pool->partial[i].next, run, link);
             return r->cell_size <= cell_size + cell_size / ROUND_UP_PART ? r : NULL;

@@ -181,6 +181,9 @@ static lsmkv_status visit_index(index_visitor *visitor, lsmkv_error *err) {
         visitor->block_count >= UINT32_MAX || visitor->key_bytes > UINT32_MAX) {
         return fail_index(source, handle.offset, "the number of blocks is wrong", err);
     }
+    if (visitor->block_count == 0) {
+        return fail_index(source, handle.offset, "it has no entries", err);
+    }
     if (!ends_with_largest(source->info, lsm_buf_slice(&visitor->cursor.key))) {
         return fail_index(source, handle.offset, "it does not end with the largest key",
                           err);

@@ -353,9 +353,7 @@ LSM_TEST(moved_values_never_bring_back_what_was_deleted) {
     put_all(db, 0);
     for (size_t round = 1; round < 30; round++) {
         for (size_t i = 0; i < KEYS; i++) {
-            if (i % 3 == 1) {
-                put(db, i, VALUE_SIZE, round);
-            } else if (i % 3 == 2 && round % 2 == 0) {
+            if (i % 3 == 1 || (i % 3 == 2 && round % 2 == 0)) {
                 put(db, i, VALUE_SIZE, round);
             } else if (i % 3 == 2) {
                 CHECK_OK(lsmkv_delete(db, NULL, key_of(key, i), &err));

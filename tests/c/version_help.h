@@ -102,7 +102,7 @@ static inline void count_dropped(lsm_table_sink *head, lsm_live_table *table) {
 }
 
 static inline count_sink count_sink_make(void) {
-    return (count_sink){.head = {count_dropped}};
+    return (count_sink){.head = {.dropped = count_dropped}};
 }
 
 /* Applies an edit that must fit, empties it and gives up the base. */

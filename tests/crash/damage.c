@@ -232,6 +232,7 @@ static void run_workload(sweep *s, size_t index) {
     sweep_live(s, w.db, w.env);
     sweep_image(s, what);
     image_deinit(&im);
+    s->im = NULL;
     world_deinit(&w);
 }
 
@@ -248,6 +249,7 @@ static void run_directory(sweep *s, const char *directory) {
     s->im = &im;
     sweep_image(s, what);
     image_deinit(&im);
+    s->im = NULL;
 }
 
 static void report(const sweep *s, const char *name, const crash_counts *before) {

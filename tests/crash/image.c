@@ -46,7 +46,9 @@ static void read_files(image *im) {
             add_file(im, list.names[i]);
         }
     }
-    qsort(im->files, im->file_count, sizeof(*im->files), compare_files);
+    if (im->file_count > 1) {
+        qsort(im->files, im->file_count, sizeof(*im->files), compare_files);
+    }
     lsm_namelist_deinit(&list);
     lsm_dir_close(dir);
 }

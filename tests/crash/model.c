@@ -168,14 +168,13 @@ static void stage(model *m, model_change change) {
     m->now.values[change.key] = change.value;
 }
 
-/* Stages a value of the given bytes, which become the model's. */
-static void stage_value(model *m, size_t key, uint8_t *bytes, size_t size,
-                        uint64_t expire_at) {
+/* Stages a value, whose bytes become the model's; fills in its hashes. */
+static void stage_value(model *m, size_t key, model_value value) {
     m->values = (model_value *)crash_grow(m->values, &m->value_capacity,
                                           m->value_count + 1, sizeof(*m->values));
-    uint64_t hash = model_entry_hash(m, key, (lsmkv_bytes){bytes, size});
-    m->values[m->value_count] =
-        (model_value){bytes, size, hash, expire_at, model_full_hash(hash, expire_at)};
+    value.entry_hash = model_entry_hash(m, key, (lsmkv_bytes){value.bytes, value.size});
+    value.full_hash = model_full_hash(value.entry_hash, value.expire_at);
+    m->values[m->value_count] = value;
     stage(m, (model_change){(uint32_t)key, (int32_t)m->value_count});
     m->value_count++;
 }
@@ -188,7 +187,8 @@ void model_stage_touch(model *m, size_t key, uint64_t expire_at) {
     if (size > 0) {
         memcpy(bytes, value->bytes, size);
     }
-    stage_value(m, key, bytes, size, expire_at);
+    stage_value(m, key,
+                (model_value){.bytes = bytes, .size = size, .expire_at = expire_at});
 }
 
 lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at) {
@@ -199,7 +199,8 @@ lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_a
         uint64_t word = lsm_rng_next(&rng);
         memcpy(bytes + i, &word, sizeof(word));
     }
-    stage_value(m, key, bytes, size, expire_at);
+    stage_value(m, key,
+                (model_value){.bytes = bytes, .size = size, .expire_at = expire_at});
     return (lsmkv_bytes){bytes, size};
 }
 
