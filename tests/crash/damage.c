@@ -231,6 +231,7 @@ static void run_workload(sweep *s, size_t index) {
     s->im = &im;
     sweep_live(s, w.db, w.env);
     sweep_image(s, what);
+    s->im = NULL;
     image_deinit(&im);
     s->im = NULL;
     world_deinit(&w);
@@ -248,6 +249,7 @@ static void run_directory(sweep *s, const char *directory) {
     image_init(&im, image_load(directory), &options, NULL);
     s->im = &im;
     sweep_image(s, what);
+    s->im = NULL;
     image_deinit(&im);
     s->im = NULL;
 }

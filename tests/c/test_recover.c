@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: an open replays exactly the logs, and of them exactly the records, that can
+ * have been acknowledged, and says where logs contradict each other. Method: logs
+ * written beside a closed database, with the right identity and checksums but with
+ * sequences and contents that the engine would not write.
+ */
+#include "sim_help.h"
+
+#include <stdio.h>
+
+#include "api/testing.h"
+#include "format/batch.h"
+#include "format/filename.h"
+#include "wal/wal.h"
+
+enum { FIRST_LOG = 500, SECOND_LOG = 501, UUID_AT = 16, BATCH_COUNT_AT = 16 };
+
+/* A database with one row, closed, and what a log of it must say. */
+typedef struct fixture {
+    lsm_env *env;
+    lsm_dir *dir;
+    uint8_t uuid[LSM_UUID_SIZE];
+    uint64_t last_sequence;
+} fixture;
+
+static lsmkv_status open_db(const fixture *f, lsmkv_db **db, lsmkv_error *err) {
+    lsmkv_options options;
+
+    lsmkv_options_init(&options);
+    options.memory_bytes = 1 << 20;
+    options.memtable_bytes = 1 << 12;
+    options.seed = 1;
+    return lsm_test_open(f->env, SIM_PATH, &options, db, err);
+}
+
+static void close_db(lsmkv_db *db) {
+    lsmkv_error err;
+
+    CHECK_OK(lsmkv_close(db, &err));
+    lsmkv_free(db);
+}
+
+static void begin(fixture *f) {
+    lsmkv_error err;
+    lsmkv_db *db = NULL;
+    const uint8_t *bytes;
+    size_t size;
+    char name[32] = "";
+
+    f->env = lsm_sim_create(1);
+    CHECK(f->env != NULL);
+    CHECK_OK(open_db(f, &db, &err));
+    CHECK_OK(lsmkv_put(db, NULL, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){"1", 1}, &err));
+    f->last_sequence = lsm_test_sequence(db);
+    close_db(db);
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, "CURRENT", &bytes, &size));
+    CHECK(size > 15);
+    memcpy(name, bytes, 15); /* MANIFEST-000001 */
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, name, &bytes, &size));
+    memcpy(f->uuid, bytes + UUID_AT, LSM_UUID_SIZE);
+    CHECK_OK(lsm_dir_open(f->env, SIM_PATH, false, &f->dir, &err));
+}
+
+static void end(fixture *f) {
+    lsm_dir_close(f->dir);
+    lsm_sim_destroy(f->env);
+}
+
+/* A log that begins `ahead` sequences behind what the tables hold. */
+static lsm_wal_writer *create_log(const fixture *f, uint64_t number, uint64_t ahead) {
+    lsm_record_file_header header = {.type = LSM_FILE_LOG,
+                                     .number = number,
+                                     .file_id = number,
+                                     .previous_sequence = f->last_sequence + ahead};
+    char name[LSM_FILENAME_SIZE];
+    lsm_wal_writer *writer = NULL;
+    lsmkv_error err;
+
+    memcpy(header.uuid, f->uuid, LSM_UUID_SIZE);
+    lsm_filename_make(name, LSM_NAME_LOG, number);
+    CHECK_OK(lsm_wal_create(f->dir, name, &header, &writer, &err));
+    return writer;
+}
+
+/* A batch that puts "row"; `claimed` is how many records it says it has. */
+static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
+                       const char *value, uint32_t claimed) {
+    lsm_batch batch;
+    lsm_buf *records[1] = {&batch.record};
+    lsmkv_error err;
+
+    lsm_batch_init(&batch);
+    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, (lsmkv_bytes){"row", 3},
+                           (lsmkv_bytes){value, 1}, &err));
+    lsm_batch_stamp(&batch, f->last_sequence + ahead, 1);
+    batch.record.data[LSM_RECORD_HEADER_SIZE + BATCH_COUNT_AT] = (uint8_t)claimed;
+    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
+    lsm_batch_deinit(&batch);
+}
+
+static void finish_log(lsm_wal_writer *writer, bool sync) {
+    lsmkv_error err;
+
+    if (sync) {
+        CHECK_OK(lsm_wal_sync(writer, &err));
+    }
+    CHECK_OK(lsm_wal_close(writer, &err));
+}
+
+static void check_row(const fixture *f, const char *value, uint64_t ahead) {
+    lsmkv_error err;
+    lsmkv_pin pin;
+    lsmkv_db *db = NULL;
+
+    CHECK_OK(open_db(f, &db, &err));
+    CHECK_EQ(lsm_test_sequence(db), f->last_sequence + ahead);
+    CHECK_OK(lsmkv_get(db, NULL, (lsmkv_bytes){"row", 3}, &pin, &err));
+    CHECK_EQ(pin.value.size, 1);
+    CHECK(memcmp(pin.value.data, value, 1) == 0);
+    lsmkv_pin_release(&pin);
+    close_db(db);
+}
+
+static void check_corrupt(const fixture *f, const char *name, int64_t offset) {
+    lsmkv_error err;
+    lsmkv_db *db = NULL;
+    uint64_t steps = lsm_sim_steps(f->env);
+
+    CHECK(open_db(f, &db, &err) == LSMKV_CORRUPTION);
+    CHECK(strcmp(err.file, name) == 0);
+    CHECK_EQ(err.offset, offset);
+    CHECK_EQ(lsm_sim_steps(f->env), steps);
+}
+
+LSM_TEST(recovery_replays_a_log_that_goes_on_where_the_tables_end) {
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_row(&f, writer, 1, "2", 1);
+    append_row(&f, writer, 2, "3", 1);
+    finish_log(writer, false);
+    check_row(&f, "3", 2);
+    end(&f);
+}
+
+LSM_TEST(recovery_refuses_a_batch_whose_sequence_leaves_a_gap) {
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_row(&f, writer, 2, "2", 1);
+    finish_log(writer, false);
+    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
+    end(&f);
+}
+
+LSM_TEST(recovery_refuses_a_batch_that_repeats_a_sequence) {
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_row(&f, writer, 0, "2", 1);
+    finish_log(writer, false);
+    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
+    end(&f);
+}
+
+LSM_TEST(recovery_refuses_a_batch_with_fewer_or_more_records_than_it_says) {
+    static const uint32_t counts[] = {0, 2, 200};
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(counts); i++) {
+        fixture f;
+        begin(&f);
+        lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+        append_row(&f, writer, 1, "2", counts[i]);
+        finish_log(writer, false);
+        check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
+        end(&f);
+    }
+}
+
+LSM_TEST(recovery_drops_a_log_behind_a_hole_unless_it_was_synced) {
+    for (int synced = 0; synced < 2; synced++) {
+        fixture f;
+        begin(&f);
+        lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+        append_row(&f, writer, 1, "2", 1);
+        finish_log(writer, false);
+        writer = create_log(&f, SECOND_LOG, 5);
+        append_row(&f, writer, 6, "3", 1);
+        finish_log(writer, synced == 1);
+        if (synced == 1) {
+            check_corrupt(&f, "000501.log", 0);
+        } else {
+            check_row(&f, "2", 1);
+        }
+        end(&f);
+    }
+}
+
+/* The disk was full, the second write of the log failed, and the next log begins with
+ * the sequence that it would have had. */
+LSM_TEST(recovery_drops_what_lies_behind_the_beginning_of_the_next_log) {
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_row(&f, writer, 1, "2", 1);
+    append_row(&f, writer, 2, "3", 1);
+    finish_log(writer, false);
+    writer = create_log(&f, SECOND_LOG, 1);
+    append_row(&f, writer, 2, "4", 1);
+    finish_log(writer, true);
+    check_row(&f, "4", 2);
+    end(&f);
+}
+
+LSM_TEST(recovery_ignores_a_log_without_a_whole_header) {
+    for (size_t size = 0; size < LSM_RECORD_FILE_HEADER_SIZE; size += 21) {
+        fixture f;
+        const uint8_t *bytes;
+        uint8_t copy[LSM_RECORD_FILE_HEADER_SIZE];
+        size_t whole;
+        begin(&f);
+        finish_log(create_log(&f, FIRST_LOG, 0), false);
+        CHECK(lsm_sim_file_read(f.env, SIM_PATH, "000500.log", &bytes, &whole));
+        memcpy(copy, bytes, size);
+        CHECK(lsm_sim_file_write(f.env, SIM_PATH, "000500.log", copy, size));
+        check_row(&f, "1", 0);
+        end(&f);
+    }
+}
+
+/* Of another database, or under another number than its own. */
+LSM_TEST(recovery_refuses_a_log_that_belongs_elsewhere) {
+    for (int moved = 0; moved < 2; moved++) {
+        fixture f;
+        const uint8_t *bytes;
+        uint8_t copy[LSM_RECORD_FILE_HEADER_SIZE];
+        size_t size;
+        begin(&f);
+        f.uuid[0] ^= (uint8_t)(1 - moved);
+        finish_log(create_log(&f, FIRST_LOG, 0), false);
+        CHECK(lsm_sim_file_read(f.env, SIM_PATH, "000500.log", &bytes, &size));
+        CHECK_EQ(size, sizeof(copy));
+        memcpy(copy, bytes, size);
+        CHECK(lsm_sim_file_remove(f.env, SIM_PATH, "000500.log"));
+        CHECK(lsm_sim_file_write(f.env, SIM_PATH,
+                                 moved == 1 ? "000501.log" : "000500.log", copy, size));
+        lsmkv_db *db = NULL;
+        lsmkv_error err;
+        CHECK(open_db(&f, &db, &err) == LSMKV_CORRUPTION);
+        CHECK(strcmp(err.file, moved == 1 ? "000501.log" : "000500.log") == 0);
+        end(&f);
+    }
+}
