@@ -336,7 +336,9 @@ lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
     if (size > SIZE_MAX || !lsm_buf_reserve(to, (size_t)size)) {
         LSM_TRY(lsm_fail_memory(err, (size_t)size));
     }
-    memset(to->data, 0, (size_t)size);
+    if (size != 0) {
+        memset(to->data, 0, (size_t)size);
+    }
     for (uint64_t at = 0; at < size; at += RESCUE_SIZE) {
         size_t part = size - at < RESCUE_SIZE ? (size_t)(size - at) : RESCUE_SIZE;
         size_t got = 0;
