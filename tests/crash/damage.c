@@ -233,7 +233,6 @@ static void run_workload(sweep *s, size_t index) {
     sweep_image(s, what);
     s->im = NULL;
     image_deinit(&im);
-    s->im = NULL;
     world_deinit(&w);
 }
 
@@ -251,7 +250,6 @@ static void run_directory(sweep *s, const char *directory) {
     sweep_image(s, what);
     s->im = NULL;
     image_deinit(&im);
-    s->im = NULL;
 }
 
 static void report(const sweep *s, const char *name, const crash_counts *before) {
