@@ -160,6 +160,7 @@ lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice
     }
     lsm_buf_clear(&values->value);
     LSM_TRY(lsm_segment_read(source, &pointer, false, &values->value, &value, err));
+    LSM_TRY(lsm_segment_check(source, &pointer, value, err));
     pointer.segment = lsm_value_writer_number(values->writer);
     LSM_TRY(lsm_value_writer_add(values->writer, value, &pointer.offset, err));
     memcpy(values->field, field.data, times);

@@ -225,8 +225,8 @@ static lsmkv_status fail_pointer(const lsm_segment *segment, const lsm_pointer *
         pointer->size, (unsigned long long)size_of(segment));
 }
 
-static lsmkv_status check_value(const lsm_segment *segment, const lsm_pointer *pointer,
-                                lsm_slice value, lsmkv_error *err) {
+lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *pointer,
+                               lsm_slice value, lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
     uint64_t found = lsm_xxh3(value.data, value.size);
 
@@ -268,7 +268,8 @@ static lsmkv_status read_value(const lsm_segment *segment, lsm_file *file,
     }
     uint8_t *to = owned->data + owned->size;
     LSM_TRY(lsm_file_read_exact(file, pointer->offset, to, pointer->size, err));
-    LSM_TRY(check_value(segment, pointer, lsm_slice_make(to, pointer->size), err));
+    LSM_TRY(
+        lsm_segment_check(segment, pointer, lsm_slice_make(to, pointer->size), err));
     owned->size += pointer->size;
     *value = lsm_slice_make(to, pointer->size);
 out:
@@ -307,7 +308,7 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
         if (nonblocking) {
             return LSMKV_WOULD_BLOCK;
         }
-        LSM_TRY(check_value(segment, pointer, *value, err));
+        LSM_TRY(lsm_segment_check(segment, pointer, *value, err));
         atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
     }
 out:

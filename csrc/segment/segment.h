@@ -95,4 +95,10 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
                               bool nonblocking, lsm_buf *owned, lsm_slice *value,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
+/* Whether the bytes read are those the pointer was made for; CORRUPTION if not. For who
+ * writes them somewhere else: that they were right once says nothing of a mapping whose
+ * pages the system has dropped since. */
+lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *pointer,
+                               lsm_slice value, lsmkv_error *err) LSM_MUST_CHECK;
+
 #endif
