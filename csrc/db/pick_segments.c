@@ -5,13 +5,14 @@
  * A segment gives its space back when nothing points into it any more, so values that
  * live in mostly dead ones are moved: by compactions that meet them, where little is
  * left to move, and by passes made for nothing else, once all segments together take
- * eight tenths more than what is alive, so that there is room for the copies. A pass is
+ * three quarters more than what is alive, so that there is room for the copies. A pass is
  * small, because its copies come on top of what they replace. When space runs out all
  * the same, writers wait (db/room.c).
  *
  * What is alive nobody knows exactly: level 0 may hold overwrites of what lies below.
  * So it counts only as far as it points to more than the deeper levels do, and when
- * space is short it is compacted first, which shows what is dead.
+ * space is short it is compacted first, which shows what is dead, and moves values on
+ * the way: rewriting pointers is cheap beside moving a value that was dead already.
  *
  * Why this comes to rest: a pass moves at least a value out of a segment of which two
  * fifths or more are dead, into one that is alive altogether.
@@ -23,15 +24,15 @@
 #include "format/segment_shares.h"
 
 enum {
-    LIMIT_PERCENT = 180,  /* of what is alive: beyond it space is short */
-    TARGET_PERCENT = 175, /* what is aimed at then */
+    LIMIT_PERCENT = 177,  /* of what is alive: beyond it space is short */
+    TARGET_PERCENT = 172, /* what is aimed at then */
     WORTH_PERCENT = 60,   /* a segment that is more alive is left alone */
     CHEAP_PERCENT = 20,   /* one that is less is emptied by whoever meets it */
-    L0_DIVISOR = 4,       /* short of space: level 0 against the deeper levels */
+    L0_DIVISOR = 32,      /* short of space: level 0 against the deeper levels */
     FRAME_BYTES = 256,    /* heads of a value file, more than enough of them */
     FRAME_DIVISOR = 1024,
     TRIES_MAX = 8,
-    STALL_PERCENT = 182, /* of what is alive: beyond it writers wait */
+    STALL_PERCENT = 179, /* of what is alive: beyond it writers wait */
     PASS_LOGS = 1,       /* one pass moves at most so many logs full of values ... */
     PASS_DIVISOR = 32,   /* ... or this part of what is alive */
 };
