@@ -13,8 +13,7 @@ class Scan:
     def __new__(
         cls,
         space: Handle,
-        start: Buffer | None,
-        stop: Buffer | None,
+        where: tuple[Buffer | None, Buffer | None, Buffer | None],
         reverse: bool,
         snapshot: Snapshot | None,
     ) -> Self: ...

@@ -8,6 +8,7 @@ from lsmkv._base cimport *
 from lsmkv._core cimport Snapshot, begin_read, end_read
 
 from lsmkv import errors
+from lsmkv._base import to_bytes
 
 cdef enum:
     # A short scan must not pay for rows that it will not take, a long one must not pay
@@ -17,8 +18,24 @@ cdef enum:
     LAST_CHUNK_BYTES = 256 << 10
 
 
+cdef tuple narrow(start, stop, bytes prefix):
+    """Narrow start and stop to the keys that begin with the prefix."""
+    first = prefix
+    stem = prefix.rstrip(b"\xff")
+    end = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    if start is not None:
+        first = max(first, to_bytes(start))
+    if stop is not None:
+        limit = to_bytes(stop)
+        end = limit if end is None else min(end, limit)
+    return first, end
+
+
 cdef class Scan:
     """A lazy iterator over rows in key order, as they were when it was made.
+
+    `where` is the start, inclusive, the stop, exclusive, and the prefix; any may be
+    None.
 
     Rows cross from the engine in chunks. It keeps its database's files from being
     deleted until it is exhausted, closed or dropped.
@@ -33,7 +50,7 @@ cdef class Scan:
     cdef bint _done
     cdef bint _closed
 
-    def __cinit__(self, Handle space not None, start, stop, bint reverse,
+    def __cinit__(self, Handle space not None, tuple where not None, bint reverse,
                   Snapshot snapshot):
         cdef Hold[2] hold
         cdef lsmkv_range range_
@@ -44,6 +61,9 @@ cdef class Scan:
         self._fill.reverse = reverse
         self._fill.row_max = FIRST_CHUNK_ROWS
         self._fill.byte_max = FIRST_CHUNK_BYTES
+        start, stop, prefix = where
+        if prefix is not None:
+            start, stop = narrow(start, stop, to_bytes(prefix))
         take_range(start, stop, &range_, hold)
         try:
             begin_read(space, snapshot, False, &read)

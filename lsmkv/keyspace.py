@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from lsmkv import _base, _batch, _core, _scan
+from lsmkv import _batch, _core, _scan
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.mapping import KeyspaceMapping
 
@@ -48,9 +48,7 @@ class Keyspace(_core.Keyspace):
             reverse: From the last key to the first.
             snapshot: The state to show.
         """
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.ItemScan(self, start, stop, reverse, snapshot)
+        return _scan.ItemScan(self, (start, stop, prefix), reverse, snapshot)
 
     def keys(
         self,
@@ -62,9 +60,7 @@ class Keyspace(_core.Keyspace):
         snapshot: Snapshot | None = None,
     ) -> _scan.KeyScan:
         """Iterate lazily over keys in order; arguments as for `items`."""
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.KeyScan(self, start, stop, reverse, snapshot)
+        return _scan.KeyScan(self, (start, stop, prefix), reverse, snapshot)
 
     def values(
         self,
@@ -76,9 +72,7 @@ class Keyspace(_core.Keyspace):
         snapshot: Snapshot | None = None,
     ) -> _scan.ValueScan:
         """Iterate lazily over values in key order; arguments as for `items`."""
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.ValueScan(self, start, stop, reverse, snapshot)
+        return _scan.ValueScan(self, (start, stop, prefix), reverse, snapshot)
 
     def write_batch(self, *, sync: bool | None = None) -> WriteBatch:
         """Return a batch to be used in a `with` block.
@@ -133,18 +127,3 @@ class WriteBatch(_batch.Batch):
         if exc_type is None and self._keyspace is not None:
             self._keyspace.write(self, sync=self._sync)
         self.clear()
-
-
-def bounds(
-    start: Buffer | None, stop: Buffer | None, prefix: Buffer
-) -> tuple[bytes, bytes | None]:
-    """Narrow start and stop to the keys that begin with the prefix."""
-    first = _base.to_bytes(prefix)
-    stem = first.rstrip(b"\xff")
-    end = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-    if start is not None:
-        first = max(first, _base.to_bytes(start))
-    if stop is not None:
-        limit = _base.to_bytes(stop)
-        end = limit if end is None else min(end, limit)
-    return first, end

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from lsmkv import _core, _namespace, _scan
-from lsmkv.keyspace import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,9 +56,7 @@ class _View:
     ) -> _scan.ItemScan:
         """Iterate lazily over (key, value) pairs; arguments as for `DB.items`."""
         space, snapshot = self._place()
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.ItemScan(space, start, stop, reverse, snapshot)
+        return _scan.ItemScan(space, (start, stop, prefix), reverse, snapshot)
 
     def keys(
         self,
@@ -71,9 +68,7 @@ class _View:
     ) -> _scan.KeyScan:
         """Iterate lazily over keys in order; arguments as for `DB.items`."""
         space, snapshot = self._place()
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.KeyScan(space, start, stop, reverse, snapshot)
+        return _scan.KeyScan(space, (start, stop, prefix), reverse, snapshot)
 
     def values(
         self,
@@ -85,9 +80,7 @@ class _View:
     ) -> _scan.ValueScan:
         """Iterate lazily over values in key order; arguments as for `DB.items`."""
         space, snapshot = self._place()
-        if prefix is not None:
-            start, stop = bounds(start, stop, prefix)
-        return _scan.ValueScan(space, start, stop, reverse, snapshot)
+        return _scan.ValueScan(space, (start, stop, prefix), reverse, snapshot)
 
 
 class Snapshot(_core.Snapshot, _View):

@@ -19,6 +19,11 @@ static inline lsm_slice lsm_slice_make(const void *data, size_t size) {
     return (lsm_slice){(const uint8_t *)data, size};
 }
 
+/* < 0, 0, > 0, as qsort wants it. */
+static inline int lsm_compare_u64(uint64_t a, uint64_t b) {
+    return (a > b) - (a < b);
+}
+
 static inline int lsm_slice_compare(lsm_slice a, lsm_slice b) {
     size_t common = a.size < b.size ? a.size : b.size;
     int order = common == 0 ? 0 : memcmp(a.data, b.data, common);

@@ -485,19 +485,13 @@ static lsmkv_status next_rows(lsmkv_db *db, lsmkv_iter *iter, lsmkv_chunk *chunk
     return status;
 }
 
-static lsmkv_status decode_row(const lsmkv_chunk *chunk, size_t row, lsmkv_bytes *name,
-                               lsm_space_definition *definition, lsmkv_error *err) {
-    const lsmkv_row *at = &chunk->rows[row];
-    *name = (lsmkv_bytes){chunk->data + at->key_offset + LSM_SPACE_PREFIX_SIZE,
-                          at->key_size - LSM_SPACE_PREFIX_SIZE};
-    return lsm_space_decode(
-        lsm_slice_make(chunk->data + at->value_offset, at->value_size), definition,
-        err);
-}
+typedef lsmkv_status (*definition_fn)(void *context, lsmkv_bytes name,
+                                      const lsm_space_definition *definition,
+                                      lsmkv_error *err);
 
-lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                              lsmkv_namespace_fn callback, void *context,
-                              lsmkv_error *err) {
+/* Calls for each definition in the order of names, until one fails. */
+static lsmkv_status walk(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                         definition_fn visit, void *context, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_iter *iter = NULL;
     lsmkv_chunk chunk = {0};
@@ -506,10 +500,14 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     do {
         LSM_TRY(next_rows(db, iter, &chunk, err));
         for (size_t i = 0; i < chunk.row_count; i++) {
+            const lsmkv_row *row = &chunk.rows[i];
             lsm_space_definition definition;
-            lsmkv_bytes name;
-            LSM_TRY(decode_row(&chunk, i, &name, &definition, err));
-            callback(context, name, &definition.options);
+            lsmkv_bytes name = {chunk.data + row->key_offset + LSM_SPACE_PREFIX_SIZE,
+                                row->key_size - LSM_SPACE_PREFIX_SIZE};
+            LSM_TRY(lsm_space_decode(
+                lsm_slice_make(chunk.data + row->value_offset, row->value_size),
+                &definition, err));
+            LSM_TRY(visit(context, name, &definition, err));
         }
     } while (chunk.row_count > 0);
 out:
@@ -517,38 +515,50 @@ out:
     return status;
 }
 
+typedef struct listing {
+    lsmkv_namespace_fn callback;
+    void *context;
+} listing;
+
+static lsmkv_status list_definition(void *context, lsmkv_bytes name,
+                                    const lsm_space_definition *definition,
+                                    lsmkv_error *err) {
+    const listing *to = context;
+    (void)err;
+    to->callback(to->context, name, &definition->options);
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              lsmkv_namespace_fn callback, void *context,
+                              lsmkv_error *err) {
+    listing to = {callback, context};
+    return walk(db, snapshot, list_definition, &to, err);
+}
+
 static int compare_spaces(const void *a, const void *b) {
-    uint32_t x = (*(lsm_space *const *)a)->id;
-    uint32_t y = (*(lsm_space *const *)b)->id;
-    return (x > y) - (x < y);
+    return lsm_compare_u64((*(lsm_space *const *)a)->id, (*(lsm_space *const *)b)->id);
+}
+
+static lsmkv_status load_definition(void *context, lsmkv_bytes name,
+                                    const lsm_space_definition *definition,
+                                    lsmkv_error *err) LSM_UNSHARED {
+    lsmkv_db *db = context;
+    (void)name;
+    lsm_space *space = reserve_locked(db) ? create_space(definition, err) : NULL;
+    if (space == NULL) {
+        return lsm_fail_memory(err, sizeof(*space));
+    }
+    db->spaces[db->space_count++] = space;
+    return LSMKV_OK;
 }
 
 lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
-    lsmkv_status status = LSMKV_OK;
-    lsmkv_iter *iter = NULL;
-    lsmkv_chunk chunk = {0};
-
-    LSM_TRY(open_list(db, NULL, &iter, err));
-    do {
-        LSM_TRY(next_rows(db, iter, &chunk, err));
-        for (size_t i = 0; i < chunk.row_count; i++) {
-            lsm_space_definition definition;
-            lsmkv_bytes name;
-            LSM_TRY(decode_row(&chunk, i, &name, &definition, err));
-            lsm_space *space =
-                reserve_locked(db) ? create_space(&definition, err) : NULL;
-            if (space == NULL) {
-                LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
-            }
-            db->spaces[db->space_count++] = space;
-        }
-    } while (chunk.row_count > 0);
+    lsmkv_status status = walk(db, NULL, load_definition, db, err);
     if (db->space_count > 1) {
         qsort(db->spaces, db->space_count, sizeof(*db->spaces), compare_spaces);
     }
     count_codecs_locked(db);
-out:
-    lsm_db_iter_destroy(iter);
     return status;
 }
 

@@ -117,17 +117,6 @@ void lsm_gc_discard(lsmkv_db *db) {
     free_segments(db, take_segments(db), false);
 }
 
-static bool version_names(const lsm_version *version, uint64_t number) {
-    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
-        for (size_t i = 0; i < version->levels[level].count; i++) {
-            if (version->levels[level].tables[i]->info.number == number) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static bool is_segment(const lsm_version *version, lsm_segment_kind kind,
                        uint64_t number) {
     const lsm_segment *segment = lsm_version_find_segment(version, number);
@@ -149,7 +138,7 @@ static bool is_needed_locked(lsmkv_db *db, lsm_file_kind kind, uint64_t number)
     LSM_REQUIRES(db->mu) {
     switch (kind) {
         case LSM_NAME_TABLE:
-            return version_names(db->version, number);
+            return lsm_version_find_table(db->version, number) != NULL;
         case LSM_NAME_LOG:
             return log_is_live_locked(db, number) ||
                    is_segment(db->version, LSM_SEGMENT_LOG, number);

@@ -35,16 +35,6 @@ typedef struct heirs {
     uint64_t bytes_taken; /* of blocks loaded in their place */
 } heirs;
 
-static lsm_live_table *find_live(const lsm_version *version, uint32_t level,
-                                 uint64_t number) {
-    for (size_t i = 0; i < version->levels[level].count; i++) {
-        if (version->levels[level].tables[i]->info.number == number) {
-            return version->levels[level].tables[i];
-        }
-    }
-    return NULL;
-}
-
 /* Opens what the job has written. */
 static bool open_heirs(const lsm_job *job, heirs *to) {
     lsmkv_db *db = job->db;
@@ -63,7 +53,7 @@ static bool open_heirs(const lsm_job *job, heirs *to) {
     lsm_mutex_unlock(&db->mu);
     for (size_t i = 0; i < job->edit.added_count; i++) {
         lsm_live_table *live =
-            find_live(version, job->output_level, job->edit.added[i].info.number);
+            lsm_version_find_table(version, job->edit.added[i].info.number);
         lsm_table *table = live != NULL ? hold(db, live, false) : NULL;
 
         if (table != NULL) {

@@ -68,28 +68,24 @@ static unsigned long long printable(uint64_t number) {
     return number;
 }
 
-static int compare_u64(uint64_t a, uint64_t b) {
-    return (a > b) - (a < b);
-}
-
 static int compare_table_events(const void *left, const void *right) {
     const table_event *a = left;
     const table_event *b = right;
-    int order = compare_u64(a->number, b->number);
-    return order != 0 ? order : compare_u64(a->order, b->order);
+    int order = lsm_compare_u64(a->number, b->number);
+    return order != 0 ? order : lsm_compare_u64(a->order, b->order);
 }
 
 static int compare_log_events(const void *left, const void *right) {
     const log_event *a = left;
     const log_event *b = right;
-    int order = compare_u64(a->number, b->number);
-    return order != 0 ? order : compare_u64(a->offset, b->offset);
+    int order = lsm_compare_u64(a->number, b->number);
+    return order != 0 ? order : lsm_compare_u64(a->offset, b->offset);
 }
 
 static int compare_segment_events(const void *left, const void *right) {
     const segment_event *a = left;
     const segment_event *b = right;
-    return compare_u64(a->segment.number, b->segment.number);
+    return lsm_compare_u64(a->segment.number, b->segment.number);
 }
 
 /* CORRUPTION of the edit at an offset, which says something wrong of a number. */

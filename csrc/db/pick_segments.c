@@ -5,9 +5,9 @@
  * A segment gives its space back when nothing points into it any more, so values that
  * live in mostly dead ones are moved: by compactions that meet them, where little is
  * left to move, and by passes made for nothing else, once all segments together take
- * three quarters more than what is alive, so that there is room for the copies. A pass is
- * small, because its copies come on top of what they replace. When space runs out all
- * the same, writers wait (db/room.c).
+ * three quarters more than what is alive, so that there is room for the copies. A pass
+ * is small, because its copies come on top of what they replace. When space runs out
+ * all the same, writers wait (db/room.c).
  *
  * What is alive nobody knows exactly: level 0 may hold overwrites of what lies below.
  * So it counts only as far as it points to more than the deeper levels do, and when
@@ -198,9 +198,7 @@ static int compare_alive(const void *left, const void *right) {
 }
 
 static int compare_numbers(const void *left, const void *right) {
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
+    return lsm_compare_u64(*(const uint64_t *)left, *(const uint64_t *)right);
 }
 
 /* Fills in the numbers of those to empty, from the deadest on. */

@@ -247,10 +247,8 @@ out:
     return status;
 }
 
-static int compare_u64(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+static int compare_numbers(const void *a, const void *b) {
+    return lsm_compare_u64(*(const uint64_t *)a, *(const uint64_t *)b);
 }
 
 /* Groups the pending requests by the table of the level that may hold them. */
@@ -267,7 +265,7 @@ static size_t order_by_table(lsm_pending *pending, const lsm_level *level) {
         }
     }
     if (!sorted) {
-        qsort(pending->order, count, sizeof(*pending->order), compare_u64);
+        qsort(pending->order, count, sizeof(*pending->order), compare_numbers);
     }
     return count;
 }

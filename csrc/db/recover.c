@@ -19,9 +19,8 @@ typedef struct lsm_replay {
 } lsm_replay;
 
 static int compare_logs(const void *a, const void *b) {
-    uint64_t x = ((const lsm_replay_log *)a)->number;
-    uint64_t y = ((const lsm_replay_log *)b)->number;
-    return (x > y) - (x < y);
+    return lsm_compare_u64(((const lsm_replay_log *)a)->number,
+                           ((const lsm_replay_log *)b)->number);
 }
 
 static const lsm_edit_log *recorded_log(const lsm_manifest_state *state,

@@ -97,17 +97,13 @@ static lsmkv_status take_view(lsm_repair *repair, lsmkv_db *db, lsmkv_error *err
     return no_memory(ok, err);
 }
 
-static int compare_u64(uint64_t a, uint64_t b) {
-    return (a > b) - (a < b);
-}
-
 static int compare_logs(const void *a, const void *b) {
-    return compare_u64(((const lsm_repair_log *)a)->number,
-                       ((const lsm_repair_log *)b)->number);
+    return lsm_compare_u64(((const lsm_repair_log *)a)->number,
+                           ((const lsm_repair_log *)b)->number);
 }
 
 static int compare_descending(const void *a, const void *b) {
-    return compare_u64(*(const uint64_t *)b, *(const uint64_t *)a);
+    return lsm_compare_u64(*(const uint64_t *)b, *(const uint64_t *)a);
 }
 
 static bool note_name(lsm_wreck *wreck, lsm_file_kind kind, uint64_t number) {

@@ -120,6 +120,17 @@ lsm_segment *lsm_version_find_segment(const lsm_version *version, uint64_t numbe
     return found ? version->segments[low].segment : NULL;
 }
 
+lsm_live_table *lsm_version_find_table(const lsm_version *version, uint64_t number) {
+    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
+        for (size_t i = 0; i < version->levels[level].count; i++) {
+            if (version->levels[level].tables[i]->info.number == number) {
+                return version->levels[level].tables[i];
+            }
+        }
+    }
+    return NULL;
+}
+
 size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
     size_t low = 0;
     size_t high = level->count;

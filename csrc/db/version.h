@@ -93,6 +93,8 @@ size_t lsm_level_find(const lsm_level *level, lsm_slice skey);
 
 /* The segment of that number, lent while the version lives; NULL: no table names it. */
 lsm_segment *lsm_version_find_segment(const lsm_version *version, uint64_t number);
+/* Likewise the table, by looking at all; NULL: it is in no level. */
+lsm_live_table *lsm_version_find_table(const lsm_version *version, uint64_t number);
 
 /* Stored-key ranges; a NULL data pointer is no bound. */
 typedef struct lsm_key_range {

@@ -52,23 +52,19 @@ static unsigned long long printable(uint64_t number) {
     return number;
 }
 
-static int compare_u64(uint64_t a, uint64_t b) {
-    return (a > b) - (a < b);
-}
-
 static int compare_removals(const void *a, const void *b) {
-    return compare_u64(((const removal *)a)->number, ((const removal *)b)->number);
+    return lsm_compare_u64(((const removal *)a)->number, ((const removal *)b)->number);
 }
 
 static int compare_addition_numbers(const void *a, const void *b) {
-    return compare_u64(((const addition *)a)->info->number,
-                       ((const addition *)b)->info->number);
+    return lsm_compare_u64(((const addition *)a)->info->number,
+                           ((const addition *)b)->info->number);
 }
 
 /* The order inside a level: level 0 newest first, others by key. */
 static int compare_infos(uint32_t level, const lsm_table_info *a,
                          const lsm_table_info *b) {
-    return level == 0 ? compare_u64(b->sequence_max, a->sequence_max)
+    return level == 0 ? lsm_compare_u64(b->sequence_max, a->sequence_max)
                       : lsm_ikey_compare(a->smallest, b->smallest);
 }
 

@@ -259,10 +259,6 @@ uint64_t lsm_memtable_charge(const lsm_memtable *mem) {
            atomic_load_explicit(&mem->range_charge, memory_order_relaxed);
 }
 
-uint64_t lsm_memtable_first_sequence(const lsm_memtable *mem) {
-    return atomic_load_explicit(&mem->first_sequence, memory_order_relaxed);
-}
-
 uint64_t lsm_memtable_last_sequence(const lsm_memtable *mem) {
     return atomic_load_explicit(&mem->last_sequence, memory_order_relaxed);
 }

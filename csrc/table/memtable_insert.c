@@ -380,7 +380,6 @@ void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
                          uint64_t first_sequence) {
     uint64_t last_sequence = first_sequence + plan->sequence_count - 1;
     uint64_t entries = lsm_memtable_entry_count(mem);
-    bool was_empty = lsm_memtable_empty(mem);
     insert_group group;
 
     LSM_ASSERT(entries + plan->count <= mem->entry_max);
@@ -408,10 +407,6 @@ void lsm_memtable_insert(lsm_memtable *mem, const lsm_mem_plan *plan,
     if (LSM_UNLIKELY(plan->large_bytes != 0)) {
         atomic_store_explicit(&mem->large_bytes,
                               lsm_memtable_large_bytes(mem) + plan->large_bytes,
-                              memory_order_relaxed);
-    }
-    if (was_empty) {
-        atomic_store_explicit(&mem->first_sequence, first_sequence,
                               memory_order_relaxed);
     }
 }

@@ -93,7 +93,6 @@ struct lsm_memtable {
      * counters that anybody may ask for, relaxed: they guard nothing. */
     _Alignas(LSM_CACHE_LINE) _Atomic uint64_t used;
     _Atomic uint64_t entry_count;
-    _Atomic uint64_t first_sequence;
     _Atomic uint64_t last_sequence;
     _Atomic uint64_t range_charge; /* of the sets over range deletes */
     uint32_t ranges_tried;         /* when a set was last built, or tried */

@@ -118,9 +118,8 @@ static bool find_uncompressed(lsm_salvage *salvage, lsm_slice file) {
 }
 
 static int compare_blocks(const void *a, const void *b) {
-    uint64_t x = ((const found_block *)a)->offset;
-    uint64_t y = ((const found_block *)b)->offset;
-    return (x > y) - (x < y);
+    return lsm_compare_u64(((const found_block *)a)->offset,
+                           ((const found_block *)b)->offset);
 }
 
 static bool has_block(const lsm_salvage *salvage, size_t sorted, uint64_t offset) {
