@@ -553,6 +553,9 @@ cdef inline lsmkv_write writing(Handle space, object sync, int64_t ttl_ms) noexc
     how.nonblocking = not how.sync
     how.ttl_ms = ttl_ms
     how.space = space._space
+    how.stale_ms = 0
+    how.expire_at_ms = 0
+    how.since = NULL
     return how
 
 

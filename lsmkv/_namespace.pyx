@@ -111,6 +111,7 @@ def names(DB db not None, Snapshot snapshot) -> dict:
     cdef lsmkv_status status
     read.space = NULL
     read.nonblocking = False
+    read.stale = False
     read.snapshot = NULL if snapshot is None else snapshot.enter(db)
     with nogil:
         status = lsmkv_namespace_list(db._db, &read, keep_space, <void *>found, &err)

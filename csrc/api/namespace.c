@@ -68,6 +68,10 @@ void lsmkv_namespace_free(lsmkv_namespace *space) {
     }
 }
 
+uint32_t lsmkv_namespace_id(const lsmkv_namespace *space) {
+    return space->space->id;
+}
+
 void lsmkv_namespace_options(const lsmkv_namespace *space,
                              lsmkv_space_options *options) {
     lsm_space_options(space->space, options);

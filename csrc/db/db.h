@@ -257,10 +257,14 @@ static inline uint64_t lsm_db_published(lsmkv_db *db) {
 
 /* In write.c, room.c, log_sync.c. */
 
-/* "If the newest version of this key is still the one that was read." */
+/* "If the newest version of this key is still the one that was read", or, with
+ * or_older, "if it has no version, of whatever kind, newer than that". A snapshot of
+ * the sequence sees to it that newer tombstones and range deletes are not compacted
+ * away. */
 typedef struct lsm_condition {
     lsm_slice skey;
     uint64_t sequence; /* of the version; 0: no value is visible */
+    bool or_older;
 } lsm_condition;
 
 typedef struct lsm_write_how {

@@ -169,6 +169,8 @@ typedef struct lsmkv_read {
     const lsmkv_snapshot *snapshot; /* NULL: the newest state */
     bool nonblocking;               /* answer WOULD_BLOCK instead of doing I/O */
     const lsmkv_namespace *space;   /* NULL: the default namespace */
+    bool stale;                     /* shows values that are not fresh any more, too,
+                                       until they expire; iterators take no notice */
 } lsmkv_read;
 
 /* Lends value bytes without copying them: `value` stays valid until
@@ -185,6 +187,18 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read
                                                   lsmkv_bytes key, lsmkv_pin *pin,
                                                   lsmkv_error *err);
 
+/* The times of a value. */
+typedef struct lsmkv_entry {
+    int64_t stale_for_ms;  /* since when it is not fresh any more; -1: it is */
+    int64_t left_ms;       /* until it expires; -1: it never does */
+    uint64_t expire_at_ms; /* that moment of engine time; 0: it never does */
+} lsmkv_entry;
+
+/* As lsmkv_get, and tells the times. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err);
+
 typedef struct lsmkv_view lsmkv_view;
 
 /* As lsmkv_get, but the value is lent until lsmkv_view_free, however long that is, also
@@ -196,9 +210,10 @@ lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
 LSMKV_API void lsmkv_view_free(lsmkv_view *view); /* NULL is fine */
 
 typedef struct lsmkv_lookup {
-    lsmkv_bytes key;   /* in */
-    lsmkv_bytes value; /* out: valid until the pin is released */
-    bool found;        /* out */
+    lsmkv_bytes key;      /* in */
+    lsmkv_bytes value;    /* out: valid until the pin is released */
+    bool found;           /* out */
+    int64_t stale_for_ms; /* out: as in lsmkv_entry */
 } lsmkv_lookup;
 
 /* Looks up `count` keys in one consistent state; lookups keep their order. On OK the
@@ -218,6 +233,15 @@ typedef struct lsmkv_write {
     int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 as
                          the namespace has it, -1 never, > 0 after so long */
     const lsmkv_namespace *space; /* NULL: the default namespace */
+    int64_t
+        stale_ms; /* a value with a time to live is fresh until then, and stays for
+                     so much longer, which only reads that ask for it see; 0: none */
+    uint64_t expire_at_ms; /* instead of ttl_ms: a moment as lsmkv_entry tells it; 0:
+                              none */
+    const lsmkv_snapshot
+        *since; /* lsmkv_put alone: store only if nothing was put under
+                   the key, and nothing deleted it, since this snapshot
+                   was made, else answer NOT_FOUND; NULL: in any case */
 } lsmkv_write;
 
 typedef struct lsmkv_range {
@@ -254,7 +278,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete_range(lsmkv_db *db,
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read,
                                                   lsmkv_bytes key, int64_t *ttl_ms,
                                                   lsmkv_error *err);
-/* Gives the value of a key the time how->ttl_ms from now on, leaving it as it is: OK,
+/* Gives the value of a key the times of `how` from now on, leaving it as it is: OK,
  * or NOT_FOUND when there is none. A put or delete at the same time is never undone. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
                                                     const lsmkv_write *how,
@@ -263,7 +287,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
 /* A batch is applied whole or not at all; later records win over earlier ones. It
  * belongs to no database, keeps copies of what it is given and can be written more
  * than once; a time to live counts from each write. Of a record's `how`, which may be
- * NULL, only ttl_ms and space are looked at; of that of lsmkv_write_batch they are not.
+ * NULL, only times and space are looked at; of that of lsmkv_write_batch they are not.
  * Records that name namespaces belong to their database. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp,
                                                            lsmkv_error *err);
@@ -320,6 +344,9 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status
 lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name, const lsmkv_namespace_how *how,
                      lsmkv_namespace **spacep, lsmkv_error *err);
 LSMKV_API void lsmkv_namespace_free(lsmkv_namespace *space); /* NULL is fine */
+/* Its number, which no other namespace of the database ever has; 1 is the default
+ * one's. */
+LSMKV_API uint32_t lsmkv_namespace_id(const lsmkv_namespace *space);
 LSMKV_API void lsmkv_namespace_options(const lsmkv_namespace *space,
                                        lsmkv_space_options *options);
 
