@@ -27,6 +27,7 @@ Report = dict[str, Any]
 Samples = dict[tuple[str, str], list[float]]
 
 US = "lsmkv"
+OWN = "its own"  # the figure itself, whatever the others reach
 
 
 def samples_of(report: Report, name: str = "value") -> Samples:
@@ -66,6 +67,8 @@ def medians(samples: Samples, row: str) -> dict[str, float]:
 
 def ratio(row: Row, found: dict[str, float], against: str) -> float | None:
     """Return how many times one engine, or the best of the peers, lsmkv reaches."""
+    if against == OWN:
+        return found.get(US)
     peers = {engine: value for engine, value in found.items() if engine != US}
     if US not in found or not peers:
         return None
@@ -177,7 +180,9 @@ def show(reports: Sequence[Report]) -> None:
     for report in reports:
         console.print(describe(report), style="dim")
         console.print(table_of(report))
-    console.print(latencies_of(reports[-1]))
+    latencies = latencies_of(reports[-1])
+    if latencies.row_count:
+        console.print(latencies)
     if len(reports) == 2:
         console.print(change(*reports))
 

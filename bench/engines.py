@@ -108,6 +108,10 @@ class Engine(abc.ABC):
         """Read rows from a key on."""
 
     @abc.abstractmethod
+    def hold(self) -> Callable[[], object]:
+        """Keep the state of this moment, until what is returned is called."""
+
+    @abc.abstractmethod
     def settle(self) -> float:
         """Finish the work that writing has left; return seconds of waiting in vain."""
 
@@ -150,6 +154,11 @@ class Lsmkv(Engine):
 
     def seek(self, key: bytes, count: int) -> list[Any]:
         return list(itertools.islice(self.db.items(start=key), count))
+
+    def hold(self) -> Callable[[], object]:
+        snapshot = self.db.snapshot()
+        let_go: Callable[[], object] = snapshot.close
+        return let_go
 
     def settle(self) -> float:
         self.db.flush()
@@ -208,6 +217,10 @@ class Rocksdict(Engine):
     def seek(self, key: bytes, count: int) -> list[Any]:
         return list(itertools.islice(self.db.items(from_key=key), count))
 
+    def hold(self) -> Callable[[], object]:
+        held = [self.db.snapshot()]
+        return held.clear
+
     def settle(self) -> float:
         self.db.flush(True)
         busy = ("compaction-pending", "num-running-compactions", "num-running-flushes")
@@ -258,6 +271,11 @@ class Plyvel(Engine):
     def seek(self, key: bytes, count: int) -> list[Any]:
         with self.db.iterator(start=key) as rows:
             return list(itertools.islice(rows, count))
+
+    def hold(self) -> Callable[[], object]:
+        snapshot = self.db.snapshot()
+        let_go: Callable[[], object] = snapshot.close
+        return let_go
 
     def settle(self) -> float:
         # A range without rows: writes the memtable out, compacts nothing. LevelDB does
@@ -346,6 +364,11 @@ class Lmdb(Engine):
         cursor.set_range(key)
         return list(itertools.islice(cursor, count))
 
+    def hold(self) -> Callable[[], object]:
+        transaction = self.environment.begin()
+        let_go: Callable[[], object] = transaction.abort
+        return let_go
+
     def settle(self) -> float:
         self.environment.sync(True)
         return 0.0
@@ -428,6 +451,12 @@ class Sqlite(Engine):
         return self.connection.execute(
             "SELECT k, v FROM rows WHERE k >= ? ORDER BY k LIMIT ?", (key, count)
         ).fetchall()
+
+    def hold(self) -> Callable[[], object]:
+        connection = sqlite3.connect(self.settings.path / "rows.db")
+        connection.execute("BEGIN")
+        connection.execute("SELECT k FROM rows LIMIT 1").fetchall()
+        return connection.close
 
     def settle(self) -> float:
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -30,6 +30,7 @@ WRITER_BATCH = 100
 MANY = 256
 SEEK_ROWS = 10
 THREADS = 16
+READERS = 4
 VALUE_BYTES = 100
 COLD_GETS = 1000
 CHECKED = 1000
@@ -45,7 +46,8 @@ class Row:
     Attributes:
         title: What is measured.
         unit: Of the figure.
-        bars: What lsmkv must reach: engine, or "best" of all others, to a factor.
+        bars: What lsmkv must reach: engine, or "best" of all others, to a factor; or a
+            figure of "its own".
         higher: Whether more is better; then the bar is a least, else a most.
     """
 
@@ -68,6 +70,12 @@ ROWS: dict[str, Row] = {
     "scan": Row("scan all rows", "rows/s", {"lmdb": 1.2}),
     "seek": Row(f"seek and {SEEK_ROWS} rows", "seeks/s", {"lmdb": 1.2}),
     "get_writing": Row("get while a thread writes", "rows/s", {"lmdb": 1.2}),
+    "hot": Row(
+        f"{READERS} threads on one hot key, to a spread of keys", "x", {"its own": 1.0}
+    ),
+    "held": Row(
+        "get of a key overwritten under a snapshot, to others", "x", {"its own": 1.0}
+    ),
     "overwrite": Row("overwrite all, random, settled", "rows/s", {"best": 2.5}),
     "disk": Row("bytes on disk", "MB", {"best": 1.0}, higher=False),
     "cold": Row(f"cold open and {COLD_GETS} gets", "ms", {"best": 0.8}, higher=False),
@@ -319,6 +327,54 @@ def measure_while_writing(engine: Engine, data: Data, scale: Scale) -> Figures:
     return figures | {"rows_written_per_s": written * WRITER_BATCH / seconds}
 
 
+def measure_hot(kind: type[Engine], path: Path, scale: Scale) -> Results:
+    """Read one key: from several threads, and after many overwrites."""
+    data = Data(scale)
+    engine = kind(Settings(path, scale.memtable_bytes))
+    for batch in batches(data.items(data.keys)):
+        engine.write(batch)
+    engine.settle()
+    loop(engine.getter(), data.keys)
+    share = scale.reads // READERS
+    hot = data.keys[0]
+    spread = from_threads(engine, [data.choose(share) for _ in range(READERS)])
+    one = from_threads(engine, [[hot] * share for _ in range(READERS)])
+    results = {"hot": {"value": one / spread, "rows_per_s": one}}
+
+    let_go = engine.hold()
+    values = data.items([hot] * min(scale.keys, BATCH))
+    for _ in range(scale.keys // len(values)):
+        engine.write(values)
+    check(engine, values[-1:], data.rng)
+    get = engine.fresh_getter()
+    chosen = data.choose(share)
+    loop(get, chosen)
+    others = rate(share, lambda: loop(get, chosen))["value"]
+    figures = rate(share, lambda: loop(get, [hot] * share))
+    let_go()
+    engine.close()
+    figures = {"value": figures["value"] / others, "rows_per_s": figures["value"]}
+    return results | {"held": figures}
+
+
+def from_threads(engine: Engine, shares: Sequence[Sequence[bytes]]) -> float:
+    """Read rows, a share in each thread; return rows a second."""
+
+    def read() -> None:
+        threads = [
+            threading.Thread(
+                target=lambda keys: loop(engine.fresh_getter(), keys), args=[keys]
+            )
+            for keys in shares
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return rate(sum(map(len, shares)), read)["value"]
+
+
 def measure_cold(kind: type[Engine], path: Path, scale: Scale) -> Results:
     """Open the database that `main` has left, out of the page cache, and read."""
     chosen = Data(scale).choose(COLD_GETS)
@@ -359,6 +415,7 @@ GROUPS: dict[str, Callable[[type[Engine], Path, Scale], Results]] = {
     "fill": measure_fill,
     "sync": measure_sync,
     "main": measure_main,
+    "hot": measure_hot,
     "cold": measure_cold,
 }
 

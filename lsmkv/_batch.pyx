@@ -32,6 +32,8 @@ cdef class Batch:
         cdef lsmkv_status status
         how.ttl_ms = ttl_ms
         how.space = space
+        how.stale_ms = 0
+        how.expire_at_ms = 0
         take_two(key, value, view, hold)
         try:
             with cython.critical_section(self):

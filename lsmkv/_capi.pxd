@@ -103,6 +103,7 @@ cdef extern from "include/lsmkv.h" nogil:
         const lsmkv_snapshot *snapshot
         bint nonblocking
         const lsmkv_namespace *space
+        bint stale
 
     ctypedef struct lsmkv_pin:
         lsmkv_bytes value
@@ -110,6 +111,14 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                            lsmkv_pin *pin, lsmkv_error *err)
+
+    ctypedef struct lsmkv_entry:
+        int64_t stale_for_ms
+        int64_t left_ms
+        uint64_t expire_at_ms
+
+    lsmkv_status lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                                 lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err)
 
     lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                                 lsmkv_view **viewp, lsmkv_bytes *value,
@@ -120,6 +129,7 @@ cdef extern from "include/lsmkv.h" nogil:
         lsmkv_bytes key
         lsmkv_bytes value
         bint found
+        int64_t stale_for_ms
 
     lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read,
                                 lsmkv_lookup *lookups, size_t count, lsmkv_pin *pin,
@@ -132,6 +142,9 @@ cdef extern from "include/lsmkv.h" nogil:
         bint nonblocking
         int64_t ttl_ms
         const lsmkv_namespace *space
+        int64_t stale_ms
+        uint64_t expire_at_ms
+        const lsmkv_snapshot *since
 
     ctypedef struct lsmkv_range:
         lsmkv_bytes start
@@ -185,6 +198,7 @@ cdef extern from "include/lsmkv.h" nogil:
                                       const lsmkv_namespace_how *how,
                                       lsmkv_namespace **spacep, lsmkv_error *err)
     void lsmkv_namespace_free(lsmkv_namespace *space)
+    uint32_t lsmkv_namespace_id(const lsmkv_namespace *space)
     void lsmkv_namespace_options(const lsmkv_namespace *space,
                                  lsmkv_space_options *options)
     lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name,
@@ -308,40 +322,6 @@ cdef extern from "include/lsmkv.h" nogil:
         uint32_t state
 
     lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
-
-    ctypedef struct lsmkv_space_stats:
-        uint64_t hits
-        uint64_t misses
-        uint64_t expired
-        uint64_t read_bytes
-        uint64_t stale_hits
-        uint64_t computed
-        uint64_t coalesced
-        uint64_t evictions
-        uint64_t evicted_bytes
-
-    ctypedef enum lsmkv_count_kind:
-        LSMKV_COUNT_HITS
-        LSMKV_COUNT_MISSES
-        LSMKV_COUNT_READ_BYTES
-        LSMKV_COUNT_EXPIRED
-        LSMKV_COUNT_STALE_HITS
-        LSMKV_COUNT_COMPUTED
-        LSMKV_COUNT_COALESCED
-        LSMKV_COUNT_EVICTIONS
-        LSMKV_COUNT_EVICTED_BYTES
-        LSMKV_COUNT_KINDS
-
-    void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind kind,
-                     uint64_t n)
-    lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
-                                       lsmkv_space_stats *stats, lsmkv_error *err)
-
-    ctypedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
-                                          const lsmkv_space_stats *stats) noexcept
-
-    lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
-                                        void *context, lsmkv_error *err)
 
     ctypedef struct lsmkv_memory:
         uint64_t budget_bytes

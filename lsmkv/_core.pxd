@@ -28,6 +28,7 @@ cdef inline int begin_read(Handle space, Snapshot snapshot, bint nonblocking,
     """Say what to read; end_read(snapshot) must follow."""
     read.space = space._space
     read.nonblocking = nonblocking
+    read.stale = False
     read.snapshot = NULL if snapshot is None else snapshot.enter(space)
     return 0
 

@@ -115,35 +115,16 @@ static inline bool is_worth_again(lsmkv_db *db, lsmkv_status status,
     return lsm_db_relieve(db, failure);
 }
 
-static void count_misses(lsm_space_counters *counters, uint64_t misses,
-                         uint64_t expired) {
-    if (misses > 0) {
-        lsm_space_count(counters, LSMKV_COUNT_MISSES, misses);
-    }
-    if (expired > 0) {
-        lsm_space_count(counters, LSMKV_COUNT_EXPIRED, expired);
-    }
-}
-
-/* Unless the lookup has no answer. */
-static LSM_NOINLINE void count_miss(lsm_space_counters *counters, lsmkv_status status,
-                                    const lsm_value *value) {
-    if (status == LSMKV_NOT_FOUND) {
-        count_misses(counters, 1, value->expired);
-    }
-}
-
 /* Enters the epoch and looks a key up. On OK the epoch is the caller's to leave. */
 static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_read *read,
                                                    lsmkv_bytes key,
                                                    lsm_epoch_token *token,
                                                    lsm_value *value, lsmkv_error *err) {
     lsm_skey skey;
-    lsm_space *space = lsm_space_of_read(db, read);
 
     lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = skey_init(&skey, space->id, key, err);
+        status = skey_init(&skey, lsm_read_space(read), key, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -152,13 +133,11 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
     if (status == LSMKV_OK) {
         lsm_readstate *state = lsm_db_readstate(db);
         lsm_lookup lookup = lsm_lookup_make(skey.skey, sequence_of(db, read));
+        lookup.stale = read != NULL && read->stale;
         status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
                             value, err);
-        if (LSM_LIKELY(status == LSMKV_OK)) {
-            lsm_space_count_hits(&space->counters, 1, value->bytes.size);
-        } else {
+        if (status != LSMKV_OK) {
             lsm_epoch_leave(*token);
-            count_miss(&space->counters, status, value);
         }
     }
     skey_deinit(&skey);
@@ -187,6 +166,31 @@ lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     *pin = (lsmkv_pin){0};
     lsmkv_status status = look_up(db, read, key, &token, &value, err);
     if (status == LSMKV_OK) {
+        pin->value = (lsmkv_bytes){value.bytes.data, value.bytes.size};
+        pin_make(pin, token, value.owned);
+    }
+    return status;
+}
+
+static int64_t time_left(uint64_t end, uint64_t now_ms) {
+    if (end == LSM_NEVER || end - now_ms > INT64_MAX) {
+        return -1;
+    }
+    return (int64_t)(end - now_ms);
+}
+
+lsmkv_status lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                             lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsm_value value = {.hidden_at = LSM_NEVER, .expire_at = LSM_NEVER};
+
+    *pin = (lsmkv_pin){0};
+    *entry = (lsmkv_entry){.stale_for_ms = -1, .left_ms = -1};
+    lsmkv_status status = look_up(db, read, key, &token, &value, err);
+    if (status == LSMKV_OK) {
+        entry->stale_for_ms = lsm_value_stale_for_ms(&value);
+        entry->left_ms = time_left(value.expire_at, value.now_ms);
+        entry->expire_at_ms = value.expire_at == LSM_NEVER ? 0 : value.expire_at;
         pin->value = (lsmkv_bytes){value.bytes.data, value.bytes.size};
         pin_make(pin, token, value.owned);
     }
@@ -279,7 +283,6 @@ static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
     *memory = (lsm_owned *)(void *)at;
     (*memory)->next = NULL;
     at += sizeof(lsm_owned);
-    many->expired = 0;
     many->count = count;
     many->requests = (lsm_table_request *)(void *)at;
     at += count * sizeof(*many->requests);
@@ -297,29 +300,6 @@ static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
         at += skey_size;
     }
     return LSMKV_OK;
-}
-
-/* Lends and counts what was found. */
-static void lend_many(lsm_space_counters *counters, const lsm_get_many *many,
-                      lsmkv_lookup *lookups) {
-    uint64_t hits = 0;
-    uint64_t bytes = 0;
-
-    for (size_t i = 0; i < many->count; i++) {
-        const lsm_table_request *request = &many->requests[i];
-        lookups[i].found = request->done;
-        lookups[i].value = (lsmkv_bytes){NULL, 0};
-        if (request->done) {
-            lookups[i].value =
-                (lsmkv_bytes){request->found.field.data, request->found.field.size};
-            hits += 1;
-            bytes += request->found.field.size;
-        }
-    }
-    if (hits > 0) {
-        lsm_space_count_hits(counters, hits, bytes);
-    }
-    count_misses(counters, many->count - hits, many->expired);
 }
 
 static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
@@ -346,6 +326,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     uint64_t sequence = sequence_of(db, read);
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
+        many.requests[i].lookup.stale = read != NULL && read->stale;
     }
     status = lsm_db_get_many(db, state, &many, &memory, err);
     if (status != LSMKV_OK) {
@@ -353,7 +334,14 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
         lsm_owned_free(memory);
         return status;
     }
-    lend_many(&lsm_space_of_read(db, read)->counters, &many, lookups);
+    for (size_t i = 0; i < count; i++) {
+        const lsm_table_request *request = &many.requests[i];
+        lookups[i].found = request->done;
+        lookups[i].stale_for_ms = request->stale_for_ms;
+        lookups[i].value = request->done ? (lsmkv_bytes){request->found.field.data,
+                                                         request->found.field.size}
+                                         : (lsmkv_bytes){NULL, 0};
+    }
     pin_make(pin, token, memory);
     return LSMKV_OK;
 }
@@ -391,19 +379,18 @@ static size_t threshold_of(const lsmkv_namespace *space) {
 
 /* Adds a put to a batch, in the default namespace or, by its rules, in another. */
 static lsmkv_status add_timed(lsm_batch *batch, const lsmkv_namespace *space,
-                              int64_t ttl_ms, lsmkv_bytes key, lsmkv_bytes value,
-                              lsmkv_error *err) {
+                              const lsm_times *times, lsmkv_bytes key,
+                              lsmkv_bytes value, lsmkv_error *err) {
     uint32_t namespace_id = space != NULL ? space->space->id : LSM_NAMESPACE_DEFAULT;
     size_t threshold = batch->threshold;
-    lsm_times times = {.ttl_ms = ttl_ms > 0 ? (uint64_t)ttl_ms : 0};
 
     if (LSM_UNLIKELY(space != NULL)) {
         batch->threshold = threshold_of(space);
     }
     lsmkv_status status =
-        LSM_LIKELY(times.ttl_ms == 0)
+        LSM_LIKELY(times->ttl_ms == 0 && times->expire_at == 0)
             ? lsm_batch_put(batch, namespace_id, key, value, err)
-            : lsm_batch_put_timed(batch, namespace_id, &times, key, value, err);
+            : lsm_batch_put_timed(batch, namespace_id, times, key, value, err);
     batch->threshold = threshold;
     return status;
 }
@@ -413,16 +400,28 @@ static lsmkv_status add_put(lsm_batch *batch, const lsmkv_write *how, lsmkv_byte
                             lsmkv_bytes value, lsmkv_error *err) {
     const lsmkv_namespace *space = how == NULL ? NULL : how->space;
     int64_t ttl_ms = how == NULL ? 0 : how->ttl_ms;
+    lsm_times times = {0};
 
     if (LSM_UNLIKELY(ttl_ms < -1)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "a time to live of %lld ms: -1 (never), 0 or more",
                         (long long)ttl_ms);
     }
+    if (LSM_UNLIKELY(how != NULL && how->stale_ms < 0)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "stale for %lld ms: must be 0 or more",
+                        (long long)how->stale_ms);
+    }
     if (LSM_UNLIKELY(space != NULL) && ttl_ms == 0) {
         ttl_ms = atomic_load(&space->space->default_ttl_ms);
     }
-    return add_timed(batch, space, ttl_ms, key, value, err);
+    if (LSM_UNLIKELY(how != NULL && how->expire_at_ms != 0)) {
+        times.expire_at = how->expire_at_ms;
+    } else if (ttl_ms > 0) {
+        times.ttl_ms = (uint64_t)ttl_ms;
+        times.stale_ms = how == NULL ? 0 : (uint64_t)how->stale_ms;
+    }
+    return add_timed(batch, space, &times, key, value, err);
 }
 
 static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch *batch,
@@ -431,6 +430,29 @@ static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch 
         return LSMKV_WOULD_BLOCK; /* a sync always waits */
     }
     return lsm_db_write(db, batch, resolved, err);
+}
+
+/* Writes the batch of one put unless the key has changed since how->since. */
+static LSM_NOINLINE lsmkv_status write_since(lsmkv_db *db, const lsmkv_write *how,
+                                             lsmkv_bytes key, lsm_batch *batch,
+                                             lsmkv_error *err) {
+    lsm_write_how resolved = resolve_how(db, how);
+    lsm_skey skey;
+
+    if (how->since->db != db) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "the snapshot belongs to another database");
+    }
+    lsmkv_status status = skey_init(&skey, lsm_write_space(how), key, err);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    lsm_condition condition = {
+        .skey = skey.skey, .sequence = how->since->sequence, .or_older = true};
+    resolved.condition = &condition;
+    status = write_batch(db, resolved, batch, err);
+    skey_deinit(&skey);
+    return status;
 }
 
 lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
@@ -443,7 +465,9 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
         status = add_put(&batch, how, key, value, err);
     }
     if (status == LSMKV_OK) {
-        status = write_batch(db, resolve_how(db, how), &batch, err);
+        status = LSM_UNLIKELY(how != NULL && how->since != NULL)
+                     ? write_since(db, how, key, &batch, err)
+                     : write_batch(db, resolve_how(db, how), &batch, err);
     }
     lsm_batch_deinit(&batch);
     return status;
@@ -467,8 +491,8 @@ lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
 /* The newest visible version of a key, copied. */
 typedef struct seen_version {
     uint64_t sequence;
-    uint64_t left_ms; /* LSM_NEVER: it never expires */
-    lsm_buf value;    /* owned; empty unless asked for */
+    int64_t left_ms; /* -1: it never expires */
+    lsm_buf value;   /* owned; empty unless asked for */
 } seen_version;
 
 /* Copies the value of a version that is visible in `state`. */
@@ -502,14 +526,14 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     lsm_lookup lookup = lsm_lookup_make(skey, sequence_of(db, read));
     status = lsm_db_find(db, &lookup, nonblocking, state, &found, err);
     uint64_t now_ms = lsm_clock_now_ms(&db->clock);
-    if (status == LSMKV_OK && !lsm_found_visible(&found, now_ms)) {
-        status = LSMKV_NOT_FOUND;
+    uint64_t end = 0;
+    if (status == LSMKV_OK) {
+        end = lsm_found_end(&found, read != NULL && read->stale);
+        status = end > now_ms ? LSMKV_OK : LSMKV_NOT_FOUND;
     }
     if (status == LSMKV_OK) {
-        uint8_t tag = lsm_trailer_tag(found.trailer);
-        uint64_t at = lsm_hidden_at(tag, found.field);
         seen->sequence = lsm_trailer_sequence(found.trailer);
-        seen->left_ms = at == LSM_NEVER ? LSM_NEVER : at - now_ms;
+        seen->left_ms = time_left(end, now_ms);
         lsm_buf_clear(&seen->value);
         if (with_value) {
             status = copy_value(state, &found, nonblocking, &seen->value, err);
@@ -534,7 +558,7 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     }
     status = look_at(db, read, skey.skey, false, &seen, err);
     if (status == LSMKV_OK) {
-        *ttl_ms = seen.left_ms > INT64_MAX ? -1 : (int64_t)seen.left_ms;
+        *ttl_ms = seen.left_ms;
     }
     skey_deinit(&skey);
     return status;
@@ -554,7 +578,7 @@ static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice s
     lsm_batch_init(&batch);
     batch.threshold = lsm_db_blob_threshold(db);
     LSM_TRY(look_at(db, &read, skey, true, seen, err));
-    lsm_condition condition = {skey, seen->sequence};
+    lsm_condition condition = {.skey = skey, .sequence = seen->sequence};
     resolved.condition = &condition;
     LSM_TRY(add_put(&batch, how, key, (lsmkv_bytes){seen->value.data, seen->value.size},
                     err));

@@ -4,7 +4,8 @@
  *
  * Why a table may go unread when all of it has expired and no deeper table (nor, for
  * level 0, an older one there) overlaps it: what it hides would have to lie in one of
- * those. Values expire under snapshots too, so nobody misses it.
+ * those. Values expire under snapshots too, so nobody misses it; but while a snapshot
+ * is older than any of it, a conditional put may ask whether something came since.
  *
  * Why this comes to rest: a rewritten table holds nothing that had expired by then, so
  * it is not due again before more has; a table full of tombstones, or of range deletes,
@@ -33,12 +34,13 @@ static bool overlaps_sorted(const lsm_level *level, lsm_key_range range) {
 }
 
 static bool may_drop(const lsm_version *version, uint32_t level, size_t index,
-                     uint64_t now_ms) {
+                     const lsm_pick_moment *moment) {
     const lsm_live_table *table = version->levels[level].tables[index];
     lsm_key_range range = lsm_live_table_range(table);
 
     if (table->compacting || table->info.expire_all_at == 0 ||
-        table->info.expire_all_at > now_ms ||
+        table->info.expire_all_at > moment->now_ms ||
+        table->info.sequence_max > moment->oldest_sequence ||
         (level == 0 && overlaps_level(&version->levels[0], range, index + 1))) {
         return false;
     }
@@ -68,7 +70,7 @@ lsmkv_status lsm_pick_expired(const lsm_version *version, const lsm_pick_moment 
     for (uint32_t number = 0; number < LSMKV_LEVEL_COUNT; number++) {
         const lsm_level *level = &version->levels[number];
         for (size_t i = 0; i < level->count; i++) {
-            if (may_drop(version, number, i, moment->now_ms) &&
+            if (may_drop(version, number, i, moment) &&
                 add_input(level, i, pick, err) != LSMKV_OK) {
                 return LSMKV_NO_MEMORY;
             }

@@ -30,6 +30,7 @@ typedef struct reading {
     const lsmkv_db *db;
     const lsm_readstate *state;
     bool nonblocking;
+    bool stale;
     uint64_t now_ms; /* 0: not read yet */
 } reading;
 
@@ -70,6 +71,19 @@ static LSM_NOINLINE lsmkv_status follow(const lsm_readstate *state,
     return status;
 }
 
+/* Whether the read shows a version that has times, which are told. */
+static bool is_in_time(reading *read, const lsm_found *found, lsm_value *value) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+
+    if (read->now_ms == 0) {
+        read->now_ms = lsm_clock_now_ms(&read->db->clock);
+    }
+    value->hidden_at = lsm_hidden_at(tag, found->field);
+    value->expire_at = lsm_expire_at(tag, found->field);
+    value->now_ms = read->now_ms;
+    return lsm_found_end(found, read->stale) > read->now_ms;
+}
+
 /* What a version means to a reader. */
 static inline lsmkv_status resolve(reading *read, const lsm_found *found,
                                    lsm_value *value, lsmkv_error *err) {
@@ -78,11 +92,8 @@ static inline lsmkv_status resolve(reading *read, const lsm_found *found,
     value->owned = NULL;
     value->segment = NULL;
     if (LSM_UNLIKELY(tag != LSM_KIND_PUT)) {
-        if (lsm_tag_has_times(tag) && read->now_ms == 0) {
-            read->now_ms = lsm_clock_now_ms(&read->db->clock);
-        }
-        if (!lsm_found_visible(found, read->now_ms)) {
-            value->expired = lsm_tag_has_value(tag);
+        if (!lsm_tag_has_value(tag) ||
+            (lsm_tag_has_times(tag) && !is_in_time(read, found, value))) {
             return LSMKV_NOT_FOUND;
         }
         if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
@@ -152,13 +163,9 @@ lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblockin
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
                         lsm_readstate *state, lsm_value *value, lsmkv_error *err) {
     lsm_found found;
-    reading read = {db, state, nonblocking, 0};
+    reading read = {db, state, nonblocking, lookup->stale, 0};
     lsmkv_status status = lsm_db_find(db, lookup, nonblocking, state, &found, err);
-    if (LSM_LIKELY(status == LSMKV_OK)) {
-        return resolve(&read, &found, value, err);
-    }
-    value->expired = false;
-    return status;
+    return status == LSMKV_OK ? resolve(&read, &found, value, err) : status;
 }
 
 lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
@@ -297,8 +304,8 @@ out:
 }
 
 /* Turns the versions found into values. */
-static lsmkv_status resolve_many(reading *read, lsm_get_many *many, lsm_owned **owned,
-                                 lsmkv_error *err) {
+static lsmkv_status resolve_many(reading *read, const lsm_get_many *many,
+                                 lsm_owned **owned, lsmkv_error *err) {
     for (size_t i = 0; i < many->count; i++) {
         lsm_table_request *request = &many->requests[i];
         lsm_value value;
@@ -306,13 +313,16 @@ static lsmkv_status resolve_many(reading *read, lsm_get_many *many, lsm_owned **
         if (!request->done) {
             continue;
         }
+        read->stale = request->lookup.stale;
+        value.hidden_at = LSM_NEVER;
         lsmkv_status status = resolve(read, &request->found, &value, err);
         if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
             return status;
         }
         request->done = status == LSMKV_OK;
         request->found.field = value.bytes;
-        many->expired += status == LSMKV_NOT_FOUND && value.expired;
+        request->stale_for_ms =
+            value.hidden_at == LSM_NEVER ? -1 : lsm_value_stale_for_ms(&value);
         if (LSM_UNLIKELY(value.owned != NULL)) {
             value.owned->next = *owned;
             *owned = value.owned;
@@ -321,11 +331,12 @@ static lsmkv_status resolve_many(reading *read, lsm_get_many *many, lsm_owned **
     return LSMKV_OK;
 }
 
-lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state, lsm_get_many *many,
-                             lsm_owned **owned, lsmkv_error *err) {
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
+                             const lsm_get_many *many, lsm_owned **owned,
+                             lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
-    reading read = {db, state, false, 0};
+    reading read = {db, state, false, false, 0};
 
     search_memtable(state->mem, &pending);
     for (size_t i = 0; i < state->immutable_count; i++) {

@@ -14,10 +14,19 @@ lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblockin
                          lsm_readstate *state, lsm_found *found,
                          lsmkv_error *err) LSM_MUST_CHECK;
 
+/* From which moment of engine time a read, plain or stale-tolerant, does not show the
+ * version; 0: it never does. */
+static inline uint64_t lsm_found_end(const lsm_found *found, bool stale) {
+    uint8_t tag = lsm_trailer_tag(found->trailer);
+    if (!lsm_tag_has_value(tag)) {
+        return 0;
+    }
+    return stale ? lsm_expire_at(tag, found->field) : lsm_hidden_at(tag, found->field);
+}
+
 /* Whether a plain read shows the version at a moment of engine time. */
 static inline bool lsm_found_visible(const lsm_found *found, uint64_t now_ms) {
-    uint8_t tag = lsm_trailer_tag(found->trailer);
-    return lsm_tag_has_value(tag) && lsm_hidden_at(tag, found->field) > now_ms;
+    return lsm_found_end(found, false) > now_ms;
 }
 
 /* A piece of memory that goes with a pin: it begins with a pointer to the next one. */
@@ -32,8 +41,16 @@ typedef struct lsm_value {
     lsm_slice bytes;
     lsm_owned *owned;     /* the bytes lie here: for the caller to free; or NULL */
     lsm_segment *segment; /* or in this mapping, lent by the readstate; or NULL */
-    bool expired; /* set with NOT_FOUND: the newest version was one, which is over */
+    /* Its times, and the moment of the read: left as they are when it has none. */
+    uint64_t hidden_at, expire_at, now_ms;
 } lsm_value;
+
+/* For how long the value has been hidden from plain reads; -1: it is not. */
+static inline int64_t lsm_value_stale_for_ms(const lsm_value *value) {
+    return value->hidden_at <= value->now_ms
+               ? (int64_t)(value->now_ms - value->hidden_at)
+               : -1;
+}
 
 /* The newest visible value of a stored key: OK and the value, NOT_FOUND, WOULD_BLOCK
  * (only when nonblocking) or an error. */
@@ -60,12 +77,13 @@ typedef struct lsm_get_many {
     lsm_table_request **pending;
     lsm_table_request **chosen;
     uint64_t *order;
-    size_t expired; /* out: keys whose newest version was a value that has expired */
 } lsm_get_many;
 
-/* Afterwards a request is done if its key has a value, which is its found.field. Memory
- * that values lie in goes before *owned. */
-lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state, lsm_get_many *many,
-                             lsm_owned **owned, lsmkv_error *err) LSM_MUST_CHECK;
+/* Afterwards a request is done if its key has a value, which is its found.field; its
+ * stale_for_ms then says how stale it is. Memory that values lie in goes before *owned.
+ */
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
+                             const lsm_get_many *many, lsm_owned **owned,
+                             lsmkv_error *err) LSM_MUST_CHECK;
 
 #endif

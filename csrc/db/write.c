@@ -247,8 +247,10 @@ static lsmkv_status check_condition(lsmkv_db *db, const lsm_writer *leader,
     if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
         return status;
     }
-    uint64_t sequence = visible ? lsm_trailer_sequence(found.trailer) : 0;
-    return sequence == condition->sequence ? LSMKV_OK : LSMKV_NOT_FOUND;
+    uint64_t sequence = status == LSMKV_OK ? lsm_trailer_sequence(found.trailer) : 0;
+    bool holds = condition->or_older ? sequence <= condition->sequence
+                                     : (visible ? sequence : 0) == condition->sequence;
+    return holds ? LSMKV_OK : LSMKV_NOT_FOUND;
 }
 
 /* Leads one group, with mu held; releases it. */

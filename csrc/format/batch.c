@@ -222,7 +222,7 @@ lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
         lsm_put_u64(head.prefix, times->expire_at);
         head.prefix_size = 8;
     }
-    if (times->fresh_until != 0) {
+    if (times->fresh_until != 0 || (times->ttl_ms != 0 && times->stale_ms != 0)) {
         head.tag |= LSM_TAG_FRESH;
         lsm_put_u64(head.prefix + head.prefix_size, times->fresh_until);
         head.prefix_size += 8;
@@ -234,7 +234,8 @@ lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
     batch->ttls = ttls;
     lsmkv_status status = add_record(batch, &head, key, value, err);
     if (status == LSMKV_OK && times->ttl_ms != 0) {
-        batch->ttls[batch->ttl_count++] = (lsm_batch_ttl){head.field_at, times->ttl_ms};
+        batch->ttls[batch->ttl_count++] =
+            (lsm_batch_ttl){head.field_at, times->ttl_ms, times->stale_ms};
     }
     return status;
 }
@@ -247,11 +248,21 @@ lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_byt
     return add_record(batch, &head, key, nothing, err);
 }
 
+/* So much later, and never so late as LSM_NEVER. */
+static uint64_t later_by(uint64_t moment_ms, uint64_t ms) {
+    return ms < LSM_NEVER - moment_ms ? moment_ms + ms : LSM_NEVER - 1;
+}
+
 void lsm_batch_resolve(lsm_batch *batch, uint64_t now_ms) {
     for (size_t i = 0; i < batch->ttl_count; i++) {
-        uint64_t ttl = batch->ttls[i].ttl_ms;
-        uint64_t at = ttl < UINT64_MAX - now_ms ? now_ms + ttl : UINT64_MAX - 1;
-        lsm_put_u64(batch->record.data + batch->ttls[i].offset, at);
+        const lsm_batch_ttl *ttl = &batch->ttls[i];
+        uint8_t *at = batch->record.data + ttl->offset;
+        uint64_t fresh_until = later_by(now_ms, ttl->ttl_ms);
+
+        lsm_put_u64(at, later_by(fresh_until, ttl->stale_ms));
+        if (ttl->stale_ms != 0) {
+            lsm_put_u64(at + 8, fresh_until);
+        }
     }
 }
 

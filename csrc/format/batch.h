@@ -16,7 +16,7 @@
  * record, and the log is where it stays.
  *
  * A value given with a time to live, ttl, relative to the write, has room for its
- * expire_at, which lsm_batch_resolve fills in. So a batch can be written again later.
+ * times, which lsm_batch_resolve fills in. So a batch can be written again later.
  *
  * In memory a batch keeps LSM_RECORD_HEADER_SIZE bytes free before its payload and 8
  * behind it, so that the log writes it from where it lies.
@@ -32,10 +32,12 @@
 
 enum { LSM_BATCH_HEADER_SIZE = 20, LSM_BLOB_THRESHOLD_DEFAULT = 1024 };
 
-/* Where an expire_at is to be written, and how far ahead. */
+/* Where an expire_at is to be written, and how far ahead; behind it, with a stale_ms, a
+ * fresh_until. */
 typedef struct lsm_batch_ttl {
     size_t offset; /* in `record` */
     uint64_t ttl_ms;
+    uint64_t stale_ms;
 } lsm_batch_ttl;
 
 typedef struct lsm_batch {
@@ -51,9 +53,11 @@ typedef struct lsm_batch {
     size_t large_min;  /* the smallest that is; SIZE_MAX without any */
 } lsm_batch;
 
-/* When a value ends; all zero: never. Either ttl_ms or expire_at is given. */
+/* When a value ends; all zero: never. Either ttl_ms, and with it perhaps stale_ms, or
+ * the moments are given. */
 typedef struct lsm_times {
-    uint64_t ttl_ms;
+    uint64_t ttl_ms;   /* for which it is fresh */
+    uint64_t stale_ms; /* and then stale */
     uint64_t expire_at;
     uint64_t fresh_until;
 } lsm_times;
@@ -92,7 +96,7 @@ static inline size_t lsm_batch_payload_size(const lsm_batch *batch) {
 /* Writes sequence, time and count into the payload. The batch is not empty. */
 void lsm_batch_stamp(lsm_batch *batch, uint64_t sequence, uint64_t time_ms);
 
-/* Writes the expire_at of every record with a ttl, counted from `now_ms`. */
+/* Writes the times of every record with a ttl, counted from `now_ms`. */
 void lsm_batch_resolve(lsm_batch *batch, uint64_t now_ms);
 
 /* Reading a payload. */

@@ -182,10 +182,11 @@ typedef struct lsm_lookup {
     lsm_slice skey;
     uint64_t hash; /* lsm_xxh3(skey) */
     uint64_t sequence;
+    bool stale; /* a value is one until it is dead, not until it is hidden */
 } lsm_lookup;
 
 static inline lsm_lookup lsm_lookup_make(lsm_slice skey, uint64_t sequence) {
-    return (lsm_lookup){skey, lsm_xxh3(skey.data, skey.size), sequence};
+    return (lsm_lookup){skey, lsm_xxh3(skey.data, skey.size), sequence, false};
 }
 
 /* The version a point read found, of whatever kind. `field` is lent by the memtable or

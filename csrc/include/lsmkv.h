@@ -169,6 +169,8 @@ typedef struct lsmkv_read {
     const lsmkv_snapshot *snapshot; /* NULL: the newest state */
     bool nonblocking;               /* answer WOULD_BLOCK instead of doing I/O */
     const lsmkv_namespace *space;   /* NULL: the default namespace */
+    bool stale;                     /* shows values that are not fresh any more, too,
+                                       until they expire; iterators take no notice */
 } lsmkv_read;
 
 /* Lends value bytes without copying them: `value` stays valid until
@@ -185,6 +187,18 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read
                                                   lsmkv_bytes key, lsmkv_pin *pin,
                                                   lsmkv_error *err);
 
+/* The times of a value. */
+typedef struct lsmkv_entry {
+    int64_t stale_for_ms;  /* since when it is not fresh any more; -1: it is */
+    int64_t left_ms;       /* until it expires; -1: it never does */
+    uint64_t expire_at_ms; /* that moment of engine time; 0: it never does */
+} lsmkv_entry;
+
+/* As lsmkv_get, and tells the times. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err);
+
 typedef struct lsmkv_view lsmkv_view;
 
 /* As lsmkv_get, but the value is lent until lsmkv_view_free, however long that is, also
@@ -196,9 +210,10 @@ lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
 LSMKV_API void lsmkv_view_free(lsmkv_view *view); /* NULL is fine */
 
 typedef struct lsmkv_lookup {
-    lsmkv_bytes key;   /* in */
-    lsmkv_bytes value; /* out: valid until the pin is released */
-    bool found;        /* out */
+    lsmkv_bytes key;      /* in */
+    lsmkv_bytes value;    /* out: valid until the pin is released */
+    bool found;           /* out */
+    int64_t stale_for_ms; /* out: as in lsmkv_entry */
 } lsmkv_lookup;
 
 /* Looks up `count` keys in one consistent state; lookups keep their order. On OK the
@@ -218,6 +233,15 @@ typedef struct lsmkv_write {
     int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 as
                          the namespace has it, -1 never, > 0 after so long */
     const lsmkv_namespace *space; /* NULL: the default namespace */
+    int64_t
+        stale_ms; /* a value with a time to live is fresh until then, and stays for
+                     so much longer, which only reads that ask for it see; 0: none */
+    uint64_t expire_at_ms; /* instead of ttl_ms: a moment as lsmkv_entry tells it; 0:
+                              none */
+    const lsmkv_snapshot
+        *since; /* lsmkv_put alone: store only if nothing was put under
+                   the key, and nothing deleted it, since this snapshot
+                   was made, else answer NOT_FOUND; NULL: in any case */
 } lsmkv_write;
 
 typedef struct lsmkv_range {
@@ -254,7 +278,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_delete_range(lsmkv_db *db,
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read,
                                                   lsmkv_bytes key, int64_t *ttl_ms,
                                                   lsmkv_error *err);
-/* Gives the value of a key the time how->ttl_ms from now on, leaving it as it is: OK,
+/* Gives the value of a key the times of `how` from now on, leaving it as it is: OK,
  * or NOT_FOUND when there is none. A put or delete at the same time is never undone. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
                                                     const lsmkv_write *how,
@@ -263,7 +287,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_touch(lsmkv_db *db,
 /* A batch is applied whole or not at all; later records win over earlier ones. It
  * belongs to no database, keeps copies of what it is given and can be written more
  * than once; a time to live counts from each write. Of a record's `how`, which may be
- * NULL, only ttl_ms and space are looked at; of that of lsmkv_write_batch they are not.
+ * NULL, only times and space are looked at; of that of lsmkv_write_batch they are not.
  * Records that name namespaces belong to their database. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp,
                                                            lsmkv_error *err);
@@ -320,6 +344,9 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status
 lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name, const lsmkv_namespace_how *how,
                      lsmkv_namespace **spacep, lsmkv_error *err);
 LSMKV_API void lsmkv_namespace_free(lsmkv_namespace *space); /* NULL is fine */
+/* Its number, which no other namespace of the database ever has; 1 is the default
+ * one's. */
+LSMKV_API uint32_t lsmkv_namespace_id(const lsmkv_namespace *space);
 LSMKV_API void lsmkv_namespace_options(const lsmkv_namespace *space,
                                        lsmkv_space_options *options);
 
@@ -520,50 +547,6 @@ typedef struct lsmkv_stats {
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_stats(lsmkv_db *db,
                                                         lsmkv_stats *stats,
                                                         lsmkv_error *err);
-
-/* What was asked of a namespace since it was opened by this handle of the database. */
-typedef struct lsmkv_space_stats {
-    uint64_t hits;       /* lookups of single keys that found a value */
-    uint64_t misses;     /* those that did not */
-    uint64_t expired;    /* of the misses, those that met a value that had expired */
-    uint64_t read_bytes; /* of the values found */
-    uint64_t stale_hits; /* of the hits, those answered past the time to live */
-    uint64_t computed;   /* values made because they were missing or stale */
-    uint64_t coalesced;  /* askers who waited for a value that another one made */
-    uint64_t evictions;  /* values that a full cache gave up */
-    uint64_t evicted_bytes;
-} lsmkv_space_stats;
-
-/* The same, to be added to. */
-typedef enum lsmkv_count_kind {
-    LSMKV_COUNT_HITS,
-    LSMKV_COUNT_MISSES,
-    LSMKV_COUNT_READ_BYTES,
-    LSMKV_COUNT_EXPIRED,
-    LSMKV_COUNT_STALE_HITS,
-    LSMKV_COUNT_COMPUTED,
-    LSMKV_COUNT_COALESCED,
-    LSMKV_COUNT_EVICTIONS,
-    LSMKV_COUNT_EVICTED_BYTES,
-    LSMKV_COUNT_KINDS
-} lsmkv_count_kind;
-
-/* Adds what only the caller can know to the counts of a namespace (NULL: the default
- * one). Never waits and never fails. */
-LSMKV_API void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space,
-                           lsmkv_count_kind kind, uint64_t n);
-/* `space` NULL: the default namespace. Also of one that was dropped. */
-LSMKV_API LSMKV_MUST_CHECK lsmkv_status
-lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
-                      lsmkv_space_stats *stats, lsmkv_error *err);
-
-typedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
-                                     const lsmkv_space_stats *stats);
-
-/* Calls for every namespace, the default one first, whose name is empty, then in the
- * order of names. */
-LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_space_stats_list(
-    lsmkv_db *db, lsmkv_space_stats_fn callback, void *context, lsmkv_error *err);
 
 /* Memory held at this moment, in bytes; all but pinned_bytes is held to the budget. */
 typedef struct lsmkv_memory {

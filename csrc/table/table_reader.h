@@ -64,10 +64,11 @@ lsmkv_status lsm_table_get(lsm_table *table, const lsm_lookup *lookup, bool nonb
 /* One key of a batched read. */
 typedef struct lsm_table_request {
     lsm_lookup lookup;
-    lsm_found found; /* out */
-    bool done;       /* in: skip it; out: found a version */
-    bool missed;     /* scratch of lsm_table_get_many: its block must be read */
-    uint32_t block;  /* likewise: which */
+    lsm_found found;      /* out */
+    bool done;            /* in: skip it; out: found a version */
+    bool missed;          /* scratch of lsm_table_get_many: its block must be read */
+    uint32_t block;       /* likewise: which */
+    int64_t stale_for_ms; /* the caller's */
 } lsm_table_request;
 
 /* Looks up every request that is not done: in groups, all filters first, then all index

@@ -419,7 +419,7 @@ LSM_TEST(a_write_whose_condition_fails_has_done_nothing) {
     lsmkv_error err;
     lsm_batch batch;
     uint8_t skey[] = {0, 0, 0, LSM_NAMESPACE_DEFAULT, 'k'};
-    lsm_condition condition = {lsm_slice_make(skey, sizeof(skey)), 0};
+    lsm_condition condition = {.skey = lsm_slice_make(skey, sizeof(skey))};
     lsm_write_how how = {.condition = &condition};
 
     expiry_begin(&d);

@@ -17,7 +17,8 @@ enum { MORE_WRITES = 20 };
 typedef struct contents {
     uint64_t now_ms;                  /* engine time when it was looked at */
     uint64_t entries[MODEL_KEYS_MAX]; /* entry hash, or 0: not there */
-    uint64_t ends[MODEL_KEYS_MAX];    /* when each expires; 0: not there */
+    uint64_t ends[MODEL_KEYS_MAX];    /* the marks of their times; 0: not there */
+    uint64_t stales[MODEL_KEYS_MAX];  /* what is hidden adds to the hash of the state */
     model_sides sides;                /* what other namespaces hold */
 } contents;
 
@@ -62,13 +63,27 @@ static void add_row(lsmkv_db *db, const model *m, contents *c, size_t *at,
         crash_fail("key %zu was recovered twice", *at);
     }
     c->entries[*at] = model_entry_hash(m, *at, value);
-    c->ends[*at] = world_end_of(db, m->keys[*at]);
+    c->ends[*at] = world_mark_of(db, m->keys[*at]);
+}
+
+/* What the scans to come do not show. */
+static void begin_scan(lsmkv_db *db, const model *m, contents *c) {
+    lsmkv_error err = {0};
+
+    memset(c, 0, sizeof(*c));
+    c->now_ms = lsm_test_now_ms(db);
+    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
+    for (size_t i = 0; i < m->key_count; i++) {
+        crash_need(world_stale_hash(db, m, i, &c->stales[i], &err), &err,
+                   "reading what is stale");
+    }
 }
 
 static model_sight sight_of(const model *m, const contents *c) {
     model_sight sight = {spaces_hash(&c->sides), c->now_ms};
 
     for (size_t i = 0; i < m->key_count; i++) {
+        sight.hash += c->stales[i];
         if (c->entries[i] != 0) {
             sight.hash += model_full_hash(c->entries[i], c->ends[i]);
         }
@@ -83,9 +98,7 @@ static void scan(lsmkv_db *db, const model *m, bool reverse, contents *c) {
     size_t last = 0;
     bool first = true;
 
-    memset(c, 0, sizeof(*c));
-    c->now_ms = lsm_test_now_ms(db);
-    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
+    begin_scan(db, m, c);
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     crash_need(
         reverse ? lsmkv_iter_seek_last(iter, &err) : lsmkv_iter_seek_first(iter, &err),
@@ -109,9 +122,7 @@ static void scan_chunks(lsmkv_db *db, const model *m, contents *c) {
     lsmkv_chunk chunk = {0};
     size_t at = 0;
 
-    memset(c, 0, sizeof(*c));
-    c->now_ms = lsm_test_now_ms(db);
-    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
+    begin_scan(db, m, c);
     crash_need(lsmkv_iter_create(db, NULL, NULL, &iter, &err), &err, "iter_create");
     do {
         crash_need(lsmkv_iter_fill(iter, &fill, &chunk, &err), &err, "fill");
@@ -210,6 +221,7 @@ static void write_more(lsmkv_db *db, const model *m, contents *c, uint64_t seed)
         lsmkv_bytes value = {bytes, 1 + (size_t)lsm_rng_below(&rng, sizeof(bytes))};
         lsmkv_write how = {.sync = lsm_rng_below(&rng, 4) == 0};
 
+        c->stales[key] = 0;
         if (lsm_rng_below(&rng, 3) == 0) {
             c->entries[key] = 0;
             c->ends[key] = 0;

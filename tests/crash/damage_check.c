@@ -92,6 +92,11 @@ static model_sight look(const check *c) {
 
     crash_need(spaces_look(c->db, m, &sides), &err, "reading namespaces");
     sight.hash = spaces_hash(&sides);
+    for (size_t i = 0; i < m->key_count; i++) {
+        uint64_t stale = 0;
+        crash_need(world_stale_hash(c->db, m, i, &stale, &err), &err, "a stale read");
+        sight.hash += stale;
+    }
     crash_need(lsmkv_iter_create(c->db, NULL, NULL, &iter, &err), &err, "iter_create");
     crash_need(lsmkv_iter_seek_first(iter, &err), &err, "scan");
     while (lsmkv_iter_valid(iter)) {
@@ -102,7 +107,7 @@ static model_sight look(const check *c) {
             crash_fail("a key that was never written");
         }
         entry = model_entry_hash(m, at, lsmkv_iter_value(iter));
-        sight.hash += model_full_hash(entry, world_end_of(c->db, key));
+        sight.hash += model_full_hash(entry, world_mark_of(c->db, key));
         crash_need(lsmkv_iter_next(iter, &err), &err, "scan");
     }
     lsmkv_iter_free(iter);

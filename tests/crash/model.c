@@ -106,8 +106,13 @@ uint64_t model_entry_hash(const model *m, size_t key, lsmkv_bytes value) {
     return crash_hash(value.data, value.size, m->key_hashes[key]);
 }
 
-uint64_t model_full_hash(uint64_t entry_hash, uint64_t expire_at) {
-    return expire_at == MODEL_NEVER ? entry_hash : crash_mix(entry_hash, expire_at);
+uint64_t model_mark(model_times times) {
+    return times.hidden_at == times.gone_at ? times.gone_at
+                                            : crash_mix(times.hidden_at, times.gone_at);
+}
+
+uint64_t model_full_hash(uint64_t entry_hash, uint64_t mark) {
+    return mark == MODEL_NEVER ? entry_hash : crash_mix(entry_hash, mark);
 }
 
 size_t model_lower_bound(const model *m, lsmkv_bytes key) {
@@ -144,21 +149,32 @@ lsmkv_bytes model_value_bytes(const model *m, int32_t value) {
 void model_begin(model *m) {
     m->before = m->now;
     m->launched = (model_commit){m->change_count, 0, 0};
+    memset(m->staged, 0, sizeof(m->staged));
 }
 
 /* What a value adds to the hash of a state at a moment. */
 static uint64_t share_of(const model *m, int32_t value, uint64_t now_ms) {
-    return value != MODEL_ABSENT && m->values[value].expire_at > now_ms
-               ? m->values[value].full_hash
-               : 0;
+    if (value == MODEL_ABSENT || m->values[value].times.gone_at <= now_ms) {
+        return 0;
+    }
+    return m->values[value].times.hidden_at > now_ms ? m->values[value].full_hash
+                                                     : m->values[value].stale_hash;
 }
 
 int32_t model_shown(const model *m, const model_state *state, size_t key,
                     uint64_t now_ms) {
     int32_t value = state->values[key];
+    bool shown = value != MODEL_ABSENT && m->values[value].times.hidden_at > now_ms;
 
-    return value != MODEL_ABSENT && m->values[value].expire_at > now_ms ? value
-                                                                        : MODEL_ABSENT;
+    return shown ? value : MODEL_ABSENT;
+}
+
+int32_t model_shown_stale(const model *m, const model_state *state, size_t key,
+                          uint64_t now_ms) {
+    int32_t value = state->values[key];
+    bool shown = value != MODEL_ABSENT && m->values[value].times.gone_at > now_ms;
+
+    return shown ? value : MODEL_ABSENT;
 }
 
 static void stage(model *m, model_change change) {
@@ -166,6 +182,7 @@ static void stage(model *m, model_change change) {
                                             m->change_count + 1, sizeof(change));
     m->changes[m->change_count++] = change;
     m->now.values[change.key] = change.value;
+    m->staged[change.key] = true;
 }
 
 /* Stages a value, whose bytes become the model's; fills in its hashes. */
@@ -173,13 +190,15 @@ static void stage_value(model *m, size_t key, model_value value) {
     m->values = (model_value *)crash_grow(m->values, &m->value_capacity,
                                           m->value_count + 1, sizeof(*m->values));
     value.entry_hash = model_entry_hash(m, key, (lsmkv_bytes){value.bytes, value.size});
-    value.full_hash = model_full_hash(value.entry_hash, value.expire_at);
+    value.full_hash = model_full_hash(value.entry_hash, model_mark(value.times));
+    value.stale_hash = model_full_hash(
+        value.entry_hash, model_mark((model_times){0, value.times.gone_at}));
     m->values[m->value_count] = value;
     stage(m, (model_change){(uint32_t)key, (int32_t)m->value_count});
     m->value_count++;
 }
 
-void model_stage_touch(model *m, size_t key, uint64_t expire_at) {
+void model_stage_touch(model *m, size_t key, model_times times) {
     const model_value *value = &m->values[m->now.values[key]];
     size_t size = value->size;
     uint8_t *bytes = (uint8_t *)crash_alloc(size + 1);
@@ -187,11 +206,10 @@ void model_stage_touch(model *m, size_t key, uint64_t expire_at) {
     if (size > 0) {
         memcpy(bytes, value->bytes, size);
     }
-    stage_value(m, key,
-                (model_value){.bytes = bytes, .size = size, .expire_at = expire_at});
+    stage_value(m, key, (model_value){.bytes = bytes, .size = size, .times = times});
 }
 
-lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at) {
+lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, model_times times) {
     lsm_rng rng = {crash_mix(m->value_count, key)};
     uint8_t *bytes = (uint8_t *)crash_alloc(size + sizeof(uint64_t));
 
@@ -199,8 +217,7 @@ lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_a
         uint64_t word = lsm_rng_next(&rng);
         memcpy(bytes + i, &word, sizeof(word));
     }
-    stage_value(m, key,
-                (model_value){.bytes = bytes, .size = size, .expire_at = expire_at});
+    stage_value(m, key, (model_value){.bytes = bytes, .size = size, .times = times});
     return (lsmkv_bytes){bytes, size};
 }
 
@@ -210,6 +227,7 @@ void model_stage_delete(model *m, size_t key) {
 
 void model_stage_delete_range(model *m, size_t start, size_t stop) {
     for (size_t key = start; key < stop; key++) {
+        m->staged[key] = true;
         if (m->now.values[key] != MODEL_ABSENT) {
             model_stage_delete(m, key);
         }
@@ -225,6 +243,10 @@ void model_launch(model *m, uint64_t now_ms) {
 void model_land(model *m, bool done) {
     m->in_flight = false;
     if (done) {
+        m->write_count++;
+        for (size_t i = 0; i < MODEL_KEYS_MAX; i++) {
+            m->written[i] = m->staged[i] ? m->write_count : m->written[i];
+        }
         m->commits = (model_commit *)crash_grow(
             m->commits, &m->commit_capacity, m->commit_count + 1, sizeof(m->launched));
         m->commits[m->commit_count++] = m->launched;

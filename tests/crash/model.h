@@ -4,13 +4,13 @@
  * history of commits, so that after a crash the recovered state can be compared with
  * the state after every prefix of the history.
  *
- * A state is known by a hash: the sum, over its keys, of a hash of key, value and the
- * time at which it expires, without which writes of equal bytes would look the same.
- * Sums make each commit cheap and let a scan in either direction compute the same.
+ * A state is known by a hash: the sum, over its keys, of a hash of key, value and its
+ * times, without which writes of equal bytes would look the same. Sums make each commit
+ * cheap and let a scan in either direction compute the same.
  *
- * Values may expire. The hash of a state at a moment counts what is alive then; which
- * moment it is, engine time, the database says, and it may say none that is before the
- * time of a commit it holds.
+ * Values may be hidden and then expire. The hash of a state at a moment counts what is
+ * alive then, be it hidden; which moment it is, engine time, the database says, and it
+ * may say none that is before the time of a commit it holds.
  *
  * A commit is begun, staged, launched (the call to the database is about to happen;
  * a crash inside it may show it or not), and landed: done, or lost when the call
@@ -35,6 +35,15 @@ enum {
 
 #define MODEL_NEVER UINT64_MAX
 
+/* Plain reads show a value before the first moment, stale-tolerant ones before the
+ * second, which is not earlier. */
+typedef struct model_times {
+    uint64_t hidden_at;
+    uint64_t gone_at;
+} model_times;
+
+#define MODEL_FOR_EVER ((model_times){MODEL_NEVER, MODEL_NEVER})
+
 /* Namespaces beside the default one: their indices lie behind the keys (spaces.c). */
 enum {
     MODEL_SPACES = 2,
@@ -51,8 +60,9 @@ typedef struct model_value {
     uint8_t *bytes; /* owned */
     size_t size;
     uint64_t entry_hash; /* of its key and its bytes */
-    uint64_t expire_at;  /* MODEL_NEVER: it does not */
+    model_times times;
     uint64_t full_hash;  /* of all three: what a state is known by */
+    uint64_t stale_hash; /* the same once it is hidden */
 } model_value;
 
 typedef struct model_state {
@@ -98,7 +108,10 @@ typedef struct model {
     bool in_flight;
     model_commit lost[MODEL_LOST_MAX]; /* since the last success */
     size_t lost_count;
-    size_t floor; /* commits that must survive anything */
+    size_t floor;                     /* commits that must survive anything */
+    uint64_t written[MODEL_KEYS_MAX]; /* by which commit of all, even if to no effect */
+    uint64_t write_count;
+    bool staged[MODEL_KEYS_MAX]; /* the launched one writes it */
     model_copy copies[MODEL_COPIES_MAX];
     size_t copy_count;
 } model;
@@ -129,8 +142,11 @@ void model_init(model *m, uint64_t seed, size_t key_count);
 void model_deinit(model *m);
 
 uint64_t model_entry_hash(const model *m, size_t key, lsmkv_bytes value);
-/* What an entry with that hash adds to the hash of a state, by when it expires. */
-uint64_t model_full_hash(uint64_t entry_hash, uint64_t expire_at);
+/* One number for both times. A hidden value is hidden since 0. */
+uint64_t model_mark(model_times times);
+/* What an entry with that hash adds to the hash of a state, by the mark of its times.
+ */
+uint64_t model_full_hash(uint64_t entry_hash, uint64_t mark);
 /* The index of a key, at or after `from`; key_count when it is not in the universe. */
 size_t model_find_key(const model *m, lsmkv_bytes key, size_t from);
 /* The first key >= the given one. */
@@ -139,12 +155,12 @@ lsmkv_bytes model_value_bytes(const model *m, int32_t value);
 
 void model_begin(model *m);
 /* Stages a fresh value of `size` bytes, or a deletion; returns the bytes to write. */
-lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, uint64_t expire_at);
+lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, model_times times);
 void model_stage_delete(model *m, size_t key);
 /* Of the keys [start, stop) of the universe. */
 void model_stage_delete_range(model *m, size_t start, size_t stop);
 /* The value of a key, which is there, with another time. */
-void model_stage_touch(model *m, size_t key, uint64_t expire_at);
+void model_stage_touch(model *m, size_t key, model_times times);
 void model_launch(model *m, uint64_t now_ms);
 void model_land(model *m, bool done);
 /* The launched commit has failed without a trace. */
@@ -156,6 +172,9 @@ model_bounds model_bounds_now(const model *m);
 /* The value that a state shows for a key at a moment, or MODEL_ABSENT. */
 int32_t model_shown(const model *m, const model_state *state, size_t key,
                     uint64_t now_ms);
+/* The same for stale-tolerant reads. */
+int32_t model_shown_stale(const model *m, const model_state *state, size_t key,
+                          uint64_t now_ms);
 /* The hash of a state at a moment. */
 uint64_t model_hash(const model *m, const model_state *state, uint64_t now_ms);
 /* Whether a state that looks like this is within the bounds, and which it is. */

@@ -68,8 +68,8 @@ void world_check_key(world *w, size_t key) {
     }
     lsmkv_pin_release(&pin);
     if (!w->reads_may_fail && w->allowed == 0 && world_odds(w, 100) &&
-        world_end_of(w->db, w->model.keys[key]) !=
-            w->model.values[expected].expire_at) {
+        world_mark_of(w->db, w->model.keys[key]) !=
+            model_mark(w->model.values[expected].times)) {
         crash_fail("key %zu expires at another time", key);
     }
 }
@@ -92,6 +92,8 @@ typedef struct write_request {
     size_t key;
     lsmkv_bytes value;
     int64_t ttl_ms;
+    int64_t stale_ms;
+    const lsmkv_snapshot *since;
     bool has_value;
     bool touches;
     bool sync;
@@ -159,6 +161,8 @@ static bool commit(world *w, const write_request *r) {
 
     crash_count.ops++;
     how.ttl_ms = r->ttl_ms;
+    how.stale_ms = r->stale_ms;
+    how.since = r->since;
     model_launch(&w->model, world_now(w));
     if (world_odds(w, 100)) {
         how.nonblocking = true;
@@ -196,11 +200,22 @@ static int64_t any_ttl(world *w) {
            (int64_t)world_below(w, world_odds(w, 100) ? (uint64_t)1 << 40 : TTL_SPREAD);
 }
 
-/* When a value written now with such a time expires: a write follows the wall clock
- * before it counts from engine time. */
-static uint64_t end_of(world *w, int64_t ttl_ms) {
+/* For how long a value is to be stale when its time is over. */
+static int64_t any_stale(world *w) {
+    return world_odds(w, w->profile->stale_permille)
+               ? 1 + (int64_t)world_below(w, TTL_SPREAD)
+               : 0;
+}
+
+/* When a value written now with such times is hidden and gone: a write follows the wall
+ * clock before it counts from engine time. */
+static model_times times_of(world *w, int64_t ttl_ms, int64_t stale_ms) {
     lsm_test_follow_clock(w->db);
-    return ttl_ms <= 0 ? MODEL_NEVER : world_now(w) + (uint64_t)ttl_ms;
+    if (ttl_ms <= 0) {
+        return MODEL_FOR_EVER;
+    }
+    uint64_t hidden_at = world_now(w) + (uint64_t)ttl_ms;
+    return (model_times){hidden_at, hidden_at + (uint64_t)stale_ms};
 }
 
 bool world_put(world *w, size_t key, size_t size, bool sync) {
@@ -209,7 +224,40 @@ bool world_put(world *w, size_t key, size_t size, bool sync) {
     crash_trace("put key=%zu size=%zu sync=%d", key, size, sync);
     model_begin(&w->model);
     request.ttl_ms = any_ttl(w);
-    request.value = model_stage_put(&w->model, key, size, end_of(w, request.ttl_ms));
+    request.stale_ms = any_stale(w);
+    request.value = model_stage_put(&w->model, key, size,
+                                    times_of(w, request.ttl_ms, request.stale_ms));
+    return commit(w, &request);
+}
+
+bool world_put_since(world *w, size_t key, size_t size, bool sync) {
+    const snapshot_slot *slot = &w->snapshots[world_below(w, WORLD_SNAPSHOTS)];
+    write_request request = {
+        .key = key, .has_value = true, .sync = sync, .since = slot->handle};
+    lsmkv_error err = {0};
+
+    if (slot->handle == NULL) {
+        return true;
+    }
+    crash_trace("put since a snapshot key=%zu size=%zu sync=%d", key, size, sync);
+    if (w->model.written[key] > slot->write_count) {
+        lsmkv_write how = {.since = slot->handle, .sync = sync};
+        lsmkv_status status =
+            lsmkv_put(w->db, &how, w->model.keys[key], (lsmkv_bytes){"late", 4}, &err);
+        world_check_key(w, key);
+        if (status == LSMKV_NOT_FOUND) {
+            return true;
+        }
+        if (world_ok(w, status, &err, "a put since a snapshot")) {
+            crash_fail("a put undid what came since its snapshot");
+        }
+        return false;
+    }
+    model_begin(&w->model);
+    request.ttl_ms = any_ttl(w);
+    request.stale_ms = any_stale(w);
+    request.value = model_stage_put(&w->model, key, size,
+                                    times_of(w, request.ttl_ms, request.stale_ms));
     return commit(w, &request);
 }
 
@@ -225,7 +273,8 @@ bool world_touch(world *w, size_t key, bool sync) {
     }
     model_begin(&w->model);
     request.ttl_ms = world_odds(w, 200) ? -1 : 1 + (int64_t)world_below(w, TTL_SPREAD);
-    model_stage_touch(&w->model, key, end_of(w, request.ttl_ms));
+    request.stale_ms = any_stale(w);
+    model_stage_touch(&w->model, key, times_of(w, request.ttl_ms, request.stale_ms));
     return commit(w, &request);
 }
 
@@ -294,9 +343,9 @@ static lsmkv_status add_record(world *w, size_t key, lsmkv_error *err) {
         model_stage_delete(&w->model, key);
         return lsmkv_batch_delete(w->batch, NULL, w->model.keys[key], err);
     }
-    lsmkv_write how = {.ttl_ms = any_ttl(w)};
-    lsmkv_bytes value =
-        model_stage_put(&w->model, key, world_any_size(w), end_of(w, how.ttl_ms));
+    lsmkv_write how = {.ttl_ms = any_ttl(w), .stale_ms = any_stale(w)};
+    lsmkv_bytes value = model_stage_put(&w->model, key, world_any_size(w),
+                                        times_of(w, how.ttl_ms, how.stale_ms));
     return lsmkv_batch_put(w->batch, &how, w->model.keys[key], value, err);
 }
 
@@ -461,6 +510,7 @@ void world_check_all(world *w) {
     world_check_scan(w, true);
     for (size_t key = 0; key < w->model.key_count; key++) {
         world_check_key(w, key);
+        world_check_stale(w, key);
     }
 }
 
@@ -522,6 +572,8 @@ static void run_write(world *w, world_op op) {
         world_use_space(w);
     } else if (op == OP_TOUCH) {
         (void)world_touch(w, world_any_key(w), sync);
+    } else if (op == OP_PUT_SINCE) {
+        (void)world_put_since(w, world_any_key(w), world_any_size(w), sync);
     } else if (op == OP_DELETE_RANGE) {
         (void)world_delete_range(w, sync);
     } else if (op == OP_BATCH) {
@@ -552,7 +604,9 @@ static void run_maintenance(world *w, world_op op) {
 static void run_read(world *w, world_op op) {
     crash_count.ops++;
     if (op == OP_GET) {
-        world_check_key(w, world_any_key(w));
+        size_t key = world_any_key(w);
+        world_check_key(w, key);
+        world_check_stale(w, key);
     } else if (op == OP_GET_MANY) {
         world_get_many(w);
     } else if (op == OP_SCAN) {
@@ -576,6 +630,7 @@ void world_run(world *w) {
         case OP_BATCH:
         case OP_FILL:
         case OP_TOUCH:
+        case OP_PUT_SINCE:
         case OP_SPACE:
             run_write(w, op);
             break;

@@ -135,7 +135,7 @@ static void create_space(world *w, size_t space) {
 
     crash_trace("create namespace %zu", space);
     model_begin(&w->model);
-    (void)model_stage_put(&w->model, index_of(&w->model, space, 0), 0, MODEL_NEVER);
+    (void)model_stage_put(&w->model, index_of(&w->model, space, 0), 0, MODEL_FOR_EVER);
     model_launch(&w->model, world_now(w));
     lsmkv_status status =
         lsmkv_namespace_open(w->db, space_name(name, space), &how, &handle, &err);
@@ -164,7 +164,7 @@ static lsmkv_status add_record(world *w, size_t space, const lsmkv_namespace *ha
     size_t slot = 1 + (size_t)world_below(w, MODEL_SPACE_SLOTS - 1);
     size_t index = index_of(&w->model, space, slot);
     lsmkv_write how = {.space = handle};
-    uint64_t end = MODEL_NEVER;
+    model_times times = MODEL_FOR_EVER;
 
     if (world_odds(w, 250)) {
         model_stage_delete(&w->model, index);
@@ -173,9 +173,10 @@ static lsmkv_status add_record(world *w, size_t space, const lsmkv_namespace *ha
     if (world_odds(w, w->profile->ttl_permille)) {
         how.ttl_ms = 1 + (int64_t)world_below(w, 100);
         lsm_test_follow_clock(w->db); /* as the write will, before it counts */
-        end = world_now(w) + (uint64_t)how.ttl_ms;
+        times.hidden_at = world_now(w) + (uint64_t)how.ttl_ms;
+        times.gone_at = times.hidden_at;
     }
-    lsmkv_bytes value = model_stage_put(&w->model, index, world_any_size(w), end);
+    lsmkv_bytes value = model_stage_put(&w->model, index, world_any_size(w), times);
     return lsmkv_batch_put(w->batch, &how, space_key(name, slot), value, err);
 }
 
@@ -201,7 +202,7 @@ static void write_spaces(world *w) {
     }
     if (status == LSMKV_OK) {
         size_t key = world_any_key(w);
-        lsmkv_bytes value = model_stage_put(&w->model, key, 8, MODEL_NEVER);
+        lsmkv_bytes value = model_stage_put(&w->model, key, 8, MODEL_FOR_EVER);
         status = lsmkv_batch_put(w->batch, NULL, w->model.keys[key], value, &err);
     }
     model_launch(&w->model, world_now(w));

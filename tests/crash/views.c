@@ -97,6 +97,7 @@ void world_use_snapshot(world *w) {
         if (world_ok(w, lsmkv_snapshot_create(w->db, &slot->handle, &err), &err,
                      "snapshot_create")) {
             slot->state = w->model.now;
+            slot->write_count = w->model.write_count;
         }
         return;
     }

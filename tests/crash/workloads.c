@@ -155,6 +155,11 @@ static void expire(world *w) {
         if (i % 9 == 4) {
             (void)world_touch(w, world_any_key(w), i % 2 == 0);
         }
+        if (i % 9 == 5) {
+            size_t key = (size_t)world_below(w, 24);
+            (void)world_put_since(w, key, 20, false);
+            world_check_stale(w, key);
+        }
         if (i % 12 == 7) {
             world_use_snapshot(w);
         }
@@ -259,5 +264,6 @@ void workload_profile(const workload *load, uint64_t seed, profile *p) {
     p->ttl_permille = load->run == expire             ? 700
                       : load->run == take_checkpoints ? 200
                                                       : 0;
+    p->stale_permille = load->run == expire ? 500 : 0;
     p->options.durability = LSMKV_DURABILITY_OS;
 }

@@ -41,11 +41,12 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
 
 void profile_init(profile *p, uint64_t seed) {
     static const uint32_t weights[OP_COUNT] = {
-        [OP_PUT] = 30,     [OP_DELETE] = 10, [OP_BATCH] = 12,   [OP_FILL] = 3,
-        [OP_SYNC] = 2,     [OP_FLUSH] = 3,   [OP_COMPACT] = 2,  [OP_SETTLE] = 1,
-        [OP_STEP] = 20,    [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
-        [OP_SNAPSHOT] = 5, [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
-        [OP_TOUCH] = 4,    [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
+        [OP_PUT] = 30,      [OP_DELETE] = 10, [OP_BATCH] = 12,   [OP_FILL] = 3,
+        [OP_SYNC] = 2,      [OP_FLUSH] = 3,   [OP_COMPACT] = 2,  [OP_SETTLE] = 1,
+        [OP_STEP] = 20,     [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
+        [OP_SNAPSHOT] = 5,  [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
+        [OP_TOUCH] = 4,     [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
+        [OP_PUT_SINCE] = 5,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 
@@ -61,6 +62,7 @@ void profile_init(profile *p, uint64_t seed) {
     p->sync_permille = (uint32_t)PICK(&rng, 0, 30, 100, 300, 1000);
     p->short_permille = (uint32_t)PICK(&rng, 0, 0, 20, 100);
     p->ttl_permille = (uint32_t)PICK(&rng, 0, 0, 100, 400, 900);
+    p->stale_permille = (uint32_t)PICK(&rng, 0, 300, 700);
     for (size_t i = 0; i < OP_COUNT; i++) {
         /* Swarm testing: a run that lacks some operations goes deeper in the rest. */
         bool dropped = i != OP_PUT && lsm_rng_below(&rng, 8) == 0;
@@ -127,23 +129,16 @@ int32_t world_shown(world *w, const model_state *state, size_t key) {
     return model_shown(&w->model, state, key, world_now(w));
 }
 
+int32_t world_shown_stale(world *w, const model_state *state, size_t key) {
+    return model_shown_stale(&w->model, state, key, world_now(w));
+}
+
 uint64_t world_below(world *w, uint64_t bound) {
     return lsm_rng_below(&w->rng, bound);
 }
 
 bool world_odds(world *w, uint32_t permille) {
     return lsm_rng_below(&w->rng, 1000) < permille;
-}
-
-uint64_t world_end_of(lsmkv_db *db, lsmkv_bytes key) {
-    lsmkv_error err = {0};
-    int64_t ttl_ms = -1;
-    lsmkv_status status = lsmkv_ttl(db, NULL, key, &ttl_ms, &err);
-
-    if (status != LSMKV_OK || ttl_ms < 0) {
-        return status == LSMKV_OK ? MODEL_NEVER : 0;
-    }
-    return lsm_test_now_ms(db) + (uint64_t)ttl_ms;
 }
 
 /* The hash of everything there is. false: a read failed. */
@@ -163,10 +158,15 @@ static bool hash_contents(world *w, uint64_t *hash) {
         }
         *hash +=
             model_full_hash(model_entry_hash(&w->model, key, lsmkv_iter_value(iter)),
-                            world_end_of(w->db, w->model.keys[key]));
+                            world_mark_of(w->db, w->model.keys[key]));
         status = lsmkv_iter_next(iter, &err);
     }
     lsmkv_iter_free(iter);
+    for (size_t key = 0; status == LSMKV_OK && key < w->model.key_count; key++) {
+        uint64_t stale = 0;
+        status = world_stale_hash(w->db, &w->model, key, &stale, &err);
+        *hash += stale;
+    }
     if (status == LSMKV_OK) {
         model_sides sides;
         status = spaces_look(w->db, &w->model, &sides);

@@ -48,8 +48,9 @@ typedef enum world_op {
     OP_VERIFY,
     OP_REOPEN,
     OP_TOUCH,
-    OP_SPACE, /* creates, writes in, or drops namespaces */
-    OP_CLOCK, /* lets time pass, or sets the wall clock */
+    OP_SPACE,     /* creates, writes in, or drops namespaces */
+    OP_CLOCK,     /* lets time pass, or sets the wall clock */
+    OP_PUT_SINCE, /* puts unless the key was written since a snapshot */
     OP_COUNT
 } world_op;
 
@@ -62,13 +63,15 @@ typedef struct profile {
     uint32_t batch_max;
     uint32_t sync_permille; /* of writes */
     uint32_t short_permille;
-    uint32_t ttl_permille; /* of puts */
+    uint32_t ttl_permille;   /* of puts */
+    uint32_t stale_permille; /* of those: may be stale afterwards */
     uint32_t weights[OP_COUNT];
 } profile;
 
 typedef struct snapshot_slot {
     lsmkv_snapshot *handle; /* NULL: free */
     model_state state;
+    uint64_t write_count; /* of the model, when it was made */
 } snapshot_slot;
 
 typedef struct cursor_slot {
@@ -115,12 +118,11 @@ void world_free_views(world *w);
 bool world_allows(const world *w, lsmkv_status status);
 /* true: OK. false: an error that the world allows. Else the check fails. */
 bool world_ok(world *w, lsmkv_status status, const lsmkv_error *err, const char *what);
-/* When the value of a key expires; 0: there is none, or it cannot be read. */
-uint64_t world_end_of(lsmkv_db *db, lsmkv_bytes key);
 /* Engine time; checks that it has not gone back. */
 uint64_t world_now(world *w);
 /* What a plain read shows of a key in a state now: a value or MODEL_ABSENT. */
 int32_t world_shown(world *w, const model_state *state, size_t key);
+int32_t world_shown_stale(world *w, const model_state *state, size_t key);
 uint64_t world_below(world *w, uint64_t bound);
 bool world_odds(world *w, uint32_t permille);
 
@@ -130,6 +132,8 @@ bool world_put(world *w, size_t key, size_t size, bool sync);
 bool world_touch(world *w, size_t key, bool sync);
 /* Draws how the clocks move: on, ahead, or back. */
 void world_move_clock(world *w);
+/* Puts, if there is a snapshot, unless the key was written since. */
+bool world_put_since(world *w, size_t key, size_t size, bool sync);
 bool world_delete(world *w, size_t key, bool sync);
 bool world_delete_range(world *w, bool sync); /* any range */
 bool world_batch(world *w, size_t records, bool sync);
@@ -151,6 +155,16 @@ size_t world_any_key(world *w);
 size_t world_any_size(world *w);
 /* One operation by the weights of the profile. */
 void world_run(world *w);
+
+/* times.c */
+
+/* The mark of the times of a value; 0: there is none, or it cannot be read. */
+uint64_t world_mark_of(lsmkv_db *db, lsmkv_bytes key);
+/* What the value of a key adds to the hash of a state if it is hidden, else 0. */
+lsmkv_status world_stale_hash(lsmkv_db *db, const model *m, size_t key, uint64_t *hash,
+                              lsmkv_error *err);
+/* The stale-tolerant reads of one key. */
+void world_check_stale(world *w, size_t key);
 
 /* spaces.c */
 void world_use_space(world *w);

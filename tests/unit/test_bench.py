@@ -14,7 +14,7 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 ROWS = {
     *("fill_sequential", "fill_random", "put_sync", "put_sync_threads"),
     *("get", "get_missing", "get_many", "scan", "seek", "get_writing"),
-    *("overwrite", "disk", "cold"),
+    *("hot", "held", "overwrite", "disk", "cold"),
 }
 
 
