@@ -323,6 +323,40 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
 
+    ctypedef struct lsmkv_space_stats:
+        uint64_t hits
+        uint64_t misses
+        uint64_t expired
+        uint64_t read_bytes
+        uint64_t stale_hits
+        uint64_t computed
+        uint64_t coalesced
+        uint64_t evictions
+        uint64_t evicted_bytes
+
+    ctypedef enum lsmkv_count_kind:
+        LSMKV_COUNT_HITS
+        LSMKV_COUNT_MISSES
+        LSMKV_COUNT_READ_BYTES
+        LSMKV_COUNT_EXPIRED
+        LSMKV_COUNT_STALE_HITS
+        LSMKV_COUNT_COMPUTED
+        LSMKV_COUNT_COALESCED
+        LSMKV_COUNT_EVICTIONS
+        LSMKV_COUNT_EVICTED_BYTES
+        LSMKV_COUNT_KINDS
+
+    void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind kind,
+                     uint64_t n)
+    lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
+                                       lsmkv_space_stats *stats, lsmkv_error *err)
+
+    ctypedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
+                                          const lsmkv_space_stats *stats) noexcept
+
+    lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
+                                        void *context, lsmkv_error *err)
+
     ctypedef struct lsmkv_memory:
         uint64_t budget_bytes
         uint64_t memtable_bytes

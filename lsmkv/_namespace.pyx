@@ -119,3 +119,21 @@ def names(DB db not None, Snapshot snapshot) -> dict:
         snapshot.leave()
     check(status, &err, db.path)
     return {name.decode(): options for name, options in found}
+
+
+cdef void keep_stats(void *context, lsmkv_bytes name,
+                     const lsmkv_space_stats *stats) noexcept with gil:
+    (<list>context).append(
+        ((<const char *>name.data)[:name.size], stats[0])
+    )
+
+
+def stats(DB db not None) -> dict:
+    """What every namespace counts, by name; that of the database itself is ""."""
+    cdef list found = []
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    with nogil:
+        status = lsmkv_space_stats_list(db._db, keep_stats, <void *>found, &err)
+    check(status, &err, db.path)
+    return {name.decode(): counts for name, counts in found}

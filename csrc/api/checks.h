@@ -37,6 +37,12 @@ static inline uint32_t lsm_read_space(const lsmkv_read *read) {
                                                : (uint32_t)LSM_NAMESPACE_DEFAULT;
 }
 
+/* The namespace that is read, lent. */
+static inline lsm_space *lsm_space_of_read(lsmkv_db *db, const lsmkv_read *read) {
+    return read != NULL && read->space != NULL ? read->space->space
+                                               : &db->default_space;
+}
+
 static inline uint32_t lsm_write_space(const lsmkv_write *how) {
     return how != NULL && how->space != NULL ? how->space->space->id
                                              : (uint32_t)LSM_NAMESPACE_DEFAULT;

@@ -115,16 +115,35 @@ static inline bool is_worth_again(lsmkv_db *db, lsmkv_status status,
     return lsm_db_relieve(db, failure);
 }
 
+static void count_misses(lsm_space_counters *counters, uint64_t misses,
+                         uint64_t expired) {
+    if (misses > 0) {
+        lsm_space_count(counters, LSMKV_COUNT_MISSES, misses);
+    }
+    if (expired > 0) {
+        lsm_space_count(counters, LSMKV_COUNT_EXPIRED, expired);
+    }
+}
+
+/* Unless the lookup has no answer. */
+static LSM_NOINLINE void count_miss(lsm_space_counters *counters, lsmkv_status status,
+                                    const lsm_value *value) {
+    if (status == LSMKV_NOT_FOUND) {
+        count_misses(counters, 1, value->expired);
+    }
+}
+
 /* Enters the epoch and looks a key up. On OK the epoch is the caller's to leave. */
 static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_read *read,
                                                    lsmkv_bytes key,
                                                    lsm_epoch_token *token,
                                                    lsm_value *value, lsmkv_error *err) {
     lsm_skey skey;
+    lsm_space *space = lsm_space_of_read(db, read);
 
     lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = skey_init(&skey, lsm_read_space(read), key, err);
+        status = skey_init(&skey, space->id, key, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -136,8 +155,11 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
         lookup.stale = read != NULL && read->stale;
         status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
                             value, err);
-        if (status != LSMKV_OK) {
+        if (LSM_LIKELY(status == LSMKV_OK)) {
+            lsm_space_count_hits(&space->counters, 1, value->bytes.size);
+        } else {
             lsm_epoch_leave(*token);
+            count_miss(&space->counters, status, value);
         }
     }
     skey_deinit(&skey);
@@ -283,6 +305,7 @@ static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
     *memory = (lsm_owned *)(void *)at;
     (*memory)->next = NULL;
     at += sizeof(lsm_owned);
+    many->expired = 0;
     many->count = count;
     many->requests = (lsm_table_request *)(void *)at;
     at += count * sizeof(*many->requests);
@@ -300,6 +323,30 @@ static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
         at += skey_size;
     }
     return LSMKV_OK;
+}
+
+/* Lends and counts what was found. */
+static void lend_many(lsm_space_counters *counters, const lsm_get_many *many,
+                      lsmkv_lookup *lookups) {
+    uint64_t hits = 0;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < many->count; i++) {
+        const lsm_table_request *request = &many->requests[i];
+        lookups[i].found = request->done;
+        lookups[i].stale_for_ms = request->stale_for_ms;
+        lookups[i].value = (lsmkv_bytes){NULL, 0};
+        if (request->done) {
+            lookups[i].value =
+                (lsmkv_bytes){request->found.field.data, request->found.field.size};
+            hits += 1;
+            bytes += request->found.field.size;
+        }
+    }
+    if (hits > 0) {
+        lsm_space_count_hits(counters, hits, bytes);
+    }
+    count_misses(counters, many->count - hits, many->expired);
 }
 
 static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
@@ -334,14 +381,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
         lsm_owned_free(memory);
         return status;
     }
-    for (size_t i = 0; i < count; i++) {
-        const lsm_table_request *request = &many.requests[i];
-        lookups[i].found = request->done;
-        lookups[i].stale_for_ms = request->stale_for_ms;
-        lookups[i].value = request->done ? (lsmkv_bytes){request->found.field.data,
-                                                         request->found.field.size}
-                                         : (lsmkv_bytes){NULL, 0};
-    }
+    lend_many(&lsm_space_of_read(db, read)->counters, &many, lookups);
     pin_make(pin, token, memory);
     return LSMKV_OK;
 }

@@ -101,3 +101,38 @@ lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
     }
     return status;
 }
+
+static lsm_space_counters *counters_of(lsmkv_db *db, const lsmkv_namespace *space) {
+    return space != NULL ? &space->space->counters : &db->default_space.counters;
+}
+
+void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind kind,
+                 uint64_t n) {
+    if ((uint32_t)kind < LSMKV_COUNT_KINDS) {
+        lsm_space_count(counters_of(db, space), kind, n);
+    }
+}
+
+lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
+                                   lsmkv_space_stats *stats, lsmkv_error *err) {
+    *stats = (lsmkv_space_stats){0};
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_space_counters_sum(counters_of(db, space), stats);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
+                                    void *context, lsmkv_error *err) {
+    lsmkv_space_stats stats;
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_space_counters_sum(&db->default_space.counters, &stats);
+        callback(context, (lsmkv_bytes){"", 0}, &stats);
+        status = lsm_catalog_list_stats(db, callback, context, err);
+        lsm_db_end(db);
+    }
+    return status;
+}

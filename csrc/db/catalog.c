@@ -51,6 +51,7 @@ void lsm_space_unref(lsm_space *space) {
     /* acq_rel: the last one sees what the others did. */
     if (space != NULL &&
         atomic_fetch_sub_explicit(&space->refs, 1, memory_order_acq_rel) == 1) {
+        lsm_space_counters_deinit(&space->counters);
         lsm_free(space);
     }
 }
@@ -534,6 +535,34 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_error *err) {
     listing to = {callback, context};
     return walk(db, snapshot, list_definition, &to, err);
+}
+
+typedef struct stats_listing {
+    lsmkv_db *db;
+    lsmkv_space_stats_fn callback;
+    void *context;
+} stats_listing;
+
+static lsmkv_status list_stats(void *context, lsmkv_bytes name,
+                               const lsm_space_definition *definition,
+                               lsmkv_error *err) {
+    const stats_listing *to = context;
+    lsm_space *space = living(to->db, definition->id);
+    lsmkv_space_stats stats;
+
+    (void)err;
+    if (space != NULL) { /* else it was dropped meanwhile */
+        lsm_space_counters_sum(&space->counters, &stats);
+        to->callback(to->context, name, &stats);
+        lsm_space_unref(space);
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
+                                    void *context, lsmkv_error *err) {
+    stats_listing to = {db, callback, context};
+    return walk(db, NULL, list_stats, &to, err);
 }
 
 static int compare_spaces(const void *a, const void *b) {

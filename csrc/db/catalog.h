@@ -19,6 +19,7 @@
 
 #include "base/status.h"
 #include "base/slice.h"
+#include "db/counters.h"
 
 typedef struct lsm_space {
     _Atomic uint32_t refs; /* the list, handles */
@@ -28,6 +29,7 @@ typedef struct lsm_space {
     _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
     _Atomic int32_t codec;                /* -1: the database's */
     _Atomic int32_t codec_level;
+    lsm_space_counters counters;
 } lsm_space;
 
 struct lsmkv_namespace {
@@ -49,6 +51,10 @@ lsmkv_status lsm_catalog_drop(lsmkv_db *db, lsmkv_bytes name,
 lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_namespace_fn callback, void *context,
                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* The same for the counters of each. */
+lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
+                                    void *context, lsmkv_error *err) LSM_MUST_CHECK;
 
 void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */

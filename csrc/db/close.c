@@ -172,6 +172,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_memtable_unref(db->mem);
     lsm_version_unref(db->version);
     lsm_catalog_deinit(db);
+    lsm_space_counters_deinit(&db->default_space.counters);
     release_all(db);
     if (db->built) {
         lsm_table_cache_deinit(&db->table_cache);

@@ -131,6 +131,7 @@ struct lsmkv_db {
     _Atomic uint64_t published;         /* newest readable sequence; release/acquire */
     lsm_clock clock;                    /* set up before anything reads it */
     lsm_counters counters;
+    lsm_space default_space; /* the namespace without a name; not counted, no options */
     _Atomic uint32_t coded_spaces; /* namespaces with a codec of their own */
 
     lsm_mutex catalog_mu; /* who defines namespaces; above mu, held over I/O */
@@ -192,9 +193,23 @@ struct lsmkv_db {
 
 /* Entering, in enter.c. */
 
+/* Why the database lets nobody in: FORKED or CLOSED. */
+lsmkv_status lsm_db_refuse(const lsmkv_db *db, lsmkv_error *err) LSM_COLD;
 /* What every read does first. On OK the epoch was entered and *token must be left. */
-lsmkv_status lsm_db_enter(lsmkv_db *db, lsm_epoch_token *token,
-                          lsmkv_error *err) LSM_MUST_CHECK;
+static inline LSM_MUST_CHECK lsmkv_status lsm_db_enter(lsmkv_db *db,
+                                                       lsm_epoch_token *token,
+                                                       lsmkv_error *err) {
+    *token = NULL;
+    if (LSM_UNLIKELY(db->fork_generation != lsm_fork_generation())) {
+        return lsm_db_refuse(db, err);
+    }
+    *token = lsm_epoch_enter(&db->epoch);
+    if (LSM_UNLIKELY(atomic_load(&db->closing))) {
+        lsm_epoch_leave(*token);
+        return lsm_db_refuse(db, err);
+    }
+    return LSMKV_OK;
+}
 /* The same for maintenance calls: holds off the teardown until lsm_db_end. */
 lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_db_end(lsmkv_db *db);

@@ -8,31 +8,19 @@
 
 enum { RELIEF_DIVISOR = 2, RELIEF_ROUNDS = 20, RELIEF_PAUSE_US = 200 };
 
-static lsmkv_status fail_forked(lsmkv_error *err) {
-    return lsm_fail(err, LSMKV_FORKED,
-                    "this database was opened by the parent process; open it in the "
-                    "child after fork, or use the spawn start method");
-}
-
-static lsmkv_status fail_closed(lsmkv_error *err) {
+lsmkv_status lsm_db_refuse(const lsmkv_db *db, lsmkv_error *err) {
+    if (db->fork_generation != lsm_fork_generation()) {
+        return lsm_fail(
+            err, LSMKV_FORKED,
+            "this database was opened by the parent process; open it in the "
+            "child after fork, or use the spawn start method");
+    }
     return lsm_fail(err, LSMKV_CLOSED, "the database is closed");
-}
-
-lsmkv_status lsm_db_enter(lsmkv_db *db, lsm_epoch_token *token, lsmkv_error *err) {
-    if (LSM_UNLIKELY(db->fork_generation != lsm_fork_generation())) {
-        return fail_forked(err);
-    }
-    *token = lsm_epoch_enter(&db->epoch);
-    if (LSM_UNLIKELY(atomic_load(&db->closing))) {
-        lsm_epoch_leave(*token);
-        return fail_closed(err);
-    }
-    return LSMKV_OK;
 }
 
 lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) {
     if (db->fork_generation != lsm_fork_generation()) {
-        return fail_forked(err);
+        return lsm_db_refuse(db, err);
     }
     lsm_mutex_lock(&db->mu);
     bool closing = atomic_load(&db->closing);
@@ -40,7 +28,7 @@ lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) {
         db->active_calls += 1;
     }
     lsm_mutex_unlock(&db->mu);
-    return closing ? fail_closed(err) : LSMKV_OK;
+    return closing ? lsm_db_refuse(db, err) : LSMKV_OK;
 }
 
 void lsm_db_end(lsmkv_db *db) {

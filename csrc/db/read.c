@@ -94,6 +94,7 @@ static inline lsmkv_status resolve(reading *read, const lsm_found *found,
     if (LSM_UNLIKELY(tag != LSM_KIND_PUT)) {
         if (!lsm_tag_has_value(tag) ||
             (lsm_tag_has_times(tag) && !is_in_time(read, found, value))) {
+            value->expired = lsm_tag_has_value(tag);
             return LSMKV_NOT_FOUND;
         }
         if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
@@ -165,7 +166,11 @@ lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking
     lsm_found found;
     reading read = {db, state, nonblocking, lookup->stale, 0};
     lsmkv_status status = lsm_db_find(db, lookup, nonblocking, state, &found, err);
-    return status == LSMKV_OK ? resolve(&read, &found, value, err) : status;
+    if (LSM_LIKELY(status == LSMKV_OK)) {
+        return resolve(&read, &found, value, err);
+    }
+    value->expired = false;
+    return status;
 }
 
 lsmkv_status lsm_db_get_tables(lsmkv_db *db, const lsm_lookup *lookup,
@@ -304,8 +309,8 @@ out:
 }
 
 /* Turns the versions found into values. */
-static lsmkv_status resolve_many(reading *read, const lsm_get_many *many,
-                                 lsm_owned **owned, lsmkv_error *err) {
+static lsmkv_status resolve_many(reading *read, lsm_get_many *many, lsm_owned **owned,
+                                 lsmkv_error *err) {
     for (size_t i = 0; i < many->count; i++) {
         lsm_table_request *request = &many->requests[i];
         lsm_value value;
@@ -323,6 +328,7 @@ static lsmkv_status resolve_many(reading *read, const lsm_get_many *many,
         request->found.field = value.bytes;
         request->stale_for_ms =
             value.hidden_at == LSM_NEVER ? -1 : lsm_value_stale_for_ms(&value);
+        many->expired += status == LSMKV_NOT_FOUND && value.expired;
         if (LSM_UNLIKELY(value.owned != NULL)) {
             value.owned->next = *owned;
             *owned = value.owned;
@@ -331,9 +337,8 @@ static lsmkv_status resolve_many(reading *read, const lsm_get_many *many,
     return LSMKV_OK;
 }
 
-lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
-                             const lsm_get_many *many, lsm_owned **owned,
-                             lsmkv_error *err) {
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state, lsm_get_many *many,
+                             lsm_owned **owned, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
     reading read = {db, state, false, false, 0};

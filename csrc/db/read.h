@@ -43,6 +43,7 @@ typedef struct lsm_value {
     lsm_segment *segment; /* or in this mapping, lent by the readstate; or NULL */
     /* Its times, and the moment of the read: left as they are when it has none. */
     uint64_t hidden_at, expire_at, now_ms;
+    bool expired; /* set with NOT_FOUND: the newest version was one, which is over */
 } lsm_value;
 
 /* For how long the value has been hidden from plain reads; -1: it is not. */
@@ -77,13 +78,13 @@ typedef struct lsm_get_many {
     lsm_table_request **pending;
     lsm_table_request **chosen;
     uint64_t *order;
+    size_t expired; /* out: keys whose newest version was a value that has expired */
 } lsm_get_many;
 
 /* Afterwards a request is done if its key has a value, which is its found.field; its
  * stale_for_ms then says how stale it is. Memory that values lie in goes before *owned.
  */
-lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state,
-                             const lsm_get_many *many, lsm_owned **owned,
-                             lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state, lsm_get_many *many,
+                             lsm_owned **owned, lsmkv_error *err) LSM_MUST_CHECK;
 
 #endif

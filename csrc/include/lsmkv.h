@@ -548,6 +548,50 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_stats(lsmkv_db *db,
                                                         lsmkv_stats *stats,
                                                         lsmkv_error *err);
 
+/* What was asked of a namespace since it was opened by this handle of the database. */
+typedef struct lsmkv_space_stats {
+    uint64_t hits;       /* lookups of single keys that found a value */
+    uint64_t misses;     /* those that did not */
+    uint64_t expired;    /* of the misses, those that met a value that had expired */
+    uint64_t read_bytes; /* of the values found */
+    uint64_t stale_hits; /* of the hits, those answered past the time to live */
+    uint64_t computed;   /* values made because they were missing or stale */
+    uint64_t coalesced;  /* askers who waited for a value that another one made */
+    uint64_t evictions;  /* values that a full cache gave up */
+    uint64_t evicted_bytes;
+} lsmkv_space_stats;
+
+/* The same, to be added to. */
+typedef enum lsmkv_count_kind {
+    LSMKV_COUNT_HITS,
+    LSMKV_COUNT_MISSES,
+    LSMKV_COUNT_READ_BYTES,
+    LSMKV_COUNT_EXPIRED,
+    LSMKV_COUNT_STALE_HITS,
+    LSMKV_COUNT_COMPUTED,
+    LSMKV_COUNT_COALESCED,
+    LSMKV_COUNT_EVICTIONS,
+    LSMKV_COUNT_EVICTED_BYTES,
+    LSMKV_COUNT_KINDS
+} lsmkv_count_kind;
+
+/* Adds what only the caller can know to the counts of a namespace (NULL: the default
+ * one). Never waits and never fails. */
+LSMKV_API void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space,
+                           lsmkv_count_kind kind, uint64_t n);
+/* `space` NULL: the default namespace. Also of one that was dropped. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
+                      lsmkv_space_stats *stats, lsmkv_error *err);
+
+typedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
+                                     const lsmkv_space_stats *stats);
+
+/* Calls for every namespace, the default one first, whose name is empty, then in the
+ * order of names. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_space_stats_list(
+    lsmkv_db *db, lsmkv_space_stats_fn callback, void *context, lsmkv_error *err);
+
 /* Memory held at this moment, in bytes; all but pinned_bytes is held to the budget. */
 typedef struct lsmkv_memory {
     uint64_t budget_bytes;   /* memory_bytes of the options */

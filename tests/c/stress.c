@@ -651,6 +651,9 @@ static void maintain(void *context) {
             case 8:
                 status = lsmkv_approximate_count(a->db, NULL, NULL, &count, &err);
                 break;
+            case 9:
+                status = read_counts(a->db, &err);
+                break;
             default:
                 status = lsmkv_get_stats(a->db, &stats, &err);
                 sleep_us(lsm_rng_below(&a->rng, 2000));

@@ -100,4 +100,18 @@ static inline uint64_t read_version(lsmkv_bytes value, char half) {
     return version;
 }
 
+static inline void sum_counts(void *context, lsmkv_bytes name,
+                              const lsmkv_space_stats *stats) {
+    (void)name;
+    *(uint64_t *)context += stats->hits;
+}
+
+/* Reads the counts of all namespaces while others add to them. */
+static inline lsmkv_status read_counts(lsmkv_db *db, lsmkv_error *err) {
+    uint64_t hits = 0;
+
+    lsmkv_count(db, NULL, LSMKV_COUNT_COMPUTED, 1);
+    return lsmkv_space_stats_list(db, sum_counts, &hits, err);
+}
+
 #endif
