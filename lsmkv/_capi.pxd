@@ -3,7 +3,7 @@
 # csrc/include/lsmkv.h, transcribed in its order. The header has the documentation; a
 # test compares the names.
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "include/lsmkv.h" nogil:
@@ -60,6 +60,7 @@ cdef extern from "include/lsmkv.h" nogil:
         LSMKV_VALUE_SIZE_MAX
         LSMKV_BATCH_SIZE_MAX
         LSMKV_LEVEL_COUNT
+        LSMKV_VECTOR_DIM_MAX
 
     ctypedef enum lsmkv_durability:
         LSMKV_DURABILITY_UNSET
@@ -178,11 +179,42 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how,
                                    lsmkv_batch *batch, lsmkv_error *err)
 
+    ctypedef struct lsmkv_keys:
+        const lsmkv_bytes *bytes
+        const uint64_t *ids
+        size_t count
+
+    ctypedef struct lsmkv_rows:
+        const void *data
+        size_t row_bytes
+        size_t stride
+
+    lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
+                                const lsmkv_keys *keys, const lsmkv_rows *rows,
+                                size_t *put_count, lsmkv_error *err)
+    lsmkv_status lsmkv_batch_put_rows(lsmkv_batch *batch, const lsmkv_write *how,
+                                      const lsmkv_keys *keys, const lsmkv_rows *rows,
+                                      lsmkv_error *err)
+
+    ctypedef struct lsmkv_gather:
+        void *out
+        size_t row_bytes
+        size_t stride
+        uint8_t *found
+        uint64_t budget_us
+
+    lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
+                                const lsmkv_keys *keys, const lsmkv_gather *to,
+                                size_t *found_count, lsmkv_error *err)
+
     ctypedef struct lsmkv_space_options:
         int64_t default_ttl_ms
         int64_t blob_threshold_bytes
         int32_t codec
         int32_t codec_level
+        uint32_t vector_dim
+        int32_t vector_dtype
+        int32_t vector_metric
 
     ctypedef struct lsmkv_namespace_how:
         bint create
@@ -192,6 +224,7 @@ cdef extern from "include/lsmkv.h" nogil:
         bint has_blob_threshold
         bint has_codec
         bint has_codec_level
+        bint has_vector
         lsmkv_space_options options
 
     lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,

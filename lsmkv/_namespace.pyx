@@ -74,10 +74,14 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.has_blob_threshold = "blob_threshold_bytes" in wanted
     how.has_codec = "codec" in wanted
     how.has_codec_level = "codec_level" in wanted
+    how.has_vector = "vector_dim" in wanted
     how.options.default_ttl_ms = wanted.get("default_ttl_ms", 0)
     how.options.blob_threshold_bytes = wanted.get("blob_threshold_bytes", -1)
     how.options.codec = wanted.get("codec", -1)
     how.options.codec_level = wanted.get("codec_level", 0)
+    how.options.vector_dim = wanted.get("vector_dim", 0)
+    how.options.vector_dtype = wanted.get("vector_dtype", -1)
+    how.options.vector_metric = wanted.get("vector_metric", -1)
     return 0
 
 

@@ -4,16 +4,10 @@
  */
 #include "include/lsmkv.h"
 
+#include "api/calls.h"
 #include "api/checks.h"
 #include "base/alloc.h"
-#include "db/db.h"
 #include "db/db_iter.h"
-#include "db/read.h"
-
-struct lsmkv_batch {
-    lsm_batch inner;
-    uint64_t instance; /* the handle its namespaces belong to; 0: it names none */
-};
 
 enum { SKEY_INLINE = 256 };
 
@@ -24,27 +18,12 @@ typedef struct lsm_skey {
     uint8_t inlined[SKEY_INLINE];
 } lsm_skey;
 
-static lsmkv_status check_key(lsmkv_bytes key, lsmkv_error *err) {
-    if (LSM_UNLIKELY(key.size > LSMKV_KEY_SIZE_MAX)) {
-        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "key of %zu bytes: at most %d",
-                        key.size, LSMKV_KEY_SIZE_MAX);
-    }
-    return LSMKV_OK;
-}
-
-static void skey_write(uint8_t *to, uint32_t namespace_id, lsmkv_bytes key) {
-    lsm_put_u32_be(to, namespace_id);
-    if (key.size > 0) {
-        memcpy(to + LSM_NAMESPACE_SIZE, key.data, key.size);
-    }
-}
-
 static lsmkv_status skey_init(lsm_skey *skey, uint32_t namespace_id, lsmkv_bytes key,
                               lsmkv_error *err) {
     size_t size = key.size + LSM_NAMESPACE_SIZE;
     uint8_t *to = skey->inlined;
     skey->owned = NULL;
-    if (check_key(key, err) != LSMKV_OK) {
+    if (lsm_check_key(key, err) != LSMKV_OK) {
         return LSMKV_LIMIT_EXCEEDED;
     }
     if (size > SKEY_INLINE) {
@@ -53,7 +32,7 @@ static lsmkv_status skey_init(lsm_skey *skey, uint32_t namespace_id, lsmkv_bytes
             return lsm_fail_memory(err, size);
         }
     }
-    skey_write(to, namespace_id, key);
+    lsm_skey_write(to, namespace_id, key);
     skey->skey = lsm_slice_make(to, size);
     return LSMKV_OK;
 }
@@ -86,11 +65,6 @@ bool lsmkv_is_closed(const lsmkv_db *db) {
     return atomic_load(&db->closing);
 }
 
-static uint64_t sequence_of(lsmkv_db *db, const lsmkv_read *read) {
-    return read != NULL && read->snapshot != NULL ? read->snapshot->sequence
-                                                  : lsm_db_published(db);
-}
-
 static void pin_make(lsmkv_pin *pin, lsm_epoch_token token, lsm_owned *memory) {
     pin->opaque[0] = (void *)(uintptr_t)token;
     pin->opaque[1] = memory;
@@ -104,32 +78,11 @@ void lsmkv_pin_release(lsmkv_pin *pin) {
     }
 }
 
-/* Whether a read that failed is worth another try, now that it has left the epoch:
- * there was no descriptor for a table, others were closed, and it is the first time. */
-static inline bool is_worth_again(lsmkv_db *db, lsmkv_status status,
-                                  const lsmkv_error *failure, bool *tried) {
-    if (LSM_LIKELY(status != LSMKV_IO_ERROR) || *tried) {
-        return false;
-    }
-    *tried = true;
-    return lsm_db_relieve(db, failure);
-}
-
-static void count_misses(lsm_space_counters *counters, uint64_t misses,
-                         uint64_t expired) {
-    if (misses > 0) {
-        lsm_space_count(counters, LSMKV_COUNT_MISSES, misses);
-    }
-    if (expired > 0) {
-        lsm_space_count(counters, LSMKV_COUNT_EXPIRED, expired);
-    }
-}
-
 /* Unless the lookup has no answer. */
 static LSM_NOINLINE void count_miss(lsm_space_counters *counters, lsmkv_status status,
                                     const lsm_value *value) {
     if (status == LSMKV_NOT_FOUND) {
-        count_misses(counters, 1, value->expired);
+        lsm_count_misses(counters, 1, value->expired);
     }
 }
 
@@ -151,7 +104,7 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
     status = lsm_db_enter(db, token, err);
     if (status == LSMKV_OK) {
         lsm_readstate *state = lsm_db_readstate(db);
-        lsm_lookup lookup = lsm_lookup_make(skey.skey, sequence_of(db, read));
+        lsm_lookup lookup = lsm_lookup_make(skey.skey, lsm_read_sequence(db, read));
         lookup.stale = read != NULL && read->stale;
         status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
                             value, err);
@@ -176,7 +129,7 @@ static lsmkv_status look_up(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes ke
 
     do {
         status = look_up_once(db, read, key, token, value, to);
-    } while (is_worth_again(db, status, to, &tried));
+    } while (lsm_read_again(db, status, to, &tried));
     return status;
 }
 
@@ -280,49 +233,26 @@ void lsmkv_view_free(lsmkv_view *view) {
     }
 }
 
-/* The scratch memory of a batched read, in one piece: the head, the requests, two
- * arrays of pointers, the order, the stored keys. Stays with the pin. */
+/* Makes the requests of a batched read. The memory stays with the pin. */
 static lsmkv_status many_init(lsm_get_many *many, uint32_t namespace_id,
                               const lsmkv_lookup *lookups, size_t count,
                               lsm_owned **memory, lsmkv_error *err) {
-    size_t each = sizeof(lsm_table_request) + 2 * sizeof(void *) + sizeof(uint64_t);
-    uint64_t keys = sizeof(lsm_owned);
-    uint64_t size;
+    uint8_t *at = NULL;
+    uint64_t key_bytes = 0;
     for (size_t i = 0; i < count; i++) {
-        if (check_key(lookups[i].key, err) != LSMKV_OK) {
+        if (lsm_check_key(lookups[i].key, err) != LSMKV_OK) {
             return LSMKV_LIMIT_EXCEEDED;
         }
-        keys += lookups[i].key.size + LSM_NAMESPACE_SIZE;
+        key_bytes += lookups[i].key.size + LSM_NAMESPACE_SIZE;
     }
-    if (!lsm_mul_ok(count, each, &size) || !lsm_add_ok(size, keys, &size) ||
-        size > SIZE_MAX) {
-        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "too many keys: %zu", count);
-    }
-    uint8_t *at = lsm_alloc((size_t)size + 1);
-    if (at == NULL) {
-        return lsm_fail_memory(err, (size_t)size);
-    }
-    *memory = (lsm_owned *)(void *)at;
-    (*memory)->next = NULL;
-    at += sizeof(lsm_owned);
-    many->expired = 0;
-    many->count = count;
-    many->requests = (lsm_table_request *)(void *)at;
-    at += count * sizeof(*many->requests);
-    many->pending = (lsm_table_request **)(void *)at;
-    many->chosen = many->pending + count;
-    many->order = (uint64_t *)(void *)(many->chosen + count);
-    at = (uint8_t *)(many->order + count);
-    for (size_t i = 0; i < count; i++) {
+    lsmkv_status status = lsm_get_many_init(many, count, key_bytes, memory, &at, err);
+    for (size_t i = 0; status == LSMKV_OK && i < count; i++) {
         size_t skey_size = lookups[i].key.size + LSM_NAMESPACE_SIZE;
-        skey_write(at, namespace_id, lookups[i].key);
-        many->requests[i] =
-            (lsm_table_request){.lookup = {.skey = lsm_slice_make(at, skey_size),
-                                           .hash = lsm_xxh3(at, skey_size)}};
-        many->pending[i] = &many->requests[i];
+        lsm_skey_write(at, namespace_id, lookups[i].key);
+        lsm_get_many_set(many, i, lsm_slice_make(at, skey_size));
         at += skey_size;
     }
-    return LSMKV_OK;
+    return status;
 }
 
 /* Lends and counts what was found. */
@@ -346,7 +276,7 @@ static void lend_many(lsm_space_counters *counters, const lsm_get_many *many,
     if (hits > 0) {
         lsm_space_count_hits(counters, hits, bytes);
     }
-    count_misses(counters, many->count - hits, many->expired);
+    lsm_count_misses(counters, many->count - hits, many->expired);
 }
 
 static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
@@ -370,7 +300,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
         return status;
     }
     lsm_readstate *state = lsm_db_readstate(db);
-    uint64_t sequence = sequence_of(db, read);
+    uint64_t sequence = lsm_read_sequence(db, read);
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
         many.requests[i].lookup.stale = read != NULL && read->stale;
@@ -395,7 +325,7 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
 
     do {
         status = get_many_once(db, read, lookups, count, pin, to);
-    } while (is_worth_again(db, status, to, &tried));
+    } while (lsm_read_again(db, status, to, &tried));
     return status;
 }
 
@@ -435,9 +365,8 @@ static lsmkv_status add_timed(lsm_batch *batch, const lsmkv_namespace *space,
     return status;
 }
 
-/* Adds a put to a batch as `how` says. */
-static lsmkv_status add_put(lsm_batch *batch, const lsmkv_write *how, lsmkv_bytes key,
-                            lsmkv_bytes value, lsmkv_error *err) {
+lsmkv_status lsm_batch_add_put(lsm_batch *batch, const lsmkv_write *how,
+                               lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
     const lsmkv_namespace *space = how == NULL ? NULL : how->space;
     int64_t ttl_ms = how == NULL ? 0 : how->ttl_ms;
     lsm_times times = {0};
@@ -502,7 +431,7 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     batch.threshold = lsm_db_blob_threshold(db);
     lsmkv_status status = lsm_check_write(db, how, err);
     if (status == LSMKV_OK) {
-        status = add_put(&batch, how, key, value, err);
+        status = lsm_batch_add_put(&batch, how, key, value, err);
     }
     if (status == LSMKV_OK) {
         status = LSM_UNLIKELY(how != NULL && how->since != NULL)
@@ -563,7 +492,7 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     }
     bool nonblocking = read != NULL && read->nonblocking;
     lsm_readstate *state = lsm_db_readstate(db);
-    lsm_lookup lookup = lsm_lookup_make(skey, sequence_of(db, read));
+    lsm_lookup lookup = lsm_lookup_make(skey, lsm_read_sequence(db, read));
     status = lsm_db_find(db, &lookup, nonblocking, state, &found, err);
     uint64_t now_ms = lsm_clock_now_ms(&db->clock);
     uint64_t end = 0;
@@ -620,8 +549,8 @@ static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice s
     LSM_TRY(look_at(db, &read, skey, true, seen, err));
     lsm_condition condition = {.skey = skey, .sequence = seen->sequence};
     resolved.condition = &condition;
-    LSM_TRY(add_put(&batch, how, key, (lsmkv_bytes){seen->value.data, seen->value.size},
-                    err));
+    LSM_TRY(lsm_batch_add_put(&batch, how, key,
+                              (lsmkv_bytes){seen->value.data, seen->value.size}, err));
     status = write_batch(db, resolved, &batch, err);
     *again = status == LSMKV_NOT_FOUND;
 out:
@@ -650,9 +579,8 @@ lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     return status;
 }
 
-/* Writes a batch that may be empty. */
-static lsmkv_status write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
-                              lsmkv_error *err) {
+lsmkv_status lsm_write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
+                           lsmkv_error *err) {
     if (batch->count == 0) {
         /* Nothing to commit, but the call still answers for the handle's state, and a
          * sync for all that came before. */
@@ -678,7 +606,7 @@ lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
         status = lsm_batch_delete_range(&batch, lsm_write_space(how), range, err);
     }
     if (status == LSMKV_OK) {
-        status = write_any(db, how, &batch, err);
+        status = lsm_write_any(db, how, &batch, err);
     }
     lsm_batch_deinit(&batch);
     return status;
@@ -690,7 +618,7 @@ lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "the batch names a namespace of another database");
     }
-    return write_any(db, how, &batch->inner, err);
+    return lsm_write_any(db, how, &batch->inner, err);
 }
 
 lsmkv_status lsmkv_batch_create(lsmkv_batch **batchp, lsmkv_error *err) {
@@ -713,9 +641,8 @@ void lsmkv_batch_free(lsmkv_batch *batch) {
     }
 }
 
-/* Binds a batch to the database of the namespace that its next record names. */
-static lsmkv_status take_space(lsmkv_batch *batch, const lsmkv_write *how,
-                               lsmkv_error *err) {
+lsmkv_status lsm_batch_take_space(lsmkv_batch *batch, const lsmkv_write *how,
+                                  lsmkv_error *err) {
     if (LSM_LIKELY(how == NULL || how->space == NULL)) {
         return LSMKV_OK;
     }
@@ -730,13 +657,14 @@ static lsmkv_status take_space(lsmkv_batch *batch, const lsmkv_write *how,
 
 lsmkv_status lsmkv_batch_put(lsmkv_batch *batch, const lsmkv_write *how,
                              lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
-    lsmkv_status status = take_space(batch, how, err);
-    return status == LSMKV_OK ? add_put(&batch->inner, how, key, value, err) : status;
+    lsmkv_status status = lsm_batch_take_space(batch, how, err);
+    return status == LSMKV_OK ? lsm_batch_add_put(&batch->inner, how, key, value, err)
+                              : status;
 }
 
 lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
                                 lsmkv_bytes key, lsmkv_error *err) {
-    lsmkv_status status = take_space(batch, how, err);
+    lsmkv_status status = lsm_batch_take_space(batch, how, err);
     return status == LSMKV_OK
                ? lsm_batch_delete(&batch->inner, lsm_write_space(how), key, err)
                : status;
@@ -744,7 +672,7 @@ lsmkv_status lsmkv_batch_delete(lsmkv_batch *batch, const lsmkv_write *how,
 
 lsmkv_status lsmkv_batch_delete_range(lsmkv_batch *batch, const lsmkv_write *how,
                                       const lsmkv_range *range, lsmkv_error *err) {
-    lsmkv_status status = take_space(batch, how, err);
+    lsmkv_status status = lsm_batch_take_space(batch, how, err);
     return status == LSMKV_OK
                ? lsm_batch_delete_range(&batch->inner, lsm_write_space(how), range, err)
                : status;

@@ -64,6 +64,10 @@ static inline void lsm_put_u32_be(uint8_t *to, uint32_t value) {
     lsm_put_u32(to, lsm_swap_u32(value));
 }
 
+static inline void lsm_put_u64_be(uint8_t *to, uint64_t value) {
+    lsm_put_u64(to, lsm_swap_u64(value));
+}
+
 static inline uint16_t lsm_get_u16(const uint8_t *from) {
     uint16_t value;
     memcpy(&value, from, sizeof(value));

@@ -69,6 +69,9 @@ void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
         .blob_threshold_bytes = atomic_load(&space->blob_threshold_bytes),
         .codec = atomic_load(&space->codec),
         .codec_level = atomic_load(&space->codec_level),
+        .vector_dim = space->vector_dim,
+        .vector_dtype = space->vector_dtype,
+        .vector_metric = space->vector_metric,
     };
 }
 
@@ -82,6 +85,9 @@ static lsm_space *create_space(const lsm_space_definition *definition,
     atomic_init(&space->refs, 1);
     space->id = definition->id;
     set_options(space, &definition->options);
+    space->vector_dim = definition->options.vector_dim;
+    space->vector_dtype = definition->options.vector_dtype;
+    space->vector_metric = definition->options.vector_metric;
     return space;
 }
 
@@ -304,7 +310,17 @@ static lsmkv_space_options merge_options(const lsmkv_namespace_how *how,
     if (how->has_codec_level) {
         options.codec_level = how->options.codec_level;
     }
+    if (how->has_vector) {
+        options.vector_dim = how->options.vector_dim;
+        options.vector_dtype = how->options.vector_dtype;
+        options.vector_metric = how->options.vector_metric;
+    }
     return options;
+}
+
+static bool same_vectors(const lsmkv_space_options *a, const lsmkv_space_options *b) {
+    return a->vector_dim == b->vector_dim && a->vector_dtype == b->vector_dtype &&
+           a->vector_metric == b->vector_metric;
 }
 
 static bool same_options(const lsmkv_space_options *a, const lsmkv_space_options *b) {
@@ -317,7 +333,7 @@ static lsmkv_status check_options(const lsmkv_space_options *options,
                                   lsmkv_error *err) {
     if (options->default_ttl_ms < 0 || options->blob_threshold_bytes < -1 ||
         options->blob_threshold_bytes > LSMKV_VALUE_SIZE_MAX || options->codec < -1 ||
-        options->codec >= LSMKV_CODEC_COUNT) {
+        options->codec >= LSMKV_CODEC_COUNT || !lsm_space_vector_check(options)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "an option of the namespace is out of range");
     }
@@ -373,6 +389,10 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
         LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
                          definition->id));
     }
+    if (!same_vectors(&wanted, &definition->options)) {
+        LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                         "the namespace was created for other vectors, or for none"));
+    }
     if (!same_options(&wanted, &definition->options)) {
         if (!how->alter || how->snapshot != NULL) {
             LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
@@ -413,8 +433,7 @@ lsmkv_status lsm_catalog_open(lsmkv_db *db, lsmkv_bytes name,
     if (status == LSMKV_OK) {
         status = open_existing(db, name, how, &definition, spacep, err);
     } else if (status == LSMKV_NOT_FOUND && how->create && how->snapshot == NULL) {
-        lsmkv_space_options none = {.blob_threshold_bytes = -1, .codec = -1};
-        lsmkv_space_options wanted = merge_options(how, none);
+        lsmkv_space_options wanted = merge_options(how, LSM_SPACE_OPTIONS_NONE);
         status = check_options(&wanted, err);
         if (status == LSMKV_OK) {
             status = create(db, name, &wanted, spacep, err);

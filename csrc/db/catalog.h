@@ -29,6 +29,10 @@ typedef struct lsm_space {
     _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
     _Atomic int32_t codec;                /* -1: the database's */
     _Atomic int32_t codec_level;
+    /* Constant: as lsmkv_space_options has them. */
+    uint32_t vector_dim;
+    int32_t vector_dtype;
+    int32_t vector_metric;
     lsm_space_counters counters;
 } lsm_space;
 

@@ -24,6 +24,32 @@ void lsm_owned_free(lsm_owned *first) {
     }
 }
 
+lsmkv_status lsm_get_many_init(lsm_get_many *many, size_t count, uint64_t key_bytes,
+                               lsm_owned **memory, uint8_t **keys, lsmkv_error *err) {
+    size_t each = sizeof(lsm_table_request) + 2 * sizeof(void *) + sizeof(uint64_t);
+    uint64_t size;
+    if (!lsm_mul_ok(count, each, &size) || !lsm_add_ok(size, key_bytes, &size) ||
+        !lsm_add_ok(size, sizeof(lsm_owned), &size) || size > SIZE_MAX) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "too many keys: %zu", count);
+    }
+    uint8_t *at = lsm_alloc((size_t)size);
+    if (at == NULL) {
+        return lsm_fail_memory(err, (size_t)size);
+    }
+    *memory = (lsm_owned *)(void *)at;
+    (*memory)->next = NULL;
+    at += sizeof(lsm_owned);
+    many->count = count;
+    many->expired = 0;
+    many->requests = (lsm_table_request *)(void *)at;
+    at += count * sizeof(*many->requests);
+    many->pending = (lsm_table_request **)(void *)at;
+    many->chosen = many->pending + count;
+    many->order = (uint64_t *)(void *)(many->chosen + count);
+    *keys = (uint8_t *)(many->order + count);
+    return LSMKV_OK;
+}
+
 /* How versions are turned into values. The clock is read, once for all, when a version
  * has times. */
 typedef struct reading {

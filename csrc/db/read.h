@@ -81,6 +81,20 @@ typedef struct lsm_get_many {
     size_t expired; /* out: keys whose newest version was a value that has expired */
 } lsm_get_many;
 
+/* The memory of a read of `count` keys, in one piece that begins with *memory; *keys
+ * has room for the stored keys, of key_bytes together. */
+lsmkv_status lsm_get_many_init(lsm_get_many *many, size_t count, uint64_t key_bytes,
+                               lsm_owned **memory, uint8_t **keys,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Makes request i that of a stored key, which is borrowed. */
+static inline void lsm_get_many_set(const lsm_get_many *many, size_t i,
+                                    lsm_slice skey) {
+    many->requests[i] = (lsm_table_request){
+        .lookup = {.skey = skey, .hash = lsm_xxh3(skey.data, skey.size)}};
+    many->pending[i] = &many->requests[i];
+}
+
 /* Afterwards a request is done if its key has a value, which is its found.field; its
  * stale_for_ms then says how stale it is. Memory that values lie in goes before *owned.
  */

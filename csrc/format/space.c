@@ -9,7 +9,16 @@
 
 enum { VERSION = 1 };
 
-enum { TAG_TTL = 1, TAG_BLOB_THRESHOLD = 2, TAG_CODEC = 3, TAG_CODEC_LEVEL = 4 };
+enum {
+    TAG_TTL = 1,
+    TAG_BLOB_THRESHOLD = 2,
+    TAG_CODEC = 3,
+    TAG_CODEC_LEVEL = 4,
+    TAG_VECTOR_DIM = 7,
+    TAG_VECTOR_DTYPE = 8,
+    TAG_VECTOR_METRIC = 9,
+    TAG_END = 10,
+};
 
 /* The bytes of the character at `at`, of `left`; 0: none. */
 static size_t character_size(const uint8_t *at, size_t left) {
@@ -61,22 +70,35 @@ static int64_t unzigzag(uint64_t value) {
     return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
 }
 
+bool lsm_space_vector_check(const lsmkv_space_options *options) {
+    if (options->vector_dim == 0) {
+        return options->vector_dtype == -1 && options->vector_metric == -1;
+    }
+    return options->vector_dim <= LSMKV_VECTOR_DIM_MAX && options->vector_dtype >= 0 &&
+           options->vector_dtype < LSM_VECTOR_DTYPES && options->vector_metric >= 0 &&
+           options->vector_metric < LSM_VECTOR_METRICS;
+}
+
 bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
     const lsmkv_space_options *options = &definition->options;
-    const uint64_t values[] = {
-        (uint64_t)options->default_ttl_ms,
-        (uint64_t)(options->blob_threshold_bytes + 1),
-        (uint64_t)(options->codec + 1),
-        zigzag(options->codec_level),
+    bool vectors = options->vector_dim != 0;
+    const uint64_t values[TAG_END] = {
+        [TAG_TTL] = (uint64_t)options->default_ttl_ms,
+        [TAG_BLOB_THRESHOLD] = (uint64_t)(options->blob_threshold_bytes + 1),
+        [TAG_CODEC] = (uint64_t)(options->codec + 1),
+        [TAG_CODEC_LEVEL] = zigzag(options->codec_level),
+        [TAG_VECTOR_DIM] = options->vector_dim,
+        [TAG_VECTOR_DTYPE] = vectors ? (uint64_t)(options->vector_dtype + 1) : 0,
+        [TAG_VECTOR_METRIC] = vectors ? (uint64_t)(options->vector_metric + 1) : 0,
     };
     uint8_t version = VERSION;
     uint8_t id[4];
 
     lsm_put_u32(id, definition->id);
     bool ok = lsm_buf_append(to, &version, 1) && lsm_buf_append(to, id, sizeof(id));
-    for (size_t i = 0; ok && i < LSM_ARRAY_COUNT(values); i++) {
-        ok = values[i] == 0 ||
-             (lsm_buf_append_varint(to, i + 1) && lsm_buf_append_varint(to, values[i]));
+    for (size_t tag = 1; ok && tag < TAG_END; tag++) {
+        ok = values[tag] == 0 ||
+             (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, values[tag]));
     }
     return ok;
 }
@@ -96,9 +118,18 @@ static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t valu
         case TAG_CODEC:
             options->codec = (int32_t)(value - 1);
             return value >= 1 && value <= LSMKV_CODEC_COUNT;
-        default:
+        case TAG_CODEC_LEVEL:
             options->codec_level = (int32_t)unzigzag(value);
             return value <= UINT32_MAX;
+        case TAG_VECTOR_DIM:
+            options->vector_dim = (uint32_t)value;
+            return value >= 1 && value <= LSMKV_VECTOR_DIM_MAX;
+        case TAG_VECTOR_DTYPE:
+            options->vector_dtype = (int32_t)(value - 1);
+            return value >= 1 && value <= LSM_VECTOR_DTYPES;
+        default:
+            options->vector_metric = (int32_t)(value - 1);
+            return value >= 1 && value <= LSM_VECTOR_METRICS;
     }
 }
 
@@ -107,8 +138,7 @@ lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
     lsm_reader reader = lsm_reader_make(value);
     uint64_t last_tag = 0;
 
-    *definition =
-        (lsm_space_definition){.options = {.blob_threshold_bytes = -1, .codec = -1}};
+    *definition = (lsm_space_definition){.options = LSM_SPACE_OPTIONS_NONE};
     if (value.size > 0 && value.data[0] != VERSION) {
         return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
                         "a namespace defined by version %d", value.data[0]);
@@ -125,7 +155,7 @@ lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
         uint64_t number = 0;
         lsm_read_varint(&reader, &tag);
         ok = lsm_read_varint(&reader, &number) && tag > last_tag;
-        if (ok && tag > TAG_CODEC_LEVEL) {
+        if (ok && (tag >= TAG_END || (tag > TAG_CODEC_LEVEL && tag < TAG_VECTOR_DIM))) {
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
                             "namespace %u has an option of a later version of lsmkv",
                             definition->id);
@@ -133,6 +163,7 @@ lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
         ok = ok && take_value(&definition->options, tag, number);
         last_tag = tag;
     }
+    ok = ok && lsm_space_vector_check(&definition->options);
     return ok ? LSMKV_OK
               : lsm_fail(err, LSMKV_CORRUPTION, "the definition of namespace %u",
                          definition->id);

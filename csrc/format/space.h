@@ -4,9 +4,9 @@
  *
  *   "namespace/" name   version u8 (1) | id u32 | (tag varint, value varint)*,
  * ascending 1 default_ttl_ms   2 blob_threshold_bytes + 1   3 codec + 1   4 codec_level
- *     (zigzag); what is absent, or 0, is not the namespace's own
- *   "next_namespace"    id u32 of the next namespace to be created, at first 2; ids are
- *                       never used again
+ *     (zigzag)   7 vector_dim   8 vector_dtype + 1   9 vector_metric + 1, these three
+ * or none of them; what is absent, or 0, is not the namespace's own "next_namespace" id
+ * u32 of the next namespace to be created, at first 2; ids are never used again
  */
 #ifndef LSM_FORMAT_SPACE_H
 #define LSM_FORMAT_SPACE_H
@@ -21,7 +21,16 @@ enum {
     LSM_SPACE_PREFIX_SIZE = sizeof(LSM_SPACE_PREFIX) - 1,
     LSM_SPACE_NAME_MAX = 255,
     LSM_SPACE_FIRST = 2,
+    LSM_VECTOR_DTYPES = 4,  /* float32, float16, bfloat16, int8 */
+    LSM_VECTOR_METRICS = 3, /* cosine, dot, l2 */
 };
+
+/* What a namespace has that has nothing of its own. */
+#define LSM_SPACE_OPTIONS_NONE                         \
+    ((lsmkv_space_options){.blob_threshold_bytes = -1, \
+                           .codec = -1,                \
+                           .vector_dtype = -1,         \
+                           .vector_metric = -1})
 
 /* The id behind the last one bounds its keys, so the largest number is none. */
 #define LSM_SPACE_LAST (UINT32_MAX - 1)
@@ -34,6 +43,9 @@ typedef struct lsm_space_definition {
 
 /* 1 to LSM_SPACE_NAME_MAX bytes of UTF-8. */
 bool lsm_space_name_check(lsmkv_bytes name);
+
+/* Whether all three fields of vectors are there, in their ranges, or none of them. */
+bool lsm_space_vector_check(const lsmkv_space_options *options);
 
 bool lsm_space_encode(const lsm_space_definition *definition,
                       lsm_buf *to) LSM_MUST_CHECK;

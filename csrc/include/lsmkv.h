@@ -96,7 +96,8 @@ enum {
     LSMKV_KEY_SIZE_MAX = 65535,                   /* bytes of one key */
     LSMKV_VALUE_SIZE_MAX = 1 << 30,               /* bytes of one value */
     LSMKV_BATCH_SIZE_MAX = (1 << 30) + (1 << 20), /* encoded bytes of one batch */
-    LSMKV_LEVEL_COUNT = 7
+    LSMKV_LEVEL_COUNT = 7,
+    LSMKV_VECTOR_DIM_MAX = 1 << 20 /* numbers in a vector */
 };
 
 typedef enum lsmkv_durability {
@@ -315,6 +316,53 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_write_batch(lsmkv_db *db,
                                                           lsmkv_batch *batch,
                                                           lsmkv_error *err);
 
+/* The keys of many rows: `count` strings of bytes or, where `bytes` is NULL, as many
+ * numbers, of which each is a key of 8 bytes, the most significant first, so that keys
+ * are in the order of the numbers. */
+typedef struct lsmkv_keys {
+    const lsmkv_bytes *bytes;
+    const uint64_t *ids;
+    size_t count;
+} lsmkv_keys;
+
+/* Values of one size: that of key i is at data + i * stride. */
+typedef struct lsmkv_rows {
+    const void *data;
+    size_t row_bytes; /* at least 1 */
+    size_t stride;    /* at least row_bytes */
+} lsmkv_rows;
+
+/* Puts a value under each key; of equal keys the last one wins. All of them are one
+ * atomic batch, unless they are too much for one (LSMKV_BATCH_SIZE_MAX): then they are
+ * written in order in as many batches as it takes. *put_count: rows of the batches
+ * written, also after a failure. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how, const lsmkv_keys *keys,
+               const lsmkv_rows *rows, size_t *put_count, lsmkv_error *err);
+/* Adds a put for each key. After a failure some may have been added. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_batch_put_rows(lsmkv_batch *batch,
+                                                             const lsmkv_write *how,
+                                                             const lsmkv_keys *keys,
+                                                             const lsmkv_rows *rows,
+                                                             lsmkv_error *err);
+
+/* Where rows are read to: that of key i to out + i * stride. */
+typedef struct lsmkv_gather {
+    void *out;
+    size_t row_bytes;   /* at least 1 */
+    size_t stride;      /* at least row_bytes */
+    uint8_t *found;     /* out: 1 or 0 for each key; rows not found are left alone */
+    uint64_t budget_us; /* 0: no limit */
+} lsmkv_gather;
+
+/* Looks up all keys in one consistent state and copies their values. A value of another
+ * size is INVALID_ARGUMENT; after an error some rows may have been copied. With a
+ * budget, rows that are not in memory count as not found once so many microseconds have
+ * passed, and with read->nonblocking at once; the last read begun may take longer. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read, const lsmkv_keys *keys,
+               const lsmkv_gather *to, size_t *found_count, lsmkv_error *err);
+
 /* A namespace is a key space of its own in the same database, with a name that lasts.
  * One batch may write in several. Reads and writes name it by a handle.
  *
@@ -324,6 +372,10 @@ typedef struct lsmkv_space_options {
     int64_t blob_threshold_bytes; /* values from this size on lie apart; -1: none own */
     int32_t codec;                /* -1: none own */
     int32_t codec_level;
+    /* Of a namespace of vectors, fixed when it is created: see has_vector. */
+    uint32_t vector_dim;   /* numbers in each; 0: it is none */
+    int32_t vector_dtype;  /* -1: it is none; else 0 to 3, for the caller to know */
+    int32_t vector_metric; /* -1: it is none; else 0 to 2, likewise */
 } lsmkv_space_options;
 
 typedef struct lsmkv_namespace_how {
@@ -334,6 +386,8 @@ typedef struct lsmkv_namespace_how {
     bool has_blob_threshold;
     bool has_codec;
     bool has_codec_level;
+    bool has_vector; /* the three vector fields: an existing namespace that has others,
+                        or none, is refused, to be altered or not */
     lsmkv_space_options options; /* those it `has` */
 } lsmkv_namespace_how;
 

@@ -666,11 +666,14 @@ def read_spaces(rows: dict[bytes, bytes]) -> dict[str, int]:
         value = Cursor(rows.pop(key))
         need(value.uint(1) == 1, "version of a namespace")
         found[key.removeprefix(b"namespace/").decode()] = value.uint(4)
-        last = 0
+        tags = [0]
         while value.left:
             tag = value.varint()
-            need(last < tag <= 4 and value.varint() > 0, "options of a namespace")
-            last = tag
+            need(tag in (1, 2, 3, 4, 7, 8, 9), "options of a namespace")
+            need(tags[-1] < tag and value.varint() > 0, "options of a namespace")
+            tags.append(tag)
+        vectors = sum(tag in (7, 8, 9) for tag in tags)
+        need(vectors in (0, 3), "half of what vectors are")
     following = int.from_bytes(
         rows.pop(b"next_namespace", bytes([2, 0, 0, 0])), "little"
     )
