@@ -34,6 +34,7 @@ from lsmkv.options import NamespaceOptions, Options
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
 from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
 from lsmkv.ttl import DEFAULT
+from lsmkv.vectors import Vectors, VectorSchema
 
 __all__ = [
     "DB",
@@ -62,6 +63,8 @@ __all__ = [
     "Stats",
     "StorageError",
     "UnsupportedVersionError",
+    "VectorSchema",
+    "Vectors",
     "WriteBatch",
     "destroy",
     "open",

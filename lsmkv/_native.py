@@ -13,7 +13,16 @@ import importlib.util
 import sys
 from importlib.machinery import ExtensionFileLoader
 
-MODULES = ("_base", "_batch", "_view", "_core", "_namespace", "_scan", "_codec")
+MODULES = (
+    "_base",
+    "_batch",
+    "_view",
+    "_core",
+    "_namespace",
+    "_scan",
+    "_codec",
+    "_vectors",
+)
 
 
 def load() -> None:

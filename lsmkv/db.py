@@ -15,9 +15,13 @@ from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
 from lsmkv.snapshot import Snapshot
 from lsmkv.stats import LevelStats, Memory, Problem, Report, State, Stats
+from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from lsmkv.arrays import DType
+    from lsmkv.vectors import Metric
 
 _STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
 
@@ -131,6 +135,38 @@ class DB(_core.DB, Keyspace):
             InvalidArgumentError: It exists and has other options than those given.
         """
         return Namespace(self, name, create=create, alter=alter, **options)
+
+    def vectors(
+        self,
+        name: str,
+        *,
+        dim: int | None = None,
+        dtype: DType | None = None,
+        metric: Metric | None = None,
+        create: bool = True,
+        alter: bool = False,
+        **options: Unpack[NamespaceOverrides],
+    ) -> Vectors:
+        """Return a namespace of rows of numbers, which are written and read as arrays.
+
+        What the rows are is fixed when it is made; opening it again needs the name
+        alone.
+
+        Args:
+            name: As for `namespace`, with which it shares its names.
+            dim: Numbers in a row; needed to make it.
+            dtype: "float32", "float16", "bfloat16" or "int8". Default "float32".
+            metric: "cosine", "dot" or "l2", for who searches. Default "cosine".
+            create: As for `namespace`.
+            alter: As for `namespace`; it does not alter what the rows are.
+            **options: As for `namespace`.
+
+        Raises:
+            InvalidArgumentError: It exists and is another, or holds no vectors.
+        """
+        schema = {"dim": dim, "dtype": dtype, "metric": metric}
+        how = {"create": int(create), "alter": int(alter)}
+        return Vectors._open(self, name, schema, how, options)
 
     def namespaces(self) -> dict[str, NamespaceOptions]:
         """Return the names of all namespaces, in their order, and their options."""
