@@ -22,6 +22,7 @@ MODULES = (
     "_scan",
     "_codec",
     "_vectors",
+    "_compute",
 )
 
 

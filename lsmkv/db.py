@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 from lsmkv import _core, _namespace, _zstd
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.keyspace import Keyspace
+from lsmkv.lists import Locks
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
 from lsmkv.snapshot import Snapshot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from lsmkv.arrays import DType
+    from lsmkv.flights import Flights
     from lsmkv.vectors import Metric
 
 _STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
@@ -36,9 +38,11 @@ class DB(_core.DB, Keyspace):
     Use it as a context manager, or call `close()`.
     """
 
-    __slots__ = ("__weakref__", "_absolute", "_pid")
+    __slots__ = ("__weakref__", "_absolute", "_flights", "_list_locks", "_pid")
 
     _absolute: str  # the path, wherever the process goes
+    _flights: Flights | None  # made when it is first asked to compute a value
+    _list_locks: Locks
     _pid: int
 
     def __new__(
@@ -70,6 +74,8 @@ class DB(_core.DB, Keyspace):
         )
         self._absolute = os.path.abspath(self.path)  # noqa: PTH100
         self._pid = os.getpid()
+        self._flights = None
+        self._list_locks = Locks()
         return self
 
     def __enter__(self) -> Self:

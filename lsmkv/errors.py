@@ -96,6 +96,14 @@ class NotADatabaseError(Error):
     """The directory holds no lsmkv database."""
 
 
+class DeadlockError(Error, RuntimeError):
+    """A value is computed from itself: waiting for it would never end.
+
+    The function that computes the value of a key asked for the same key, or for one
+    whose computation waits for it.
+    """
+
+
 BY_STATUS: dict[str, type[Exception]] = {
     "CORRUPTION": CorruptionError,
     "IO_ERROR": StorageError,

@@ -3,19 +3,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from lsmkv import _batch, _core, _scan
+from lsmkv import _batch, _compute, _core, _scan
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.mapping import KeyspaceMapping
+from lsmkv.ttl import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Iterable,
+        MutableMapping,
+        Sequence,
+    )
     from types import TracebackType
 
     from typing_extensions import Buffer
 
+    from lsmkv.codecs import Codec
+    from lsmkv.memoize import How
     from lsmkv.snapshot import Snapshot
+    from lsmkv.ttl import Ttl
 
 
 class Keyspace(_core.Keyspace):
@@ -81,6 +91,166 @@ class Keyspace(_core.Keyspace):
         raises. `sync` as for `put`.
         """
         return WriteBatch(self, sync=sync)
+
+    def get_or_compute(
+        self,
+        key: Buffer,
+        fn: Callable[[], Buffer],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+        on_error: Literal["raise", "stale"] = "raise",
+        timeout: float | None = None,
+    ) -> bytes:
+        """Return the value of `key`; if there is none, store and return that of `fn()`.
+
+        However many threads and coroutines of the process ask at the same time, one
+        calls its function and the others wait for it. What it raises is raised to all
+        of them, and the next caller tries again. A put or delete of the key while it is
+        computed wins: the value computed is returned, but not stored.
+
+        Args:
+            key: What to look for.
+            fn: Computes the value, as bytes.
+            ttl: How many seconds the value is fresh, as for `put`.
+            stale: For how many seconds after that it may still be returned, at once,
+                while one thread in the background computes it anew; failures of that
+                are logged (logger "lsmkv"). Nothing is returned that is older than
+                the `ttl` and `stale` that it was stored with, or than this `stale`
+                allows.
+            on_error: "stale": if computing fails, or takes too long, return a stale
+                value if there is any at all, however long `stale` is.
+            timeout: Seconds to wait, at most; `fn` then runs in a thread of its own,
+                and goes on, and what it returns is stored.
+
+        Raises:
+            TimeoutError: There was no value in time.
+            DeadlockError: `fn` asks, directly or not, for the value it is to compute.
+        """
+        found = _compute.entry(self, key)
+        if type(found) is bytes:
+            return found
+        from lsmkv import compute
+
+        want = compute.Want(self, ttl, stale, on_error, timeout)
+        return compute.get(self, want, key, fn, found)
+
+    def get_or_compute_many(
+        self,
+        keys: Iterable[Buffer],
+        fn_missing: Callable[[list[bytes]], Sequence[Buffer]],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+    ) -> list[bytes]:
+        """Return the values of `keys` in their order, computing those that are missing.
+
+        `fn_missing` is called at most once, with the keys that have no value and that
+        nobody else is computing, and returns their values in the same order; for what
+        others compute this call waits. (It is called again for keys whose computation
+        by others was cancelled, or overtaken by a delete.) Keys that are stale are
+        given to it together in the background. All else as for `get_or_compute`.
+        """
+        from lsmkv import compute
+
+        return compute.get_many(self, compute.Want(self, ttl, stale), keys, fn_missing)
+
+    async def aget_or_compute(
+        self,
+        key: Buffer,
+        async_fn: Callable[[], Awaitable[Buffer]],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+        on_error: Literal["raise", "stale"] = "raise",
+        timeout: float | None = None,
+    ) -> bytes:
+        """Do what `get_or_compute` does, with a coroutine function, without blocking.
+
+        Waits for threads that compute the same key, and they wait for it. The function
+        is awaited in the task of the caller who computes; if that is cancelled, one of
+        those who wait computes in its place. With `timeout` it has a task of its own,
+        which goes on; a stale value is computed anew in one, too.
+        """
+        found = _compute.entry(self, key)
+        if type(found) is bytes:
+            return found
+        from lsmkv import compute
+
+        want = compute.Want(self, ttl, stale, on_error, timeout)
+        return await compute.aget(self, want, key, async_fn, found)
+
+    def memoize(
+        self,
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+        key: Callable[..., Buffer | str] | None = None,
+        codec: Codec[Any] | None = None,
+    ) -> How:
+        """Return a decorator that keeps what a function returns here.
+
+            @cache.memoize(ttl=3600)
+            def embed(text: str) -> list[float]: ...
+
+        Works for functions and coroutine functions, by `get_or_compute` and
+        `aget_or_compute`. The decorated function has two methods that take the same
+        arguments: `key_of` tells the key, `forget` deletes the result.
+
+        Args:
+            ttl: As for `get_or_compute`.
+            stale: Likewise.
+            key: Makes the key of the arguments. By default it is made of the function's
+                name and its arguments, which then have to be None, bool, int, float,
+                str, bytes, or lists, tuples, dicts and sets of these; so methods, whose
+                first argument is `self`, need one. A new version of the function finds
+                the results of the old one.
+            codec: How results are stored: `lsmkv.codecs.json` (the default), `raw`,
+                `numpy`, or any object with the methods of `lsmkv.codecs.Codec`.
+        """
+        from lsmkv.memoize import How
+
+        return How(self, key, codec, ttl=ttl, stale=stale)
+
+    def append(
+        self, key: Buffer, item: Buffer, *, ttl: Ttl = DEFAULT, sync: bool | None = None
+    ) -> int:
+        """Add an item to the list `key`; return its number, 0 for the first.
+
+        A list expires as a whole. Its first item decides when, by `ttl` as for `put`;
+        later ones join it without changing that, unless `ttl` is given: then the whole
+        list has that time from now on, which writes all of it anew, in one batch.
+
+        Any number of threads may append. Item n is kept under the key
+        `key + b"\\0" + n.to_bytes(8)`: use a namespace for lists alone, and these
+        methods alone to change them. `sync` as for `put`.
+        """
+        from lsmkv import lists
+
+        return lists.append(self, key, item, ttl, sync)
+
+    def tail(
+        self, key: Buffer, n: int | None = None, *, snapshot: Snapshot | None = None
+    ) -> list[bytes]:
+        """Return the newest `n` items of the list `key`, or all, the oldest first.
+
+        Takes no longer for a long list than for one of `n` items; [] if there is none.
+        """
+        from lsmkv import lists
+
+        return lists.tail(self, key, n, snapshot)
+
+    def list_length(self, key: Buffer) -> int:
+        """Return how many items the list `key` has, without reading them."""
+        from lsmkv import lists
+
+        return lists.length(self, key)
+
+    def delete_list(self, key: Buffer, *, sync: bool | None = None) -> bool:
+        """Delete the list `key`; False if there is none. `sync` as for `put`."""
+        from lsmkv import lists
+
+        return lists.delete(self, key, sync)
 
     def mapping(self) -> MutableMapping[bytes, bytes]:
         """Return all of it as a MutableMapping, for code that expects one.

@@ -59,3 +59,11 @@ def test_a_small_run_of_large_values_reports_what_was_written(tmp_path: Path) ->
     assert 1 < report["write_amplification"] < 3
     assert 1 < report["space_final"] < 4
     assert report["segments"] > 0
+
+
+def test_a_small_stampede_computes_once() -> None:
+    size = ["--askers", "50", "--calls", "1000", "--rounds", "1", "--seconds", "0.05"]
+    report = json.loads(run("stampede.py", *size))
+    assert report["threads"]["computed"] == 1
+    assert report["coroutines"]["computed"] == 1
+    assert report["get_or_compute_ns"] > 0

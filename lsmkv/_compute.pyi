@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from collections.abc import Iterable
+
+from typing_extensions import Buffer
+
+from lsmkv._core import Keyspace, Snapshot
+from lsmkv.ttl import Ttl
+
+_Entry = bytes | tuple[bytes, float] | None
+
+STALE_HITS: int
+COMPUTED: int
+COALESCED: int
+
+def count(space: Keyspace, kind: int, n: int) -> None: ...
+def is_fresh(space: Keyspace, key: Buffer) -> bool: ...
+def number(space: Keyspace) -> int: ...
+def milliseconds(ttl: Ttl) -> int: ...
+def entry(space: Keyspace, key: Buffer) -> _Entry: ...
+def entries(space: Keyspace, keys: Iterable[Buffer]) -> list[_Entry]: ...
+def store_since(
+    space: Keyspace,
+    key: Buffer,
+    value: Buffer,
+    times: tuple[int, int],
+    snapshot: Snapshot,
+) -> bool: ...
+def end_of(space: Keyspace, key: Buffer) -> int | None: ...
+def store_until(
+    space: Keyspace, key: Buffer, value: Buffer, end: int, sync: bool | None
+) -> None: ...

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What computed values and lists ask of the engine: times, and puts with conditions."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+
+from lsmkv._base cimport *
+from lsmkv._core cimport Keyspace, Snapshot, begin_read
+
+
+cdef int DEFAULT_NUMBER = 1  # of the default namespace
+
+STALE_HITS = LSMKV_COUNT_STALE_HITS
+COMPUTED = LSMKV_COUNT_COMPUTED
+COALESCED = LSMKV_COUNT_COALESCED
+
+
+def count(Keyspace space not None, lsmkv_count_kind kind, uint64_t n) -> None:
+    """Add to one of the counts above of a namespace."""
+    lsmkv_count(space._db, space._space, kind, n)
+
+
+def number(Keyspace space not None) -> int:
+    """Tell namespaces of a database apart; no number is ever given twice."""
+    return DEFAULT_NUMBER if space._space == NULL else lsmkv_namespace_id(space._space)
+
+
+def milliseconds(ttl) -> int:
+    """Check a time to live and return it as the engine takes it."""
+    return ttl_of(ttl)
+
+
+def entry(Keyspace space not None, key):
+    """Return the value of `key` as bytes, or None if there is none.
+
+    If it is stale: a tuple of the value and the seconds that it has been stale for.
+    """
+    cdef Hold hold
+    cdef lsmkv_bytes view
+    cdef lsmkv_read read
+    cdef lsmkv_entry times
+    cdef lsmkv_pin pin
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take(key, &view, &hold)
+    begin_read(space, None, True, &read)
+    read.stale = True
+    status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
+    if status == LSMKV_WOULD_BLOCK:
+        read.nonblocking = False
+        with nogil:
+            status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
+    PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        return None
+    check(status, &err, space.path)
+    try:
+        value = PyBytes_FromStringAndSize(<const char *>pin.value.data,
+                                          <Py_ssize_t>pin.value.size)
+    finally:
+        lsmkv_pin_release(&pin)
+    return value if times.stale_for_ms < 0 else (value, times.stale_for_ms / 1000.0)
+
+
+def is_fresh(Keyspace space not None, key) -> bool:
+    """Tell whether there is a value that is not stale, without counting the look."""
+    cdef Hold hold
+    cdef lsmkv_bytes view
+    cdef lsmkv_read read
+    cdef int64_t ttl_ms
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take(key, &view, &hold)
+    begin_read(space, None, False, &read)
+    with nogil:
+        status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
+    PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        return False
+    check(status, &err, space.path)
+    return True
+
+
+def entries(Keyspace space not None, keys) -> list:
+    """Return what entry() does for each key, all from one state."""
+    cdef tuple held = gather(keys)
+    cdef Py_ssize_t count = len(held), i
+    cdef list found = [None] * count
+    cdef lsmkv_lookup *lookups
+    cdef lsmkv_read read
+    cdef lsmkv_pin pin
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    lookups = <lsmkv_lookup *>PyMem_Malloc(count * sizeof(lsmkv_lookup))
+    if lookups == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            lookups[i].key.data = PyBytes_AS_STRING(held[i])
+            lookups[i].key.size = <size_t>PyBytes_GET_SIZE(held[i])
+        begin_read(space, None, False, &read)
+        read.stale = True
+        with nogil:
+            status = lsmkv_get_many(space._db, &read, lookups, <size_t>count, &pin,
+                                    &err)
+        check(status, &err, space.path)
+        try:
+            for i in range(count):
+                if lookups[i].found:
+                    found[i] = PyBytes_FromStringAndSize(
+                        <const char *>lookups[i].value.data,
+                        <Py_ssize_t>lookups[i].value.size,
+                    )
+        finally:
+            lsmkv_pin_release(&pin)
+        for i in range(count):
+            if lookups[i].found and lookups[i].stale_for_ms >= 0:
+                found[i] = (found[i], lookups[i].stale_for_ms / 1000.0)
+    finally:
+        PyMem_Free(lookups)
+    return found
+
+
+cdef bint put(Keyspace space, object key, object value, lsmkv_write *how) except -1:
+    """Put as `how` says; whether the condition held."""
+    cdef Hold[2] hold
+    cdef lsmkv_bytes[2] view
+    cdef lsmkv_error err
+    cdef lsmkv_status status = LSMKV_WOULD_BLOCK
+    how.space = space._space
+    how.nonblocking = not how.sync
+    take_two(key, value, view, hold)
+    if how.nonblocking:
+        status = lsmkv_put(space._db, how, view[0], view[1], &err)
+    if status == LSMKV_WOULD_BLOCK:
+        how.nonblocking = False
+        with nogil:
+            status = lsmkv_put(space._db, how, view[0], view[1], &err)
+    release_two(hold)
+    if status == LSMKV_NOT_FOUND:
+        return False
+    check(status, &err, space.path)
+    return True
+
+
+def store_since(Keyspace space not None, key, value, tuple times not None,
+                Snapshot snapshot not None) -> bool:
+    """Store a value unless something was put or deleted since; whether it was.
+
+    `times` are ttl and stale in milliseconds, the first as milliseconds() has it.
+    """
+    cdef lsmkv_write how
+    how.sync = False
+    how.nosync = False
+    how.ttl_ms, how.stale_ms = times
+    how.expire_at_ms = 0
+    how.since = snapshot.enter(space)
+    try:
+        return put(space, key, value, &how)
+    finally:
+        snapshot.leave()
+
+
+def end_of(Keyspace space not None, key):
+    """Return the moment when the value expires, 0 if it does not, None without one."""
+    cdef Hold hold
+    cdef lsmkv_bytes view
+    cdef lsmkv_read read
+    cdef lsmkv_entry times
+    cdef lsmkv_pin pin
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take(key, &view, &hold)
+    begin_read(space, None, False, &read)
+    with nogil:
+        status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
+    PyBuffer_Release(&hold)
+    if status == LSMKV_NOT_FOUND:
+        return None
+    check(status, &err, space.path)
+    lsmkv_pin_release(&pin)
+    return times.expire_at_ms
+
+
+def store_until(Keyspace space not None, key, value, uint64_t end, sync) -> None:
+    """Store a value until a moment that end_of() told; 0: for ever."""
+    cdef lsmkv_write how
+    how.sync = sync is not None and bool(sync)
+    how.nosync = sync is not None and not sync
+    how.ttl_ms = -1
+    how.stale_ms = 0
+    how.expire_at_ms = end
+    how.since = NULL
+    put(space, key, value, &how)

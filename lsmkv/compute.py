@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that are computed when they are missing, once for all who ask.
+
+`Keyspace.get_or_compute` and its kin come here when a fresh value is not there. One
+caller computes (`flights.py`), in this order: take a snapshot, look once more, call the
+function, store the value unless anything came to the key since the snapshot, land. So a
+put or delete that comes while a value is computed wins, and who waits for a value that
+could not be stored asks again: nobody gets one that is older than a delete which was
+over before the call began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from lsmkv import _base, _compute, _core
+from lsmkv.errors import ClosedError, Error, InvalidArgumentError
+from lsmkv.flights import (
+    Flight,
+    Flights,
+    Landed,
+    computing,
+    running_loop,
+    start_thread,
+)
+from lsmkv.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from lsmkv.ttl import Ttl
+
+Entry = bytes | tuple[bytes, float] | None  # what _compute.entry() returns
+OnError = Literal["raise", "stale"]
+
+STALE_SECONDS_MAX = 1e12
+
+_making = threading.Lock()
+
+
+def flights_of(space: Any) -> Flights:
+    """Return the flights of a keyspace's database."""
+    db = space.db if hasattr(space, "db") else space
+    if db._flights is None:
+        with _making:
+            if db._flights is None:
+                db._flights = Flights()
+    flights: Flights = db._flights
+    return flights
+
+
+class Want:
+    """What a caller asks for, and how."""
+
+    __slots__ = ("db", "flights", "on_error", "space", "stale", "times", "until")
+
+    def __init__(
+        self,
+        space: Any,
+        ttl: Ttl,
+        stale: float,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+    ) -> None:
+        """Check the arguments."""
+        if isinstance(stale, bool) or not hasattr(stale, "__float__"):
+            raise TypeError(f"stale must be seconds, not {stale!r}")
+        if not 0 <= stale <= STALE_SECONDS_MAX:
+            raise InvalidArgumentError(
+                f"stale is {stale!r}: must be seconds, 0 to {STALE_SECONDS_MAX:.0e}"
+            )
+        if on_error not in ("raise", "stale"):
+            raise InvalidArgumentError(
+                f'on_error is {on_error!r}: must be "raise" or "stale"'
+            )
+        if timeout is not None and not timeout >= 0:
+            raise InvalidArgumentError(f"timeout is {timeout!r}: must be 0 or more")
+        self.space = space
+        self.db: _core.DB = space.db if hasattr(space, "db") else space
+        self.flights = flights_of(space)
+        self.stale = stale
+        self.times = (_compute.milliseconds(ttl), math.ceil(stale * 1000))
+        self.on_error = on_error
+        self.until = None if timeout is None else time.monotonic() + timeout
+
+    def place(self, key: bytes) -> tuple[int, bytes]:
+        """Name the key among all of the database."""
+        return _compute.number(self.space), key
+
+    def accepts(self, found: Entry) -> bytes | None:
+        """Return the value of an entry if it is fresh, or stale for not too long."""
+        if type(found) is tuple:
+            if found[1] >= self.stale:
+                return None
+            _compute.count(self.space, _compute.STALE_HITS, 1)
+            return found[0]
+        return found  # type: ignore[return-value]
+
+    def left(self) -> float | None:
+        """Return the seconds that the caller still waits, None for ever."""
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
+
+    def after(self, error: Exception, key: bytes) -> bytes:
+        """Return the stale value that will do when computing failed, else raise."""
+        found = None
+        if self.on_error == "stale":
+            with contextlib.suppress(ClosedError):
+                found = _compute.entry(self.space, key)
+        if found is None:
+            raise error
+        return found[0] if type(found) is tuple else found  # type: ignore[return-value]
+
+
+class Turn:
+    """The turn of the one caller that computes: a context around the computation.
+
+    `missing` are the flights whose values are to be computed, and `store` takes these
+    in. Whatever happens inside, all flights land.
+    """
+
+    def __init__(
+        self, want: Want, mine: Sequence[Flight], *, background: bool = False
+    ) -> None:
+        """Take over the flights."""
+        self.want = want
+        self.mine = mine
+        self.missing: list[Flight] = []
+        self.values: dict[bytes, bytes] = {}
+        self._outer = () if background else computing.get()
+        self._background = background
+        self._token: contextvars.Token[tuple[Flight, ...]] | None = None
+        self._snapshot: Snapshot | None = None
+
+    def __enter__(self) -> Self:
+        """Look once more: between the caller's look and its turn another may end."""
+        try:
+            self._snapshot = Snapshot(self.want.db)
+            for flight in self.mine:
+                found = self._look_again(flight.place[1])
+                if found is None:
+                    self.missing.append(flight)
+                else:
+                    self._land(flight, Landed(found, True))
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._token = computing.set((*self._outer, *self.missing))
+        return self
+
+    def _look_again(self, key: bytes) -> bytes | None:
+        space = self.want.space
+        found = _compute.entry(space, key) if _compute.is_fresh(space, key) else None
+        return found if type(found) is bytes else None
+
+    def store(self, flight: Flight, value: Buffer) -> None:
+        """Store a computed value, unless something came, and land its flight."""
+        key, kept = flight.place[1], _base.to_bytes(value)
+        snapshot = self._snapshot
+        assert snapshot is not None
+        stored = _compute.store_since(
+            self.want.space, key, kept, self.want.times, snapshot
+        )
+        _compute.count(self.want.space, _compute.COMPUTED, 1)
+        self._land(flight, Landed(kept, stored))
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Land what has not landed."""
+        if self._token is not None:
+            with contextlib.suppress(ValueError):  # collected in another context
+                computing.reset(self._token)
+        self._end(exc)
+
+    def _land(self, flight: Flight, landed: Landed) -> None:
+        self.values[flight.place[1]] = landed.value
+        self.want.flights.land(flight, landed)
+
+    def _end(self, outcome: BaseException | None) -> None:
+        if self._snapshot is not None:
+            self._snapshot.close()
+        for flight in self.mine:
+            self.want.flights.land(flight, outcome)
+
+
+def get(
+    space: Any,
+    want: Want,
+    key: Buffer,
+    fn: Callable[[], Buffer],
+    found: Entry,
+) -> bytes:
+    """Do what Keyspace.get_or_compute does once it has `found` no fresh value."""
+    held = _base.to_bytes(key)
+
+    def lead(mine: Sequence[Flight], *, background: bool = False) -> bytes:
+        with Turn(want, mine, background=background) as turn:
+            for flight in turn.missing:
+                turn.store(flight, fn())
+        return turn.values[held]
+
+    superseded = False
+    while True:
+        value = want.accepts(found)
+        if value is not None:
+            if type(found) is tuple:
+                _refresh(want, [held], lead)
+            return value
+        mine, others = want.flights.join([want.place(held)], blocks=True)
+        try:
+            if mine and want.until is None:
+                return lead(mine)
+            if mine:
+                _apart(want, mine, lead)
+            landed = _wait(want, (mine or others)[0], coalesced=not mine)
+            if landed is None and mine:
+                raise Error("the computation was given up")
+        except Exception as error:
+            return want.after(error, held)
+        if landed is not None and (landed.stored or mine or superseded):
+            return landed.value
+        superseded |= landed is not None
+        found = _compute.entry(space, held)
+        found = _compute.entry(space, held)
+
+
+def get_many(
+    space: Any,
+    want: Want,
+    keys: Iterable[Buffer],
+    fn_missing: Callable[[list[bytes]], Sequence[Buffer]],
+) -> list[bytes]:
+    """Do what Keyspace.get_or_compute_many does."""
+    held = [_base.to_bytes(key) for key in keys]
+    values: dict[bytes, bytes] = {}
+    superseded: set[bytes] = set()
+
+    def lead(mine: Sequence[Flight], *, background: bool = False) -> dict[bytes, bytes]:
+        with Turn(want, mine, background=background) as turn:
+            missing = [flight.place[1] for flight in turn.missing]
+            computed = list(fn_missing(missing)) if missing else []
+            if len(computed) != len(missing):
+                raise InvalidArgumentError(
+                    f"fn_missing returned {len(computed)} values for "
+                    f"{len(missing)} keys"
+                )
+            for flight, value in zip(turn.missing, computed, strict=True):
+                turn.store(flight, value)
+        return turn.values
+
+    pending = list(dict.fromkeys(held))
+    while pending:
+        entries = dict(zip(pending, _compute.entries(space, pending), strict=True))
+        values.update(
+            (key, value)
+            for key, found in entries.items()
+            if (value := want.accepts(found)) is not None
+        )
+        aged = [key for key in values if type(entries.get(key)) is tuple]
+        if aged:
+            _refresh(want, aged, lead)
+        pending = [key for key in pending if key not in values]
+        mine, others = want.flights.join(map(want.place, pending), blocks=True)
+        try:
+            if mine:
+                values.update(lead(mine))
+            for flight in others:
+                key, landed = flight.place[1], _wait(want, flight)
+                if landed is not None and (landed.stored or key in superseded):
+                    values[key] = landed.value
+                elif landed is not None:
+                    superseded.add(key)
+        finally:
+            for flight in others:
+                want.flights.leave(flight)
+        pending = [key for key in pending if key not in values]
+    return [values[key] for key in held]
+
+
+async def aget(
+    space: Any,
+    want: Want,
+    key: Buffer,
+    fn: Callable[[], Awaitable[Buffer]],
+    found: Entry,
+) -> bytes:
+    """Do what Keyspace.aget_or_compute does once it has `found` no fresh value."""
+    held = _base.to_bytes(key)
+
+    async def lead(mine: Sequence[Flight], *, background: bool = False) -> bytes:
+        with Turn(want, mine, background=background) as turn:
+            for flight in turn.missing:
+                turn.store(flight, await fn())
+        return turn.values[held]
+
+    superseded = False
+    while True:
+        value = want.accepts(found)
+        if value is not None:
+            if type(found) is tuple:
+                mine = want.flights.begin([want.place(held)], running_loop())
+                if mine:
+                    _task(want, lead(mine, background=True), mine)
+            return value
+        mine, others = want.flights.join([want.place(held)], blocks=False)
+        try:
+            if mine and want.until is None:
+                return await lead(mine)
+            if mine:
+                _task(want, lead(mine), mine, reports=False)
+            landed = await _await(want, (mine or others)[0], coalesced=not mine)
+            if landed is None and mine:
+                raise Error("the computation was given up")
+        except Exception as error:
+            return want.after(error, held)
+        if landed is not None and (landed.stored or mine or superseded):
+            return landed.value
+        superseded |= landed is not None
+
+
+def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | None:
+    if coalesced:
+        _compute.count(want.space, _compute.COALESCED, 1)
+    try:
+        return flight.future.result(want.left())
+    finally:
+        want.flights.leave(flight)
+
+
+async def _await(want: Want, flight: Flight, *, coalesced: bool) -> Landed | None:
+    import asyncio
+
+    if coalesced:
+        _compute.count(want.space, _compute.COALESCED, 1)
+    try:
+        # The future is running, so who gives up waiting cannot cancel it.
+        waiting = asyncio.wrap_future(flight.future)
+        return await asyncio.wait_for(waiting, want.left())
+    finally:
+        want.flights.leave(flight)
+
+
+def _refresh(want: Want, keys: list[bytes], lead: Callable[..., object]) -> None:
+    """Have values computed anew in the background that nobody is computing."""
+    mine = want.flights.begin(map(want.place, keys))
+    if not mine:
+        return
+    context = contextvars.copy_context()
+    try:
+        want.flights.workers.submit(
+            lambda: context.run(_quietly, lead, mine, background=True)
+        )
+    except RuntimeError:  # no more threads: a later caller may have more luck
+        for flight in mine:
+            want.flights.land(flight, None)
+
+
+def _quietly(
+    lead: Callable[..., object], mine: list[Flight], *, background: bool
+) -> None:
+    try:
+        lead(mine, background=background)
+    except ClosedError:
+        pass
+    except BaseException as error:
+        if background:  # else there is one who waits for it
+            _report(mine, error)
+
+
+def _apart(want: Want, mine: list[Flight], lead: Callable[..., object]) -> None:
+    """Compute in a thread of its own, so that the caller can stop waiting."""
+    context = contextvars.copy_context()
+    try:
+        start_thread(lambda: context.run(_quietly, lead, mine, background=False))
+    except BaseException as error:
+        for flight in mine:
+            want.flights.land(flight, error)
+        raise
+
+
+def _task(
+    want: Want, computation: Any, mine: list[Flight], *, reports: bool = True
+) -> None:
+    """Compute in a task of its own."""
+    import asyncio
+
+    def done(task: asyncio.Task[bytes]) -> None:
+        want.flights.tasks.discard(task)
+        for flight in mine:  # cancelled before its first step, it has not done it
+            want.flights.land(flight, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and reports and not isinstance(error, ClosedError):
+            _report(mine, error)
+
+    task = asyncio.get_running_loop().create_task(computation)
+    want.flights.tasks.add(task)
+    task.add_done_callback(done)
+
+
+def _report(mine: Sequence[Flight], error: BaseException) -> None:
+    logging.getLogger("lsmkv").warning(
+        "refreshing %r failed; its stale value stays as long as it may",
+        mine[0].place[1],
+        exc_info=error,
+    )
