@@ -17,6 +17,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 MINUTES ?= 20
 SECONDS ?= 30
 SEED ?= 1
+LIMIT ?= 95
 
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -83,23 +84,17 @@ stress: ## all calls from many threads under the thread sanitizer: SECONDS=, SEE
 	@rm -rf build/tsan/stress-db && mkdir -p build/tsan/stress-db
 	build/tsan/stress --dir build/tsan/stress-db --seconds $(SECONDS) --seed $(SEED)
 
-coverage: ## lines that the C unit tests and the crash program reach, file by file
+coverage: ## lines and branches that the C unit tests and the crash program reach: LIMIT=
 	@$(BUILD_C) build/coverage/unit build/coverage/crash
 	@find build/coverage -name '*.gcda' -delete
 	build/coverage/unit
-	build/coverage/crash steps --stride 7
+	build/coverage/crash steps --stride 31
 	build/coverage/crash sim --seeds 1..20
 	build/coverage/crash faults --seeds 1..20
 	build/coverage/crash alloc --stride 16
 	build/coverage/crash errors --stride 101
-	build/coverage/crash damage --stride 101
-	@gcov --no-output $(patsubst %.c,build/coverage/%.o,$(ENGINE)) 2>/dev/null | awk \
-	'/^File/ { file = substr($$2, 2, length($$2) - 2) } \
-	/^Lines/ && file ~ /^csrc\/.*\.c$$/ { \
-	  split($$2, part, /[:%]/); lines = $$4; share = part[2]; \
-	  printf "%6.1f%%  %5d  %s\n", share, lines, file; \
-	  all += lines; hit += lines * share / 100; file = "" } \
-	END { printf "%6.1f%%  %5d  csrc\n", 100 * hit / all, all }'
+	build/coverage/crash damage --stride 499
+	$(PYTHON) tests/c_coverage.py --limit $(LIMIT)
 
 # Python
 

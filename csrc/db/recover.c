@@ -46,10 +46,9 @@ static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *stat
             number < state->first_log) {
             continue;
         }
-        if (!lsm_grow(&logs, &recovery->log_capacity, recovery->log_count + 1,
-                      sizeof(*recovery->logs))) {
-            LSM_TRY(lsm_fail_memory(err, sizeof(*recovery->logs)));
-        }
+        bool ok = lsm_grow(&logs, &recovery->log_capacity, recovery->log_count + 1,
+                           sizeof(*recovery->logs));
+        LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, sizeof(*recovery->logs)));
         recovery->logs = logs;
         recovery->logs[recovery->log_count++] =
             (lsm_replay_log){number, recorded_log(state, number) != NULL, false, NULL};
@@ -75,10 +74,9 @@ static bool has_log(const lsm_recovery *recovery, uint64_t number) {
 static lsmkv_status check_presence(const lsm_recovery *recovery,
                                    const lsm_manifest_state *state, lsmkv_error *err) {
     for (size_t i = 0; i < state->log_count; i++) {
-        uint64_t number = state->logs[i].number;
-        if (number >= state->first_log && !has_log(recovery, number)) {
+        if (!has_log(recovery, state->logs[i].number)) {
             char name[LSM_FILENAME_SIZE];
-            lsm_filename_make(name, LSM_NAME_LOG, number);
+            lsm_filename_make(name, LSM_NAME_LOG, state->logs[i].number);
             return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
                                "the log is missing, but the MANIFEST says that it "
                                "holds synced writes; restore the file");
@@ -172,18 +170,16 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
     lsm_memtable *mem;
 
     lsm_filename_make(name, LSM_NAME_LOG, log->number);
-    if (record->type != LSM_RECORD_BATCH ||
-        !lsm_batch_reader_init(&reader, record->payload)) {
+    if (!lsm_batch_reader_init(&reader, record->payload)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
-                           "expected a batch, found a record of type %d of %zu bytes",
-                           (int)record->type, record->payload.size);
+                           "expected a batch, found a record of %zu bytes",
+                           record->payload.size);
     }
     *past = reader.sequence > limit;
     if (*past) {
         return LSMKV_OK;
     }
-    if (reader.sequence != recovery->last_sequence + 1 ||
-        reader.sequence + reader.left - 1 > LSM_SEQUENCE_MAX) {
+    if (reader.sequence != recovery->last_sequence + 1) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
                            "expected sequence %llu, found %llu",
                            (unsigned long long)(recovery->last_sequence + 1),
@@ -245,8 +241,7 @@ static uint64_t limit_of(const lsm_recovery *recovery, size_t index) {
 static lsmkv_status check_unsynced(const lsm_replay *replay, const lsm_replay_log *log,
                                    lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
-    if (log->reader == NULL ||
-        (!log->recorded && lsm_wal_highest_mark(log->reader) == 0)) {
+    if (!log->recorded && lsm_wal_highest_mark(log->reader) == 0) {
         return LSMKV_OK;
     }
     lsm_filename_make(name, LSM_NAME_LOG, log->number);
@@ -263,13 +258,10 @@ static lsmkv_status skip_log(const lsm_replay *replay, const lsm_replay_log *log
                              lsmkv_error *err) {
     lsm_record record;
     lsmkv_status status = LSMKV_OK;
-    while (log->reader != NULL && status == LSMKV_OK) {
+    while (status == LSMKV_OK) {
         status = lsm_wal_next(log->reader, &record, err);
     }
-    if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
-        return status;
-    }
-    return check_unsynced(replay, log, err);
+    return status == LSMKV_NOT_FOUND ? check_unsynced(replay, log, err) : status;
 }
 
 static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
@@ -448,10 +440,9 @@ lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *
     for (size_t i = 0; i < recovery->count; i++) {
         void *written = recovery->written;
         uint64_t number = db->next_file++;
-        if (!lsm_grow(&written, &recovery->written_capacity, i + 1,
-                      sizeof(*recovery->written))) {
-            LSM_TRY(lsm_fail_memory(err, sizeof(*recovery->written)));
-        }
+        bool ok = lsm_grow(&written, &recovery->written_capacity, i + 1,
+                           sizeof(*recovery->written));
+        LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, sizeof(*recovery->written)));
         recovery->written = written;
         recovery->written[recovery->written_count++] = number;
         LSM_TRY(flush_one(db, recovery->memtables[i], number, &values, edit, err));

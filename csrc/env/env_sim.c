@@ -194,7 +194,11 @@ static void dir_close(lsm_dir *dir) {
 
 static int dir_list(lsm_dir *dir, lsm_namelist *list) {
     const lsm_sim_map *names = &dir_handle(dir)->dir->current;
+    int code = 0;
 
+    if (fails(lsm_sim_of(dir->env), LSM_SIM_LIST, "", &code)) {
+        return code;
+    }
     for (size_t i = 0; i < names->count; i++) {
         if (!lsm_namelist_add(list, names->entries[i].name)) {
             return ENOMEM;
@@ -502,6 +506,11 @@ static int file_sync(lsm_file *file) {
 }
 
 static int file_size(lsm_file *file, uint64_t *size) {
+    int code = 0;
+
+    if (fails(lsm_sim_of(file->env), LSM_SIM_SIZE, file->name, &code)) {
+        return code;
+    }
     *size = file_handle(file)->inode->size;
     return 0;
 }

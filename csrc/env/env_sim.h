@@ -68,6 +68,8 @@ typedef enum lsm_sim_call {
     LSM_SIM_TRUNCATE,
     LSM_SIM_CLOSE,
     LSM_SIM_LINK,
+    LSM_SIM_LIST, /* of the names in a directory */
+    LSM_SIM_SIZE, /* of a file */
     LSM_SIM_CALL_COUNT
 } lsm_sim_call;
 

@@ -63,6 +63,7 @@ LSM_TEST(interruptions_without_end_are_an_error_and_not_a_loop) {
     for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
         lsm_sim_fail(env, (lsm_sim_call)call, 0, EINTR, true);
     }
+    lsm_sim_fail(env, LSM_SIM_SIZE, 0, 0, false); /* by which an append says where */
     CHECK_STATUS(lsm_file_append(file, &piece, 1, NULL, &err), LSMKV_IO_ERROR);
     CHECK_EQ(err.os_errno, EINTR);
     CHECK_EQ(err.offset, 3);

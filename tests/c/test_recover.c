@@ -7,7 +7,7 @@
  */
 #include "sim_help.h"
 
-#include <stdio.h>
+#include <errno.h>
 
 #include "api/testing.h"
 #include "format/batch.h"
@@ -83,20 +83,25 @@ static lsm_wal_writer *create_log(const fixture *f, uint64_t number, uint64_t ah
     return writer;
 }
 
-/* A batch that puts "row"; `claimed` is how many records it says it has. */
-static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
-                       const char *value, uint32_t claimed) {
+/* A batch that gives a key a value; `claimed` is how many records it says it has. */
+static void append_put(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
+                       lsmkv_bytes key, lsmkv_bytes value, uint32_t claimed) {
     lsm_batch batch;
     lsm_buf *records[1] = {&batch.record};
     lsmkv_error err;
 
     lsm_batch_init(&batch);
-    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, (lsmkv_bytes){"row", 3},
-                           (lsmkv_bytes){value, 1}, &err));
+    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, key, value, &err));
     lsm_batch_stamp(&batch, f->last_sequence + ahead, 1);
     batch.record.data[LSM_RECORD_HEADER_SIZE + BATCH_COUNT_AT] = (uint8_t)claimed;
     CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
     lsm_batch_deinit(&batch);
+}
+
+static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
+                       const char *value, uint32_t claimed) {
+    append_put(f, writer, ahead, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 1},
+               claimed);
 }
 
 static void finish_log(lsm_wal_writer *writer, bool sync) {
@@ -179,6 +184,71 @@ LSM_TEST(recovery_refuses_a_batch_with_fewer_or_more_records_than_it_says) {
         check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
         end(&f);
     }
+}
+
+/* Long enough that two records might fit in. */
+LSM_TEST(recovery_refuses_a_batch_that_ends_within_its_records) {
+    char value[100] = "";
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_put(&f, writer, 1, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 100}, 2);
+    finish_log(writer, false);
+    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
+    end(&f);
+}
+
+/* One batch that no memtable of the size in the options has room for. */
+LSM_TEST(recovery_makes_room_for_a_batch_that_is_larger_than_a_memtable) {
+    static const char value[10000] = "";
+    lsmkv_db *db = NULL;
+    lsmkv_pin pin;
+    lsmkv_error err;
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_put(&f, writer, 1, (lsmkv_bytes){"long", 4}, (lsmkv_bytes){value, 10000}, 1);
+    append_row(&f, writer, 2, "2", 1);
+    finish_log(writer, false);
+    check_row(&f, "2", 2);
+    CHECK_OK(open_db(&f, &db, &err));
+    CHECK_OK(lsmkv_get(db, NULL, (lsmkv_bytes){"long", 4}, &pin, &err));
+    CHECK_EQ(pin.value.size, 10000);
+    lsmkv_pin_release(&pin);
+    close_db(db);
+    end(&f);
+}
+
+/* A hole, and behind it a log that the device cannot read. */
+LSM_TEST(recovery_reports_a_read_error_behind_a_hole) {
+    static const char value[300000] = ""; /* more than is read at once */
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 5);
+    append_put(&f, writer, 6, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 300000}, 1);
+    append_row(&f, writer, 7, "2", 1);
+    finish_log(writer, false);
+    uint64_t failed = 0;
+    lsmkv_status status = LSMKV_IO_ERROR;
+    for (uint64_t n = 0; status != LSMKV_OK; n++) {
+        lsmkv_error err;
+        lsmkv_db *db = NULL;
+        lsm_sim_fail(f.env, LSM_SIM_READ, n, EIO, false);
+        status = open_db(&f, &db, &err);
+        CHECK(status == LSMKV_OK || status == LSMKV_IO_ERROR);
+        failed +=
+            status != LSMKV_OK && strcmp(lsm_sim_failed_name(f.env), "000500.log") == 0;
+        if (status == LSMKV_OK) {
+            close_db(db);
+        }
+    }
+    CHECK(failed >= 2); /* its header, and what follows that */
+    lsm_sim_fail(f.env, LSM_SIM_READ, 0, 0, false);
+    check_row(&f, "1", 0);
+    end(&f);
 }
 
 LSM_TEST(recovery_drops_a_log_behind_a_hole_unless_it_was_synced) {

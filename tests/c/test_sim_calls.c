@@ -154,6 +154,8 @@ LSM_TEST(every_class_of_call_can_fail_and_then_does_nothing) {
     lsm_file *file = sim_create(dir, "a");
     lsm_file *other = NULL;
     lsm_slice piece = lsm_slice_make("x", 1);
+    lsm_namelist names = {0};
+    uint64_t size;
     char byte;
     size_t got;
 
@@ -171,6 +173,8 @@ LSM_TEST(every_class_of_call_can_fail_and_then_does_nothing) {
     CHECK_STATUS(lsm_dir_rename(dir, "a", "b", &err), LSMKV_IO_ERROR);
     CHECK_STATUS(lsm_dir_unlink(dir, "a", &err), LSMKV_IO_ERROR);
     CHECK_STATUS(lsm_file_truncate(file, 0, &err), LSMKV_IO_ERROR);
+    CHECK_STATUS(lsm_dir_list(dir, &names, &err), LSMKV_IO_ERROR);
+    CHECK_STATUS(lsm_file_size(file, &size, &err), LSMKV_IO_ERROR);
     CHECK_STATUS(lsm_file_close(file, &err), LSMKV_IO_ERROR);
     CHECK_EQ(err.os_errno, EIO);
     CHECK(sim_holds(env, "a", "text"));

@@ -60,6 +60,8 @@ static const call_kind kinds[] = {
     {"truncate", LSM_SIM_TRUNCATE, .late = false},
     {"close", LSM_SIM_CLOSE, .late = false},
     {"link", LSM_SIM_LINK, .late = false},
+    {"list", LSM_SIM_LIST, .late = false},
+    {"size", LSM_SIM_SIZE, .late = false},
 };
 
 static const int codes[] = {EIO, ENOSPC, EINTR, EMFILE, EDQUOT, 0};
@@ -186,6 +188,8 @@ static bool may_poison(void) {
         case LSM_SIM_OPEN:
         case LSM_SIM_READ:
         case LSM_SIM_CLOSE:
+        case LSM_SIM_LIST:
+        case LSM_SIM_SIZE:
             /* The same job failing over and over; but neither files nor space are
              * short for ever. */
             return current.sticky && !disk_full && current.code != EMFILE &&
@@ -235,8 +239,9 @@ static void lift(world *w) {
 }
 
 static void begin(world *w) {
-    bool reads =
-        current.kind->call == LSM_SIM_READ || current.kind->call == LSM_SIM_OPEN;
+    bool reads = current.kind->call == LSM_SIM_READ ||
+                 current.kind->call == LSM_SIM_OPEN ||
+                 current.kind->call == LSM_SIM_SIZE;
     bool disk_full = current.code == ENOSPC || current.code == EDQUOT;
 
     w->reads_may_fail = reads && current.code != 0;
