@@ -111,10 +111,11 @@ typedef struct record_head {
  * size takes, and the other way round: the first number of bytes that fits is taken,
  * with another LSM_VALUE_ALIGN zeros where only that makes it fit. */
 static size_t place_large(size_t at, size_t times, size_t value_size, size_t *field) {
-    for (size_t prefix = 1; prefix <= FIELD_PREFIX_MAX; prefix++) {
+    for (size_t prefix = 1;; prefix++) {
         size_t head = times + 8 + lsm_varint_size(value_size);
         size_t zeros = (0 - (at + prefix + head)) & (LSM_VALUE_ALIGN - 1);
 
+        LSM_ASSERT(prefix <= FIELD_PREFIX_MAX); /* which fit every field */
         *field = head + zeros + value_size;
         if (lsm_varint_size(*field) == prefix) {
             return zeros;
@@ -124,8 +125,6 @@ static size_t place_large(size_t at, size_t times, size_t value_size, size_t *fi
             return zeros + LSM_VALUE_ALIGN;
         }
     }
-    LSM_ASSERT(value_size > LSMKV_VALUE_SIZE_MAX); /* five bytes fit every field */
-    return 0;
 }
 
 static void note_value(lsm_batch *batch, bool large, size_t size) {

@@ -328,16 +328,18 @@ static bool build_key(lsm_block_cursor *cursor, const stored_entry *entry,
 }
 
 bool lsm_block_cursor_next(lsm_block_cursor *cursor) {
-    size_t shared_max =
-        cursor->first ? 0 : lsm_ikey_skey(lsm_buf_slice(&cursor->key)).size;
-    uint64_t before_sequence =
-        cursor->first
-            ? 0
-            : lsm_trailer_sequence(lsm_ikey_trailer(lsm_buf_slice(&cursor->key)));
+    size_t shared_max = 0;
+    uint64_t before_sequence = 0;
     stored_entry entry;
 
+    /* After a failure the key is not a whole one. */
     if (cursor->at == cursor->end || cursor->corrupt || cursor->failed) {
         return false;
+    }
+    if (!cursor->first) {
+        lsm_slice before = lsm_buf_slice(&cursor->key);
+        shared_max = lsm_ikey_skey(before).size;
+        before_sequence = lsm_trailer_sequence(lsm_ikey_trailer(before));
     }
     cursor->corrupt = !parse_entry(cursor->at, cursor->end, &entry) ||
                       entry.shared > shared_max || entry.unshared > LSM_SKEY_SIZE_MAX ||

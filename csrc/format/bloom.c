@@ -6,6 +6,8 @@
  */
 #include "format/bloom.h"
 
+#include <string.h>
+
 #include "base/coding.h"
 
 enum {
@@ -43,12 +45,12 @@ bool lsm_bloom_build(const uint64_t *hashes, size_t count, uint32_t bits_per_key
         return false;
     }
     line_count = bits / LINE_BITS + 1;
-    if (!lsm_buf_reserve(
-            to, (size_t)line_count * LSM_BLOOM_LINE + LSM_BLOOM_TRAILER_SIZE) ||
-        !lsm_buf_append_zeros(to, (size_t)line_count * LSM_BLOOM_LINE)) {
+    size_t lines_size = (size_t)line_count * LSM_BLOOM_LINE;
+    if (!lsm_buf_reserve(to, lines_size + LSM_BLOOM_TRAILER_SIZE)) {
         return false;
     }
-    lines = to->data + to->size - (size_t)line_count * LSM_BLOOM_LINE;
+    lines = to->data + to->size;
+    memset(lines, 0, lines_size);
     for (size_t i = 0; i < count; i++) {
         uint8_t *line = line_of(lines, line_count, hashes[i]);
         uint32_t mixed = (uint32_t)hashes[i];
@@ -63,8 +65,10 @@ bool lsm_bloom_build(const uint64_t *hashes, size_t count, uint32_t bits_per_key
             mixed *= PROBE_FACTOR;
         }
     }
-    return lsm_buf_append_u32(to, (uint32_t)line_count) &&
-           lsm_buf_append_u32(to, probes);
+    lsm_put_u32(lines + lines_size, (uint32_t)line_count);
+    lsm_put_u32(lines + lines_size + 4, probes);
+    to->size += lines_size + LSM_BLOOM_TRAILER_SIZE;
+    return true;
 }
 
 bool lsm_bloom_open(lsm_bloom *bloom, lsm_slice bytes) {

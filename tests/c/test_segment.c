@@ -6,6 +6,7 @@
  */
 #include "sim_help.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -361,4 +362,244 @@ LSM_TEST(mapped_values_are_verified_once_and_answered_without_waiting_from_then_
     lsm_segment_unref(segment);
     lsm_dir_close(dir);
     CHECK_EQ(rmdir(path), 0);
+}
+
+/* Forges a value file with right checksums that is not the one that is meant. */
+static void forge(lsm_env *env, const files *f, lsm_record_file_header header) {
+    uint8_t bytes[LSM_RECORD_FILE_HEADER_SIZE];
+    const uint8_t *data = NULL;
+    size_t size = 0;
+
+    CHECK(lsm_sim_file_read(env, SIM_PATH, "000005.seg", &data, &size));
+    CHECK_EQ(size, f->info.size);
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, data, size);
+    lsm_record_file_header_encode(&header, bytes);
+    memcpy(copy, bytes, sizeof(bytes));
+    CHECK(lsm_sim_file_write(env, SIM_PATH, "000005.seg", copy, size));
+    lsm_free(copy);
+}
+
+static lsmkv_status try_open(const files *f, lsmkv_error *err) {
+    lsm_segment *segment = lsm_segment_create(&f->context, &f->info);
+
+    CHECK(segment != NULL);
+    lsm_error_clear(err);
+    lsmkv_status status = lsm_segment_hold(segment, err);
+    if (status == LSMKV_OK) {
+        CHECK_STATUS(lsm_segment_hold(segment, err), LSMKV_OK); /* it is open already */
+    } else {
+        CHECK(strcmp(err->file, "000005.seg") == 0);
+    }
+    lsm_segment_unref(segment);
+    return status;
+}
+
+LSM_TEST(a_value_file_that_is_another_one_is_corruption) {
+    lsm_record_file_header good = {
+        .type = LSM_FILE_VALUES, .number = NUMBER, .file_id = FILE_ID};
+    static const uint8_t origins[2][LSM_UUID_SIZE] = {"0000000000000bc",
+                                                      "zzzzzzzzzzzzzzz"};
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 3);
+    memcpy(good.uuid, uuid, sizeof(uuid));
+    lsm_record_file_header header = good;
+    forge(env, &f, header);
+    CHECK_OK(try_open(&f, &err));
+    header.type = LSM_FILE_LOG;
+    forge(env, &f, header);
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    header = good;
+    header.number++;
+    forge(env, &f, header);
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    header = good;
+    header.file_id++;
+    forge(env, &f, header);
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    CHECK(strstr(err.message, "another file took this name") != NULL);
+    header = good;
+    memcpy(header.uuid, origins[1], LSM_UUID_SIZE);
+    forge(env, &f, header);
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    f.context.origins = (lsm_uuids){origins, 2};
+    CHECK_OK(try_open(&f, &err)); /* of the database that this is a checkpoint of */
+    sim_end(env, dir);
+}
+
+LSM_TEST(a_value_file_that_does_not_open_says_why) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 3);
+    for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
+        bool needed =
+            call == LSM_SIM_OPEN || call == LSM_SIM_READ || call == LSM_SIM_SIZE;
+        lsm_sim_fail(env, (lsm_sim_call)call, 0, EIO, false);
+        CHECK_STATUS(try_open(&f, &err), needed ? LSMKV_IO_ERROR : LSMKV_OK);
+        lsm_sim_fail(env, (lsm_sim_call)call, 0, 0, false);
+    }
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    CHECK(segment != NULL);
+    lsm_alloc_fail_after(0, 0);
+    CHECK_STATUS(lsm_segment_hold(segment, &err), LSMKV_NO_MEMORY);
+    lsm_alloc_fail_never();
+    lsm_segment_unref(segment);
+    f.info.size++;
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    CHECK(strstr(err.message, "the MANIFEST says") != NULL);
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, "000005.seg"));
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    CHECK(strstr(err.message, "missing file") != NULL);
+    f.context.read_only = true; /* a writer may have dropped it */
+    CHECK_STATUS(try_open(&f, &err), LSMKV_CHANGED);
+    sim_end(env, dir);
+}
+
+/* A mapping in the simulator: the bytes that are there now. */
+static int map_now(lsm_file *file, uint64_t size, const uint8_t **data) {
+    size_t there = 0;
+
+    return lsm_sim_file_read(file->env, SIM_PATH, file->name, data, &there) &&
+                   size <= there
+               ? 0
+               : ENODEV;
+}
+
+static void unmap_nothing(const uint8_t *data, uint64_t size) {
+    (void)data;
+    (void)size;
+}
+
+static const lsm_env_ops *plain; /* the simulator's own */
+static lsm_segment *rival;       /* which somebody else opens meanwhile */
+
+static int open_for_two(lsm_dir *dir, const char *name, lsm_open_mode mode,
+                        lsm_file **filep) {
+    lsm_segment *segment = rival;
+    lsmkv_error err;
+
+    rival = NULL;
+    if (segment != NULL) {
+        CHECK_OK(lsm_segment_hold(segment, &err));
+    }
+    return plain->file_open(dir, name, mode, filep);
+}
+
+static lsm_env_ops with_mappings(lsm_env *env) {
+    lsm_env_ops ops = *env->ops;
+
+    plain = env->ops;
+    ops.file_map = map_now;
+    ops.unmap = unmap_nothing;
+    ops.file_open = open_for_two;
+    return ops;
+}
+
+LSM_TEST(whoever_opens_a_value_file_second_uses_what_the_first_has_opened) {
+    for (int mapping = 0; mapping < 2; mapping++) {
+        lsm_dir *dir = NULL;
+        lsm_env *env = sim_make(1, &dir);
+        lsm_env_ops ops = with_mappings(env);
+        files f;
+
+        init_files(&f, dir, mapping == 1);
+        write_values(&f, 5);
+        env->ops = &ops;
+        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+        CHECK(segment != NULL);
+        rival = segment;
+        check_value(segment, &f.pointers[4], 4);
+        CHECK(rival == NULL);
+        check_value(segment, &f.pointers[3], 3);
+        lsm_segment_unref(segment);
+        sim_end(env, dir); /* every file is closed, or it would say so */
+    }
+}
+
+/* Without memory to remember what was verified, the file is read instead. */
+LSM_TEST(a_mapping_without_its_bitmap_is_given_up) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_env_ops ops = with_mappings(env);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 5);
+    env->ops = &ops;
+    lsm_sim_exempt_memory(env);
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    CHECK(segment != NULL);
+    lsm_alloc_fail_after(1, 1);
+    CHECK_OK(lsm_segment_hold(segment, &err));
+    lsm_alloc_fail_never();
+    for (size_t i = 0; i < 5; i++) {
+        check_value(segment, &f.pointers[i], i);
+        CHECK_EQ(try_read(segment, &f.pointers[i], true), LSMKV_WOULD_BLOCK);
+    }
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
+}
+
+/* A log was mapped when it was shorter than it is. */
+LSM_TEST(a_value_beyond_the_mapping_is_read_from_the_file) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_env_ops ops = with_mappings(env);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    write_log(&f);
+    env->ops = &ops;
+    uint64_t mapped = f.pointers[0].offset + f.pointers[0].size;
+    lsm_segment *segment = lsm_segment_create_log(&f.context, NUMBER, FILE_ID, mapped);
+    CHECK(segment != NULL);
+    CHECK_EQ(try_read(segment, &f.pointers[0], true), LSMKV_WOULD_BLOCK);
+    check_value(segment, &f.pointers[0], 3);
+    CHECK_EQ(try_read(segment, &f.pointers[0], true), LSMKV_OK);
+    check_value(segment, &f.pointers[1], 4);
+    CHECK_EQ(try_read(segment, &f.pointers[1], true), LSMKV_WOULD_BLOCK);
+    lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
+    CHECK_EQ(try_read(segment, &f.pointers[1], false), LSMKV_IO_ERROR);
+    lsm_sim_fail(env, LSM_SIM_READ, 0, EIO, false);
+    CHECK_EQ(try_read(segment, &f.pointers[1], false), LSMKV_IO_ERROR);
+    CHECK_OK(lsm_segment_hold(segment, &err));
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
+}
+
+/* What is in the mapping but was not verified yet. */
+LSM_TEST(a_mapped_value_is_not_answered_without_waiting_before_it_is_verified) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_env_ops ops = with_mappings(env);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    write_values(&f, 5);
+    env->ops = &ops;
+    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+    CHECK(segment != NULL);
+    CHECK_OK(lsm_segment_hold(segment, &err));
+    lsm_pointer wrong = f.pointers[4];
+    wrong.checksum ^= 1;
+    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_WOULD_BLOCK);
+    CHECK_EQ(try_read(segment, &wrong, false), LSMKV_CORRUPTION);
+    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_WOULD_BLOCK);
+    check_value(segment, &f.pointers[4], 4);
+    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_OK);
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
 }
