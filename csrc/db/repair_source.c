@@ -158,7 +158,8 @@ typedef struct lsm_scan {
     lsm_slice file;
     uint64_t file_id;
     uint64_t at;
-    uint64_t synced_to; /* the highest that a record says */
+    uint64_t lost_to; /* up to here there were bytes that count: the highest `synced_to`
+                         of a record, or the end of what the device cannot read */
 } lsm_scan;
 
 static void tell_gap(const lsm_scan *scan, uint64_t from, uint64_t to) {
@@ -170,7 +171,8 @@ static void tell_gap(const lsm_scan *scan, uint64_t from, uint64_t to) {
 }
 
 /* The next record that is not a mark. false: the end, where the bytes that are left
- * are damaged if a record says that they were synced, else the end of a crash. */
+ * are damaged if a record says that they were synced or they could not be read, else
+ * they are the end of a crash. */
 static bool scan_next(lsm_scan *scan, lsm_record *record) {
     uint64_t gap = scan->at;
 
@@ -187,14 +189,14 @@ static bool scan_next(lsm_scan *scan, lsm_record *record) {
         }
         scan->at += record->size;
         gap = scan->at;
-        if (record->synced_to > scan->synced_to) {
-            scan->synced_to = record->synced_to;
+        if (record->synced_to > scan->lost_to) {
+            scan->lost_to = record->synced_to;
         }
         if (record->type != LSM_RECORD_MARK) {
             return true;
         }
     }
-    if (gap < scan->synced_to) {
+    if (gap < scan->lost_to) {
         tell_gap(scan, gap, scan->file.size);
     }
     return false;
@@ -213,7 +215,8 @@ static lsmkv_status scan_open(lsm_repair *repair, lsm_scan *scan,
     const char *name = scan->name;
     scan->findings = &repair->findings;
     scan->at = LSM_RECORD_FILE_HEADER_SIZE;
-    status = lsm_file_rescue(repair->from, name, file, err);
+    /* What could not be read is lost, whether it was synced or not. */
+    status = lsm_file_rescue(repair->from, name, file, &scan->lost_to, err);
     if (status == LSMKV_NOT_FOUND) {
         (void)lsm_fail_at(&problem, LSMKV_CORRUPTION, name, -1, "the file is missing");
         lsm_findings_tell(&repair->findings, &problem);
@@ -226,7 +229,12 @@ static lsmkv_status scan_open(lsm_repair *repair, lsm_scan *scan,
     if (status == LSMKV_UNSUPPORTED_VERSION) {
         return lsm_error_copy(err, &problem);
     }
-    if (status == LSMKV_OK && header.type == type) {
+    if (status == LSMKV_OK && header.type != type) {
+        status =
+            lsm_fail_at(&problem, LSMKV_CORRUPTION, name, 0,
+                        "a file of type %d, expected %d", (int)header.type, (int)type);
+    }
+    if (status == LSMKV_OK) {
         scan->file_id = header.file_id;
     } else if (file->size > LSM_RECORD_FILE_HEADER_SIZE) {
         lsm_findings_tell(&repair->findings, &problem);
@@ -289,11 +297,14 @@ static lsmkv_status read_manifest(lsm_wreck *wreck, uint64_t number, lsmkv_error
     while (readable && scan_next(&scan, &record)) {
         lsm_edit edit;
         lsm_edit_init(&edit);
-        if (record.type == LSM_RECORD_EDIT &&
-            lsm_edit_decode(&edit, record.payload, err) == LSMKV_OK) {
+        status = record.type == LSM_RECORD_EDIT
+                     ? lsm_edit_decode(&edit, record.payload, err)
+                     : LSMKV_CORRUPTION;
+        if (status == LSMKV_OK) {
             status = take_edit(wreck, &edit, err);
-        } else {
+        } else if (status != LSMKV_NO_MEMORY) {
             tell_gap(&scan, record.offset, record.offset + record.size);
+            status = LSMKV_OK;
         }
         lsm_edit_deinit(&edit);
         LSM_TRY(status);
@@ -303,14 +314,28 @@ out:
     return status;
 }
 
-/* The MANIFEST in force, or the newest one if nobody says which. 0: there is none. */
-static uint64_t choose_manifest(const lsm_wreck *wreck) {
-    lsm_manifest_mark mark;
+/* Whether a file could not be read for good, so that what it says must be done without.
+ * Anything else, like a lack of memory, may be otherwise the next time. */
+static bool is_damage(const lsmkv_error *failure) {
+    return failure->status == LSMKV_CORRUPTION || failure->status == LSMKV_CHANGED ||
+           failure->status == LSMKV_NOT_A_DATABASE || lsm_error_is_device(failure);
+}
 
-    if (lsm_manifest_look(wreck->repair->from, &mark, NULL) == LSMKV_OK) {
-        return mark.number;
+/* The MANIFEST in force, or the newest one if nobody says which. 0: there is none. */
+static lsmkv_status choose_manifest(const lsm_wreck *wreck, uint64_t *number,
+                                    lsmkv_error *err) {
+    lsm_manifest_mark mark;
+    lsmkv_error failure;
+    lsmkv_status status = lsm_manifest_look(wreck->repair->from, &mark, &failure);
+
+    *number = wreck->manifest_count > 0 ? wreck->manifests[0] : 0;
+    if (status == LSMKV_OK) {
+        *number = mark.number;
+        return LSMKV_OK;
     }
-    return wreck->manifest_count > 0 ? wreck->manifests[0] : 0;
+    return status == LSMKV_NOT_FOUND || is_damage(&failure)
+               ? LSMKV_OK
+               : lsm_error_copy(err, &failure);
 }
 
 /* A memtable with room for the plan. NULL: no memory. */
@@ -351,8 +376,7 @@ static lsmkv_status take_batch(lsm_repair *repair, const lsm_scan *scan,
         return LSMKV_OK;
     }
     if (record->type != LSM_RECORD_BATCH ||
-        !lsm_batch_reader_init(&reader, record->payload) ||
-        reader.sequence + reader.left - 1 > LSM_SEQUENCE_MAX) {
+        !lsm_batch_reader_init(&reader, record->payload)) {
         tell_gap(scan, record->offset, record->offset + record->size);
         return LSMKV_OK;
     }
@@ -401,26 +425,28 @@ out:
     return status;
 }
 
-/* Where each log begins, as far as its header can be read. */
-static void read_beginnings(lsm_wreck *wreck) {
-    for (size_t i = 0; i < wreck->log_count; i++) {
-        char name[LSM_FILENAME_SIZE];
-        uint8_t bytes[LSM_RECORD_FILE_HEADER_SIZE];
-        lsm_record_file_header header;
-        lsm_file *file = NULL;
-        size_t got = 0;
+/* Where a log begins, if its header can be read. */
+static lsmkv_status read_beginning(const lsm_repair *repair, lsm_repair_log *log,
+                                   lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    char name[LSM_FILENAME_SIZE];
+    uint8_t bytes[LSM_RECORD_FILE_HEADER_SIZE];
+    lsm_record_file_header header;
+    lsmkv_error failure;
+    lsm_file *file = NULL;
+    size_t got = 0;
 
-        wreck->logs[i].begins = LSM_SEQUENCE_MAX;
-        lsm_filename_make(name, LSM_NAME_LOG, wreck->logs[i].number);
-        if (lsm_file_open(wreck->repair->from, name, LSM_OPEN_READ, &file, NULL) ==
-                LSMKV_OK &&
-            lsm_file_read(file, 0, bytes, sizeof(bytes), &got, NULL) == LSMKV_OK &&
-            lsm_record_file_header_decode(bytes, got, name, &header, NULL) ==
-                LSMKV_OK) {
-            wreck->logs[i].begins = header.previous_sequence;
-        }
-        lsm_file_drop(file);
+    log->begins = LSM_SEQUENCE_MAX;
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    LSM_TRY(lsm_file_open(repair->from, name, LSM_OPEN_READ, &file, &failure));
+    LSM_TRY(lsm_file_read(file, 0, bytes, sizeof(bytes), &got, &failure));
+    if (lsm_record_file_header_decode(bytes, got, name, &header, NULL) == LSMKV_OK) {
+        log->begins = header.previous_sequence;
     }
+out:
+    lsm_file_drop(file);
+    return status == LSMKV_OK || is_damage(&failure) ? LSMKV_OK
+                                                     : lsm_error_copy(err, &failure);
 }
 
 static lsmkv_status replay_logs(lsm_wreck *wreck, lsmkv_error *err) {
@@ -429,7 +455,9 @@ static lsmkv_status replay_logs(lsm_wreck *wreck, lsmkv_error *err) {
     lsm_repair *repair = wreck->repair;
     uint64_t flushed = repair->last_sequence; /* as the MANIFEST says */
 
-    read_beginnings(wreck);
+    for (size_t i = 0; i < wreck->log_count; i++) {
+        LSM_TRY(read_beginning(repair, &wreck->logs[i], err));
+    }
     for (size_t i = 0; i < repair->table_count; i++) {
         uint64_t held = lsm_salvage_sequence_max(repair->tables[i].salvage);
         flushed = held > flushed ? held : flushed;
@@ -477,13 +505,14 @@ out:
 static lsmkv_status take_wreck(lsm_repair *repair, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_wreck wreck = {.repair = repair};
+    uint64_t manifest = 0;
 
     LSM_TRY(list_files(&wreck, err));
-    if (repair->table_count + wreck.log_count + wreck.manifest_count == 0) {
-        LSM_TRY(lsm_fail(err, LSMKV_NOT_A_DATABASE,
-                         "the directory holds nothing of a database"));
-    }
-    uint64_t manifest = choose_manifest(&wreck);
+    bool nothing = repair->table_count + wreck.log_count + wreck.manifest_count == 0;
+    LSM_TRY(nothing ? lsm_fail(err, LSMKV_NOT_A_DATABASE,
+                               "the directory holds nothing of a database")
+                    : LSMKV_OK);
+    LSM_TRY(choose_manifest(&wreck, &manifest, err));
     if (manifest != 0) {
         LSM_TRY(read_manifest(&wreck, manifest, err));
     }
@@ -494,12 +523,6 @@ out:
     lsm_free(wreck.logs);
     lsm_free(wreck.manifests);
     return status;
-}
-
-/* Whether the files may be read nevertheless. */
-static bool is_damage(const lsmkv_error *failure) {
-    return failure->status == LSMKV_CORRUPTION || failure->status == LSMKV_CHANGED ||
-           failure->status == LSMKV_NOT_A_DATABASE || lsm_error_is_device(failure);
 }
 
 lsmkv_status lsm_repair_gather(lsm_repair *repair, const char *path, lsmkv_error *err) {

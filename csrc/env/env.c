@@ -325,10 +325,11 @@ lsmkv_status lsm_file_read_exact(lsm_file *file, uint64_t offset, void *to, size
 }
 
 lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
-                             lsmkv_error *err) {
+                             uint64_t *unread_to, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_file *file = NULL;
     uint64_t size = 0;
+    uint64_t unread = 0;
 
     lsm_buf_clear(to);
     LSM_TRY(lsm_file_open(dir, name, LSM_OPEN_READ, &file, err));
@@ -343,13 +344,17 @@ lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
         size_t part = size - at < RESCUE_SIZE ? (size_t)(size - at) : RESCUE_SIZE;
         size_t got = 0;
         lsmkv_error failure;
-        if (lsm_file_read(file, at, to->data + at, part, &got, &failure) != LSMKV_OK &&
-            !lsm_error_is_device(&failure)) {
-            LSM_TRY(lsm_error_copy(err, &failure));
+        if (lsm_file_read(file, at, to->data + at, part, &got, &failure) != LSMKV_OK) {
+            LSM_TRY(lsm_error_is_device(&failure) ? LSMKV_OK
+                                                  : lsm_error_copy(err, &failure));
+            unread = at + part;
         }
     }
     to->size = (size_t)size;
 out:
+    if (unread_to != NULL) {
+        *unread_to = unread;
+    }
     lsm_file_drop(file);
     return status;
 }

@@ -100,9 +100,10 @@ lsmkv_status lsm_file_read(lsm_file *file, uint64_t offset, void *to, size_t siz
 /* As lsm_file_read, but fewer bytes than asked are CORRUPTION ("short file"). */
 lsmkv_status lsm_file_read_exact(lsm_file *file, uint64_t offset, void *to, size_t size,
                                  lsmkv_error *err) LSM_MUST_CHECK;
-/* Reads a whole file into `to`, zeros in the place of what the device cannot read. */
+/* Reads a whole file into `to`, zeros in the place of what the device cannot read, of
+ * which *unread_to (may be NULL) is the end; 0: it could read all. */
 lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
-                             lsmkv_error *err) LSM_MUST_CHECK;
+                             uint64_t *unread_to, lsmkv_error *err) LSM_MUST_CHECK;
 /* Appends all pieces in order. On failure an unknown prefix of them may be in the
  * file; *appended (may be NULL) says how many bytes the system took. */
 lsmkv_status lsm_file_append(lsm_file *file, const lsm_slice *pieces, size_t count,

@@ -122,11 +122,11 @@ static int compare_blocks(const void *a, const void *b) {
                            ((const found_block *)b)->offset);
 }
 
+/* Among the first ones, which are sorted. */
 static bool has_block(const lsm_salvage *salvage, size_t sorted, uint64_t offset) {
     found_block key = {offset, 0, LSM_BLOCK_DATA};
 
-    return sorted > 0 &&
-           bsearch(&key, salvage->blocks, sorted, sizeof(key), compare_blocks) != NULL;
+    return bsearch(&key, salvage->blocks, sorted, sizeof(key), compare_blocks) != NULL;
 }
 
 static void sort_blocks(lsm_salvage *salvage) {
@@ -322,7 +322,7 @@ lsmkv_status lsm_salvage_open(lsm_dir *dir, uint64_t number, uint64_t file_id,
     salvage->file_id = file_id;
     salvage->findings = *findings;
     lsm_filename_make(salvage->name, LSM_NAME_TABLE, number);
-    status = lsm_file_rescue(dir, salvage->name, &file, &failure);
+    status = lsm_file_rescue(dir, salvage->name, &file, NULL, &failure);
     if (status == LSMKV_NOT_FOUND) {
         tell_at(salvage, 0, "table %llu is missing", number);
         status = LSMKV_OK;
@@ -406,15 +406,17 @@ static lsmkv_status read_block(salvage_iter *iter, const found_block *block,
         LSM_TRY(lsm_file_open(iter->salvage->dir, iter->salvage->name, LSM_OPEN_READ,
                               &file, err));
         lsm_buf_clear(&iter->window);
-        if (!lsm_buf_reserve(&iter->window, wanted)) {
-            LSM_TRY(lsm_fail_memory(err, wanted));
-        }
+        bool ok = lsm_buf_reserve(&iter->window, wanted);
+        LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, wanted));
         status =
             lsm_file_read(file, block->offset, iter->window.data, wanted, &got, err);
         if (got < size) {
-            LSM_TRY(status);
-            LSM_TRY(lsm_fail_at(err, LSMKV_CORRUPTION, iter->salvage->name,
-                                (int64_t)block->offset, "the file has become shorter"));
+            status = status != LSMKV_OK
+                         ? status
+                         : lsm_fail_at(err, LSMKV_CORRUPTION, iter->salvage->name,
+                                       (int64_t)block->offset,
+                                       "the file has become shorter");
+            goto out;
         }
         status = LSMKV_OK; /* what is asked for was read */
         iter->window_at = block->offset;

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: a repair takes what can be read and reports what cannot, and neither a lack of
+ * memory nor a call that fails for the moment makes it leave out anything in silence.
+ * Method: one database whose process died, wrecked in several ways; every allocation
+ * and every call of its repair fails in turn.
+ */
+#include "dead_help.h"
+
+#include <errno.h>
+
+#include "format/record.h"
+
+enum { CALLS_MAX = 20000, NAMES_MAX = 64 };
+
+typedef void (*wrecker)(lsm_env *env);
+
+typedef struct names {
+    char list[NAMES_MAX][LSM_NAME_SIZE_MAX];
+    size_t count;
+} names;
+
+static void list_names(lsm_env *env, const char *part, names *found) {
+    lsmkv_error err;
+    lsm_namelist list = {0};
+    lsm_dir *dir = NULL;
+
+    found->count = 0;
+    CHECK_OK(lsm_dir_open(env, SIM_PATH, false, &dir, &err));
+    CHECK_OK(lsm_dir_list(dir, &list, &err));
+    for (size_t i = 0; i < list.count; i++) {
+        if (strstr(list.names[i], part) != NULL) {
+            CHECK(found->count < NAMES_MAX);
+            memcpy(found->list[found->count++], list.names[i], LSM_NAME_SIZE_MAX);
+        }
+    }
+    CHECK(found->count > 0);
+    lsm_namelist_deinit(&list);
+    lsm_dir_close(dir);
+}
+
+/* Writes the first `size` bytes of a file under a name, with one of them changed. */
+static void copy_file(lsm_env *env, const char *from, const char *to, size_t size,
+                      size_t flipped) {
+    const uint8_t *bytes;
+    size_t whole;
+
+    CHECK(lsm_sim_file_read(env, SIM_PATH, from, &bytes, &whole));
+    size = size < whole ? size : whole;
+    uint8_t *copy = lsm_alloc(size + 1);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes, size);
+    copy[flipped < size ? flipped : size] ^= 1;
+    CHECK(lsm_sim_file_write(env, SIM_PATH, to, copy, size));
+    lsm_free(copy);
+}
+
+static void flip_in(lsm_env *env, const char *part, size_t share) {
+    names found;
+
+    list_names(env, part, &found);
+    for (size_t i = 0; i < found.count; i++) {
+        const uint8_t *bytes;
+        size_t size;
+        CHECK(lsm_sim_file_read(env, SIM_PATH, found.list[i], &bytes, &size));
+        copy_file(env, found.list[i], found.list[i], size, size * share / 100);
+    }
+}
+
+static void leave_whole(lsm_env *env) {
+    (void)env;
+}
+
+static void lose_current(lsm_env *env) {
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, "CURRENT"));
+}
+
+/* Nobody says which of two MANIFESTs is in force. */
+static void add_manifest(lsm_env *env) {
+    names found;
+
+    list_names(env, "MANIFEST", &found);
+    copy_file(env, found.list[0], "MANIFEST-000000", SIZE_MAX, SIZE_MAX);
+    lose_current(env);
+}
+
+static void lose_manifest(lsm_env *env) {
+    names found;
+
+    list_names(env, "MANIFEST", &found);
+    for (size_t i = 0; i < found.count; i++) {
+        CHECK(lsm_sim_file_remove(env, SIM_PATH, found.list[i]));
+    }
+}
+
+static void damage_middles(lsm_env *env) {
+    flip_in(env, ".tbl", 30);
+    flip_in(env, ".log", 50);
+    flip_in(env, "MANIFEST", 60);
+}
+
+static void damage_ends(lsm_env *env) {
+    flip_in(env, ".tbl", 99); /* footers */
+    flip_in(env, ".log", 95);
+    flip_in(env, "MANIFEST", 95);
+}
+
+static void damage_indexes(lsm_env *env) {
+    flip_in(env, ".tbl", 80);
+    lose_current(env);
+}
+
+static void damage_headers(lsm_env *env) {
+    flip_in(env, ".log", 0);
+    flip_in(env, ".tbl", 0);
+}
+
+static void cut_tables(lsm_env *env) {
+    names found;
+
+    list_names(env, ".tbl", &found);
+    for (size_t i = 0; i < found.count; i++) {
+        const uint8_t *bytes;
+        size_t size;
+        CHECK(lsm_sim_file_read(env, SIM_PATH, found.list[i], &bytes, &size));
+        copy_file(env, found.list[i], found.list[i], i == 0 ? 50 : size / 2, SIZE_MAX);
+    }
+}
+
+/* What a file is, and that it is there at all. */
+static void confuse_files(lsm_env *env) {
+    names found;
+    names manifests;
+
+    list_names(env, "MANIFEST", &manifests);
+    list_names(env, ".log", &found);
+    copy_file(env, manifests.list[0], found.list[0], SIZE_MAX, SIZE_MAX);
+    CHECK(lsm_sim_file_write(env, SIM_PATH, "009998.log", "", 0));
+    copy_file(env, found.list[found.count - 1], "009999.log", 70, SIZE_MAX);
+    list_names(env, ".tbl", &found);
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, found.list[0]));
+    list_names(env, ".seg", &found);
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, found.list[0]));
+}
+
+/* What a repair told. */
+typedef struct told {
+    uint64_t count;
+    bool type; /* that a file is of another type */
+} told;
+
+static void on_problem(void *context, const lsmkv_error *problem) {
+    told *t = context;
+
+    CHECK(problem->status == LSMKV_CORRUPTION || problem->status == LSMKV_IO_ERROR ||
+          problem->status == LSMKV_CHANGED || problem->status == LSMKV_NOT_A_DATABASE);
+    CHECK(problem->message[0] != '\0' && strlen(problem->file) < LSM_NAME_SIZE_MAX);
+    t->type = t->type || strstr(problem->message, "a file of type") != NULL;
+    t->count++;
+}
+
+static lsmkv_status repair(lsm_env *env, const char *into, told *t, lsmkv_error *err) {
+    lsm_test_repair_request request = {SIM_PATH, into, on_problem, t};
+    lsmkv_report report = {0};
+
+    *t = (told){0};
+    lsm_error_clear(err);
+    lsmkv_status status = lsm_test_repair(env, &request, &report, err);
+    CHECK_EQ(report.problem_count, t->count);
+    return status;
+}
+
+/* The repaired database verifies. With nothing lost, each key shows what it showed;
+ * else that, another one of its values, or nothing. */
+static void check_repaired(const dead_db *dead, lsm_env *env, const char *into,
+                           bool whole) {
+    lsmkv_error err;
+    lsmkv_db *db = NULL;
+    lsmkv_report report;
+    told t = {0};
+
+    if (whole) {
+        dead_check_open(dead, env, into, true);
+    }
+    CHECK_OK(dead_open(env, into, false, &db, &err));
+    for (size_t i = 0; i < DEAD_KEYS; i++) {
+        char key[16];
+        uint8_t value[DEAD_LARGE_SIZE];
+        lsmkv_pin pin = {0};
+        lsmkv_status status = lsmkv_get(db, NULL, dead_key(key, i), &pin, &err);
+        CHECK(status == LSMKV_OK || status == LSMKV_NOT_FOUND);
+        if (status == LSMKV_OK) {
+            const uint8_t *found = pin.value.data;
+            CHECK(pin.value.size > 0);
+            lsmkv_bytes expected = dead_value(value, i, found[0]);
+            CHECK_EQ(pin.value.size, expected.size);
+            CHECK(memcmp(found, expected.data, expected.size) == 0);
+            lsmkv_pin_release(&pin);
+        }
+    }
+    CHECK_OK(lsmkv_verify(db, on_problem, &t, &report, &err));
+    CHECK_EQ(t.count, 0);
+    dead_close(db);
+}
+
+static const struct {
+    wrecker wreck;
+    bool whole; /* nothing is lost */
+} wrecks[] = {
+    {leave_whole, true},     {lose_current, true},    {add_manifest, true},
+    {lose_manifest, false},  {damage_middles, false}, {damage_ends, false},
+    {damage_indexes, false}, {damage_headers, false}, {cut_tables, false},
+    {confuse_files, false},
+};
+
+/* How a thing fails, and what a repair comes to without. */
+typedef struct failure {
+    int call; /* the class of calls; of allocations: whether all later ones fail, too */
+    int code; /* 0: an allocation */
+    bool whole;
+    uint64_t problems;
+} failure;
+
+/* Repairs with the failure at `at`. false: it came to no such place. */
+static bool fail_once(const dead_db *dead, lsm_env *wrecked, const failure *how,
+                      uint64_t at) {
+    lsmkv_error err;
+    uint64_t live = lsm_alloc_live();
+    lsm_env *env = sim_crash(wrecked, 1, LSM_CRASH_ALL, 512);
+    uint64_t count;
+    told t;
+
+    lsm_sim_exempt_memory(env);
+    if (how->code == 0) {
+        count = lsm_alloc_count();
+        lsm_alloc_fail_after(at, how->call);
+    } else {
+        count = lsm_sim_call_count(env, (lsm_sim_call)how->call);
+        lsm_sim_fail(env, (lsm_sim_call)how->call, at, how->code, false);
+    }
+    lsmkv_status status = repair(env, "into", &t, &err);
+    count = (how->code == 0 ? lsm_alloc_count()
+                            : lsm_sim_call_count(env, (lsm_sim_call)how->call)) -
+            count;
+    lsm_alloc_fail_never();
+    for (int i = 0; i < LSM_SIM_CALL_COUNT; i++) {
+        lsm_sim_fail(env, (lsm_sim_call)i, 0, 0, false);
+    }
+    if (status == LSMKV_OK) {
+        /* What the device cannot read is given up, and told. */
+        CHECK(how->code == EIO ? t.count >= how->problems : t.count == how->problems);
+        check_repaired(dead, env, "into", how->whole && t.count == 0);
+    } else {
+        CHECK(count > at);
+        CHECK_STATUS(status, how->code == 0 ? LSMKV_NO_MEMORY : LSMKV_IO_ERROR);
+        CHECK_EQ(err.status, status);
+        CHECK_STATUS(repair(env, "again", &t, &err), LSMKV_OK);
+        CHECK_EQ(t.count, how->problems);
+        check_repaired(dead, env, "again", how->whole);
+    }
+    lsm_sim_destroy(env);
+    CHECK_EQ(lsm_alloc_live(), live);
+    return count > at;
+}
+
+/* Every place in every `step`-th wreck from `first` on. */
+static void fail_everywhere(int call, int code, size_t first, size_t step) {
+    dead_db dead;
+
+    dead_begin(&dead);
+    for (size_t i = first; i < LSM_ARRAY_COUNT(wrecks); i += step) {
+        lsm_env *env = dead_copy(&dead);
+        uint64_t at = 0;
+        lsmkv_error err;
+        told t;
+        wrecks[i].wreck(env);
+        lsm_env *once = sim_crash(env, 1, LSM_CRASH_ALL, 512);
+        CHECK_OK(repair(once, "into", &t, &err));
+        lsm_sim_destroy(once);
+        failure how = {call, code, wrecks[i].whole, t.count};
+        while (fail_once(&dead, env, &how, at)) {
+            at++;
+            CHECK(at < CALLS_MAX);
+        }
+        lsm_sim_destroy(env);
+    }
+    dead_end(&dead);
+}
+
+LSM_TEST(a_repair_takes_all_of_a_whole_database_and_tells_what_is_damaged) {
+    dead_db dead;
+
+    dead_begin(&dead);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(wrecks); i++) {
+        lsm_env *env = dead_copy(&dead);
+        lsmkv_error err;
+        told t;
+        wrecks[i].wreck(env);
+        uint64_t steps = lsm_sim_steps(env);
+        CHECK_OK(repair(env, "into", &t, &err));
+        CHECK(lsm_sim_steps(env) > steps);
+        CHECK_EQ(t.count == 0, wrecks[i].whole);
+        CHECK_EQ(t.type, wrecks[i].wreck == confuse_files);
+        check_repaired(&dead, env, "into", wrecks[i].whole);
+        lsm_sim_destroy(env);
+    }
+    dead_end(&dead);
+}
+
+LSM_TEST(a_repair_that_lacks_memory_once_leaves_nothing_out) {
+    fail_everywhere(0, 0, 0, 1);
+}
+
+LSM_TEST(a_repair_that_lacks_memory_from_some_point_on_says_so) {
+    fail_everywhere(1, 0, 1, 4);
+}
+
+LSM_TEST(a_repair_with_a_call_that_fails_for_the_moment_leaves_nothing_out) {
+    for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
+        fail_everywhere(call, EACCES, 0, 3);
+    }
+}
+
+LSM_TEST(a_repair_reads_around_what_the_device_cannot_read) {
+    for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
+        fail_everywhere(call, EIO, 1, 3);
+    }
+}
+
+LSM_TEST(a_repair_of_nothing_says_so) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsmkv_error err;
+    told t;
+
+    CHECK_STATUS(repair(env, "into", &t, &err), LSMKV_NOT_A_DATABASE);
+    CHECK(strstr(err.message, "holds nothing") != NULL);
+    sim_write(dir, "unrelated", "text");
+    CHECK_STATUS(repair(env, "into", &t, &err), LSMKV_NOT_A_DATABASE);
+    lsm_test_repair_request request = {"nowhere", "into", on_problem, &t};
+    lsmkv_report report;
+    CHECK_STATUS(lsm_test_repair(env, &request, &report, &err), LSMKV_NOT_A_DATABASE);
+    CHECK(strstr(err.message, "nowhere") != NULL);
+    sim_end(env, dir);
+}
