@@ -30,10 +30,11 @@ from lsmkv.errors import (
 )
 from lsmkv.files import destroy, repair, verify
 from lsmkv.keyspace import WriteBatch
+from lsmkv.metrics import Histogram
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, Options
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
-from lsmkv.stats import LevelStats, Memory, Problem, Report, Stats
+from lsmkv.stats import LevelStats, Memory, NamespaceStats, Problem, Report, Stats
 from lsmkv.ttl import DEFAULT
 from lsmkv.vectors import Vectors, VectorSchema
 
@@ -47,6 +48,7 @@ __all__ = [
     "DiskFullError",
     "Error",
     "ForkedError",
+    "Histogram",
     "InvalidArgumentError",
     "LevelStats",
     "LimitError",
@@ -55,6 +57,7 @@ __all__ = [
     "Namespace",
     "NamespaceOptions",
     "NamespaceSnapshot",
+    "NamespaceStats",
     "NotADatabaseError",
     "Options",
     "Problem",

@@ -390,6 +390,30 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                         void *context, lsmkv_error *err)
 
+    ctypedef enum lsmkv_latency_kind:
+        LSMKV_LATENCY_GET
+        LSMKV_LATENCY_GET_MANY
+        LSMKV_LATENCY_WRITE
+        LSMKV_LATENCY_SCAN
+        LSMKV_LATENCY_SYNC
+        LSMKV_LATENCY_STALL
+        LSMKV_LATENCY_FLUSH
+        LSMKV_LATENCY_COMPACTION
+        LSMKV_LATENCY_KINDS
+
+    enum:
+        LSMKV_HISTOGRAM_BUCKETS
+
+    ctypedef struct lsmkv_histogram:
+        uint64_t count
+        uint64_t sum_ns
+        uint64_t max_ns
+        uint64_t counts[LSMKV_HISTOGRAM_BUCKETS]
+
+    uint64_t lsmkv_histogram_bound(uint32_t bucket)
+    lsmkv_status lsmkv_get_latency(lsmkv_db *db, lsmkv_latency_kind kind,
+                                   lsmkv_histogram *histogram, lsmkv_error *err)
+
     ctypedef struct lsmkv_memory:
         uint64_t budget_bytes
         uint64_t memtable_bytes

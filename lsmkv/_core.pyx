@@ -34,6 +34,17 @@ COUNT_STALE_HITS = LSMKV_COUNT_STALE_HITS
 COUNT_COMPUTED = LSMKV_COUNT_COMPUTED
 COUNT_COALESCED = LSMKV_COUNT_COALESCED
 
+cdef dict TIMED = {
+    "get": LSMKV_LATENCY_GET,
+    "get_many": LSMKV_LATENCY_GET_MANY,
+    "write": LSMKV_LATENCY_WRITE,
+    "scan": LSMKV_LATENCY_SCAN,
+    "sync": LSMKV_LATENCY_SYNC,
+    "stall": LSMKV_LATENCY_STALL,
+    "flush": LSMKV_LATENCY_FLUSH,
+    "compaction": LSMKV_LATENCY_COMPACTION,
+}
+
 
 cdef class Keyspace(Handle):
     """What is read and written one key, or some keys, at a time."""
@@ -305,6 +316,19 @@ cdef class DB(Keyspace):
         check(status, &err, self.path)
         return stats
 
+    def _latencies(self):
+        """(count, sum and max in ns, counts by bucket) of all that is timed."""
+        cdef lsmkv_histogram histogram
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        cdef dict found = {}
+        for name, kind in TIMED.items():
+            status = lsmkv_get_latency(self._db, kind, &histogram, &err)
+            check(status, &err, self.path)
+            found[name] = (histogram.count, histogram.sum_ns, histogram.max_ns,
+                           histogram.counts)
+        return found
+
     def _memory(self):
         """What memory is used for, as a dict."""
         cdef lsmkv_memory memory
@@ -320,6 +344,11 @@ cdef class DB(Keyspace):
         cdef lsmkv_options options
         lsmkv_get_options(self._db, &options)
         return options
+
+
+def histogram_bounds() -> tuple:
+    """The smallest duration beyond each bucket, in nanoseconds."""
+    return tuple([lsmkv_histogram_bound(i) for i in range(LSMKV_HISTOGRAM_BUCKETS)])
 
 
 ctypedef lsmkv_status (*Verb)(lsmkv_db *db, lsmkv_error *err) noexcept nogil

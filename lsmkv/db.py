@@ -15,7 +15,7 @@ from lsmkv.lists import Locks
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
 from lsmkv.snapshot import Snapshot
-from lsmkv.stats import LevelStats, Memory, Problem, Report, State, Stats
+from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
 from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lsmkv.arrays import DType
     from lsmkv.flights import Flights
     from lsmkv.vectors import Metric
-
-_STATES: tuple[State, ...] = ("open", "degraded", "poisoned", "closed", "read-only")
 
 Mode = Literal["rw", "r"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -212,11 +210,12 @@ class DB(_core.DB, Keyspace):
         return report_of(*self._verify())
 
     def stats(self) -> Stats:
-        """Return the counters of the engine at this moment; cheap."""
-        counters = self._stats()
-        levels = tuple(LevelStats(**level) for level in counters.pop("levels"))
-        state = _STATES[counters.pop("state")]
-        return Stats(levels=levels, state=state, zstd=_zstd.register(), **counters)
+        """Return what the engine has counted up to this moment.
+
+        Takes less than a millisecond, and some microseconds for each namespace. What it
+        tells is explained in `Stats`; `stats().prometheus()` is the text for a scrape.
+        """
+        return stats_of(self)
 
     def memory(self) -> Memory:
         """Return what the engine keeps in memory at this moment; cheap."""

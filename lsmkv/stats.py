@@ -4,112 +4,144 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import re
+from typing import TYPE_CHECKING, Literal, get_args
+
+from lsmkv import _namespace, _zstd, metrics
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.metrics import LATENCIES, Histogram, counter, documented, gauge, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lsmkv import _core
 
 State = Literal["open", "degraded", "poisoned", "closed", "read-only"]
+STATES: tuple[State, ...] = get_args(State)
+RESERVED = ("namespace", "level", "state", "operation", "le")  # labels of our own
 
 
+@documented
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStats:
-    """One level of the tree. Level 0 holds flushed tables, the last the oldest data.
+    """One level of the tree. Level 0 holds flushed tables, the last the oldest data."""
 
-    Attributes:
-        table_count: Files.
-        byte_count: Their size.
-        entry_count: Records in them, deletions and overwritten values included.
-        tombstone_count: Deletions among these.
+    table_count: int = gauge("Files of a level.")
+    byte_count: int = gauge("Size of the files of a level.")
+    entry_count: int = gauge(
+        "Records of a level, deletions and overwritten values included."
+    )
+    tombstone_count: int = gauge("Deletions among the records of a level.")
+
+
+@documented
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceStats:
+    """What was asked of one namespace since the database was opened.
+
+    Lookups are those of single keys and each key of a batch, wherever they were made;
+    what iterations read is not counted.
     """
 
-    table_count: int
-    byte_count: int
-    entry_count: int
-    tombstone_count: int
+    hits: int = counter("Lookups that found a value.")
+    misses: int = counter("Lookups that found none.")
+    expired: int = counter("Misses that met a value whose time was over.")
+    read_bytes: int = counter("Bytes of the values found.")
+    stale_hits: int = counter("Values given out past their time, as was asked for.")
+    computed: int = counter("Values computed because they were missing or stale.")
+    coalesced: int = counter("Callers who waited for a value that another computed.")
+    evictions: int = counter("Values that a full cache gave up.")
+    evicted_bytes: int = counter("Bytes of the values that a full cache gave up.")
+
+    @property
+    def hit_ratio(self) -> float:
+        """The share of lookups that found a value; 0.0 before the first."""
+        lookups = self.hits + self.misses
+        return self.hits / lookups if lookups else 0.0
 
 
+@documented
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """The counters of an open database. Those of work done count from its opening.
+    """The counters of an open database. Those of work done count from its opening."""
 
-    Attributes:
-        levels: The levels of the tree, from 0.
-        sequence: Number of the newest write; each record of a batch takes one.
-        memtable_bytes: Memory of the active memtable and those being flushed.
-        memtable_count: How many those are.
-        cache_bytes: Memory of the block cache in use.
-        cache_capacity: Its limit.
-        cache_misses: Blocks read from files by reads and iterators.
-        table_bytes: Memory of the filters and indexes of open tables.
-        open_tables: How many tables are open.
-        log_bytes: Size of the log files that are still needed.
-        user_bytes_written: Bytes of the batches that were written.
-        log_bytes_written: Bytes written to the log.
-        flush_bytes_written: Bytes of tables written by flushes.
-        compact_bytes_read: Bytes of tables read by compactions.
-        compact_bytes_written: Bytes of tables written by compactions.
-        flush_count: Flushes done.
-        compact_count: Compactions done.
-        trivial_move_count: Compactions that moved a table without rewriting it.
-        sync_count: Device syncs of the log.
-        write_group_count: Groups of writes that went to the log together.
-        write_count: Batches written; a single put is one.
-        stall_count: Writes that were slowed down or stopped.
-        stall_us: The microseconds that cost them.
-        snapshot_count: Open snapshots.
-        expired_count: Values that flushes and compactions let go after they expired.
-        expired_table_count: Tables dropped unread: everything in them had expired.
-        clock_jumps: How often the wall clock jumped ahead by more than a day, which
-            expiry does not follow while the database is open.
-        segment_count: Files that large values lie in, without the logs still needed.
-        segment_bytes: Their size.
-        segment_live_bytes: Bytes of values in them that tables point to.
-        segment_bytes_written: Bytes of large values and their files that flushes and
-            compactions have copied; what stayed in its log is not counted again.
-        relocated_bytes: Bytes of values that compactions moved out of mostly dead
-            files.
-        recovered_records: Records that this opening found in the log.
-        recovered_dropped_bytes: Unsynced end of the log that this opening cut off.
-        state: "open"; "degraded": the disk is full; "poisoned": a device error made
-            the database read-only until it is reopened; "closed"; "read-only": opened
-            so.
-        zstd: The codec in use: "native", or the slower "python".
-    """
-
-    levels: tuple[LevelStats, ...]
-    sequence: int
-    memtable_bytes: int
-    memtable_count: int
-    cache_bytes: int
-    cache_capacity: int
-    cache_misses: int
-    table_bytes: int
-    open_tables: int
-    log_bytes: int
-    user_bytes_written: int
-    log_bytes_written: int
-    flush_bytes_written: int
-    compact_bytes_read: int
-    compact_bytes_written: int
-    flush_count: int
-    compact_count: int
-    trivial_move_count: int
-    sync_count: int
-    write_group_count: int
-    write_count: int
-    stall_count: int
-    stall_us: int
-    snapshot_count: int
-    expired_count: int
-    expired_table_count: int
-    clock_jumps: int
-    segment_count: int
-    segment_bytes: int
-    segment_live_bytes: int
-    segment_bytes_written: int
-    relocated_bytes: int
-    recovered_records: int
-    recovered_dropped_bytes: int
-    state: State
-    zstd: Literal["native", "python"]
+    levels: tuple[LevelStats, ...] = plain("The levels of the tree, from 0.")
+    sequence: int = gauge(
+        "Number of the newest write; each record of a batch takes one."
+    )
+    memtable_bytes: int = gauge(
+        "Memory of the active memtable and those being flushed."
+    )
+    memtable_count: int = gauge("Memtables, the active one and those being flushed.")
+    cache_bytes: int = gauge("Memory of the block cache in use.")
+    cache_capacity: int = gauge("Limit of the memory of the block cache.")
+    cache_misses: int = counter("Blocks read from files by reads and iterators.")
+    table_bytes: int = gauge("Memory of the filters and indexes of open tables.")
+    open_tables: int = gauge("How many tables are open.")
+    log_bytes: int = gauge("Size of the log files that are still needed.")
+    user_bytes_written: int = counter("Bytes of the batches that were written.")
+    log_bytes_written: int = counter("Bytes written to the log.")
+    flush_bytes_written: int = counter("Bytes of tables written by flushes.")
+    compact_bytes_read: int = counter("Bytes of tables read by compactions.")
+    compact_bytes_written: int = counter("Bytes of tables written by compactions.")
+    flush_count: int = counter("Flushes done.")
+    compact_count: int = counter("Compactions done.")
+    trivial_move_count: int = counter(
+        "Compactions that moved a table without rewriting it."
+    )
+    sync_count: int = counter("Device syncs of the log.")
+    write_group_count: int = counter("Groups of writes that went to the log together.")
+    write_count: int = counter("Batches written; a single put is one.")
+    stall_count: int = counter("Writes that were slowed down or stopped.")
+    stall_us: int = counter(
+        "Time that writes were held up.",
+        scale=1e-6,
+        name="stall_seconds",
+    )
+    snapshot_count: int = gauge("Open snapshots.")
+    expired_count: int = counter(
+        "Values that flushes and compactions let go after they expired."
+    )
+    expired_table_count: int = counter(
+        "Tables dropped unread: everything in them had expired."
+    )
+    clock_jumps: int = counter(
+        "How often the wall clock jumped ahead by more than a day, which expiry does "
+        "not follow while the database is open."
+    )
+    segment_count: int = gauge(
+        "Files that large values lie in, without the logs still needed."
+    )
+    segment_bytes: int = gauge("Size of the files that large values lie in.")
+    segment_live_bytes: int = gauge(
+        "Bytes of values in those files that tables point to."
+    )
+    segment_bytes_written: int = counter(
+        "Bytes of large values and their files that flushes and compactions have "
+        "copied; what stayed in its log is not counted again."
+    )
+    relocated_bytes: int = counter(
+        "Bytes of values that compactions moved out of mostly dead files."
+    )
+    recovered_records: int = counter("Records that this opening found in the log.")
+    recovered_dropped_bytes: int = counter(
+        "Unsynced end of the log that this opening cut off."
+    )
+    state: State = plain(
+        '"open"; "degraded": the disk is full; "poisoned": a device error made the '
+        'database read-only until it is reopened; "closed"; "read-only": opened so.'
+    )
+    zstd: Literal["native", "python"] = plain(
+        'The codec in use: "native", or the slower "python".'
+    )
+    namespaces: dict[str, NamespaceStats] = plain(
+        'What was asked of each namespace, by name; of the database itself, as "".'
+    )
+    latencies: dict[str, Histogram] = plain(
+        "How long calls and background work took, by name: "
+        + ", ".join(f'"{name}": {text}' for name, text in LATENCIES.items())
+        + "."
+    )
 
     @property
     def write_amplification(self) -> float:
@@ -123,6 +155,57 @@ class Stats:
             + self.segment_bytes_written
         )
         return written / self.user_bytes_written
+
+    @property
+    def space_amplification(self) -> float:
+        """Size of tables and large values for each byte of what they hold; about.
+
+        What they hold is taken to be the last level in use and the large values that
+        tables point to. 0.0 while there are no tables.
+        """
+        last = next((x.byte_count for x in reversed(self.levels) if x.byte_count), 0)
+        if last == 0:
+            return 0.0
+        total = sum(level.byte_count for level in self.levels) + self.segment_bytes
+        return total / (last + self.segment_live_bytes)
+
+    @property
+    def read_amplification(self) -> float:
+        """Blocks read from files for each lookup; 0.0 before the first.
+
+        The blocks that iterations read are among them, their rows are not.
+        """
+        lookups = sum(each.hits + each.misses for each in self.namespaces.values())
+        return self.cache_misses / lookups if lookups else 0.0
+
+    def prometheus(self, labels: Mapping[str, str] | None = None) -> str:
+        """Return all of it in the text exposition format of Prometheus.
+
+        For the answer to a scrape, as `text/plain; version=0.0.4`. Counters begin at 0
+        with each opening, as Prometheus expects them to.
+
+        Args:
+            labels: Put on every sample, say to tell several databases apart.
+        """
+        given = dict(labels or {})
+        for name in given:
+            if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name in RESERVED:
+                raise InvalidArgumentError(f"{name!r} cannot be a label here")
+        spaces = [({"namespace": name}, row) for name, row in self.namespaces.items()]
+        levels = [({"level": str(i)}, row) for i, row in enumerate(self.levels)]
+        states: list[tuple[str, dict[str, str], float]] = [
+            ("", {"state": state}, int(state == self.state)) for state in STATES
+        ]
+        return metrics.write(
+            [
+                *metrics.families(Stats, "", [({}, self)]),
+                *metrics.families(LevelStats, "level_", levels),
+                *metrics.families(NamespaceStats, "namespace_", spaces),
+                metrics.Family("state", "gauge", "1 for the state it is in.", states),
+                metrics.histogram_family(self.latencies),
+            ],
+            given,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,3 +281,22 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return self.problem_count == 0
+
+
+def stats_of(db: _core.DB) -> Stats:
+    """Gather what a database has counted."""
+    counters = db._stats()
+    return Stats(
+        levels=tuple(LevelStats(**level) for level in counters.pop("levels")),
+        state=STATES[counters.pop("state")],
+        zstd=_zstd.register(),
+        namespaces={
+            name: NamespaceStats(**counts)
+            for name, counts in _namespace.stats(db).items()
+        },
+        latencies={
+            name: Histogram(count, sum_ns * 1e-9, max_ns * 1e-9, tuple(counts))
+            for name, (count, sum_ns, max_ns, counts) in db._latencies().items()
+        },
+        **counters,
+    )

@@ -139,7 +139,11 @@ lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     lsm_value value;
 
     *pin = (lsmkv_pin){0};
+    uint64_t begun = lsm_latency_begin(&db->latencies, 1);
     lsmkv_status status = look_up(db, read, key, &token, &value, err);
+    if (status <= LSMKV_NOT_FOUND) {
+        lsm_latency_end(&db->latencies, LSMKV_LATENCY_GET, begun, 1);
+    }
     if (status == LSMKV_OK) {
         pin->value = (lsmkv_bytes){value.bytes.data, value.bytes.size};
         pin_make(pin, token, value.owned);
@@ -323,9 +327,13 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
     lsmkv_status status;
     bool tried = false;
 
+    uint64_t begun = lsm_latency_begin(&db->latencies, count);
     do {
         status = get_many_once(db, read, lookups, count, pin, to);
     } while (lsm_read_again(db, status, to, &tried));
+    if (status == LSMKV_OK) {
+        lsm_latency_end(&db->latencies, LSMKV_LATENCY_GET_MANY, begun, count);
+    }
     return status;
 }
 
@@ -398,7 +406,13 @@ static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch 
     if (resolved.sync && resolved.nonblocking) {
         return LSMKV_WOULD_BLOCK; /* a sync always waits */
     }
-    return lsm_db_write(db, batch, resolved, err);
+    size_t weight = resolved.sync ? LSM_LATENCY_SLOW : 1;
+    uint64_t begun = lsm_latency_begin(&db->latencies, weight);
+    lsmkv_status status = lsm_db_write(db, batch, resolved, err);
+    if (status == LSMKV_OK) {
+        lsm_latency_end(&db->latencies, LSMKV_LATENCY_WRITE, begun, weight);
+    }
+    return status;
 }
 
 /* Writes the batch of one put unless the key has changed since how->since. */

@@ -203,6 +203,7 @@ lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
     const lsmkv_fill plain = {0};
     lsm_epoch_token token;
     *chunk = (lsmkv_chunk){0};
+    uint64_t begun = lsm_latency_now(&iter->db->latencies);
     lsmkv_status status = lsm_db_enter(iter->db, &token, err);
     if (status == LSMKV_OK) {
         status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
@@ -213,6 +214,9 @@ lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
         LSM_TRY(lsm_db_enter(iter->db, &token, err));
         status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
         lsm_epoch_leave(token);
+    }
+    if (status == LSMKV_OK) {
+        lsm_latency_note(&iter->db->latencies, LSMKV_LATENCY_SCAN, begun, 1);
     }
 out:
     return status;
@@ -303,6 +307,26 @@ lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
         lsm_db_stats(db, stats);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+uint64_t lsmkv_histogram_bound(uint32_t bucket) {
+    return lsm_histogram_bound(
+        bucket < LSMKV_HISTOGRAM_BUCKETS ? bucket : LSMKV_HISTOGRAM_BUCKETS - 1);
+}
+
+lsmkv_status lsmkv_get_latency(lsmkv_db *db, lsmkv_latency_kind kind,
+                               lsmkv_histogram *histogram, lsmkv_error *err) {
+    *histogram = (lsmkv_histogram){0};
+    if ((uint32_t)kind >= LSMKV_LATENCY_KINDS) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "nothing of kind %d is timed",
+                        (int)kind);
+    }
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_latency_read(&db->latencies, kind, histogram);
         lsm_db_end(db);
     }
     return status;

@@ -34,6 +34,7 @@
 #include "base/rng.h"
 #include "db/catalog.h"
 #include "db/clock.h"
+#include "db/latency.h"
 #include "db/manifest.h"
 #include "db/options.h"
 #include "db/table_cache.h"
@@ -131,6 +132,7 @@ struct lsmkv_db {
     _Atomic uint64_t published;         /* newest readable sequence; release/acquire */
     lsm_clock clock;                    /* set up before anything reads it */
     lsm_counters counters;
+    lsm_latencies latencies;
     lsm_space default_space; /* the namespace without a name; not counted, no options */
     _Atomic uint32_t coded_spaces; /* namespaces with a codec of their own */
 

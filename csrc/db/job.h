@@ -57,6 +57,7 @@ struct lsm_job {
     lsm_buf range_begin;   /* stored key at which the next output begins, or empty */
     bool installing;       /* outputs may be in the MANIFEST: never unlink them */
     uint64_t bytes_written;
+    uint64_t begun; /* as lsm_latency_now */
 };
 
 /* For the next due job, or NULL: nothing is due, or *err is filled in. Marks inputs as

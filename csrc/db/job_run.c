@@ -222,6 +222,14 @@ static void count_job(const lsm_job *job) {
     }
 }
 
+static void time_job(const lsm_job *job) {
+    if (!job->pick.move && !job->pick.drop) {
+        lsm_latency_note(&job->db->latencies,
+                         job->flush ? LSMKV_LATENCY_FLUSH : LSMKV_LATENCY_COMPACTION,
+                         job->begun, 1);
+    }
+}
+
 static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
@@ -232,6 +240,7 @@ static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
     job->installing = true;
     status = lsm_db_install(job->db, &job->edit, job->flush_count, err);
     if (status == LSMKV_OK) {
+        time_job(job);
         lsm_job_hand_on_heat(job);
     } else {
         lsm_mutex_lock(&job->db->mu);

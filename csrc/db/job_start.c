@@ -38,6 +38,7 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
         return NULL;
     }
     job->db = db;
+    job->begun = lsm_latency_now(&db->latencies);
     job->step_bytes = step_bytes(db);
     lsm_edit_init(&job->edit);
     lsm_buf_init(&job->current);

@@ -104,7 +104,10 @@ lsmkv_status lsm_log_sync(lsmkv_db *db, lsm_wal_writer *writer, lsmkv_error *err
     lsmkv_error failure;
     lsm_error_clear(&failure);
     atomic_fetch_add_explicit(&db->counters.sync_count, 1, memory_order_relaxed);
-    return poison_unless_ok(db, lsm_wal_sync(writer, &failure), &failure, err);
+    uint64_t begun = lsm_latency_now(&db->latencies);
+    lsmkv_status status = lsm_wal_sync(writer, &failure);
+    lsm_latency_note(&db->latencies, LSMKV_LATENCY_SYNC, begun, 1);
+    return poison_unless_ok(db, status, &failure, err);
 }
 
 static lsm_wal_writer *find_writer_locked(lsmkv_db *db, uint64_t number)

@@ -40,6 +40,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     atomic_init(&db->refs, 1);
     db->instance = atomic_fetch_add(&instances, 1) + 1;
     db->default_space.id = LSM_NAMESPACE_DEFAULT;
+    db->latencies.env = env;
     lsm_mutex_init(&db->catalog_mu);
     lsm_mutex_init(&db->mu);
     lsm_mutex_init(&db->sink_mu);

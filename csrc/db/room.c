@@ -35,21 +35,22 @@ static size_t level0_count_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     return db->version->levels[0].count;
 }
 
+static void count_stall(lsmkv_db *db, uint64_t us) {
+    atomic_fetch_add_explicit(&db->counters.stall_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.stall_us, us, memory_order_relaxed);
+    lsm_histogram_add(&db->latencies.histograms[LSMKV_LATENCY_STALL], us * 1000, 1);
+}
+
 /* Waits for background work that makes room, or says why there will be none. */
 static lsmkv_status stall_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->mu) {
     uint64_t begin = lsm_env_monotonic_us(db->env);
     lsmkv_status status = lsm_scheduler_await_locked(db, err);
-    atomic_fetch_add_explicit(&db->counters.stall_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.stall_us,
-                              lsm_env_monotonic_us(db->env) - begin,
-                              memory_order_relaxed);
+    count_stall(db, lsm_env_monotonic_us(db->env) - begin);
     return status;
 }
 
 static void slow_down_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
-    atomic_fetch_add_explicit(&db->counters.stall_count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.stall_us, SLOWDOWN_US,
-                              memory_order_relaxed);
+    count_stall(db, SLOWDOWN_US);
     lsm_scheduler_delay_locked(db, SLOWDOWN_US);
 }
 
@@ -86,9 +87,9 @@ static void await_space_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
         idle = db->compactions > 0 || db->flushing ? 0 : idle + 1;
     }
     uint64_t waited = lsm_env_monotonic_us(db->env) - begin;
-    atomic_fetch_add_explicit(&db->counters.stall_count, waited > SPACE_WAIT_US,
-                              memory_order_relaxed);
-    atomic_fetch_add_explicit(&db->counters.stall_us, waited, memory_order_relaxed);
+    if (waited > SPACE_WAIT_US) {
+        count_stall(db, waited);
+    }
 }
 
 lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,

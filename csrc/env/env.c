@@ -474,8 +474,12 @@ uint64_t lsm_env_now_ms(lsm_env *env) {
     return env->ops->now_ms(env);
 }
 
+uint64_t lsm_env_monotonic_ns(lsm_env *env) {
+    return env->ops->monotonic_ns(env);
+}
+
 uint64_t lsm_env_monotonic_us(lsm_env *env) {
-    return env->ops->monotonic_us(env);
+    return env->ops->monotonic_ns(env) / 1000;
 }
 
 void lsm_env_entropy(lsm_env *env, void *to, size_t size) {

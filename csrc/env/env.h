@@ -129,6 +129,7 @@ void lsm_env_unmap(lsm_env *env, const uint8_t *data, uint64_t size);
 
 uint64_t lsm_env_now_ms(lsm_env *env); /* wall clock, since 1970 */
 /* Never goes back; counts the time the machine sleeps where the system can. */
+uint64_t lsm_env_monotonic_ns(lsm_env *env);
 uint64_t lsm_env_monotonic_us(lsm_env *env);
 void lsm_env_entropy(lsm_env *env, void *to, size_t size);
 /* false: the engine starts no threads and runs background work when it would wait. */
@@ -169,7 +170,7 @@ typedef struct lsm_env_ops {
     int (*file_map)(lsm_file *file, uint64_t size, const uint8_t **data);
     void (*unmap)(const uint8_t *data, uint64_t size);
     uint64_t (*now_ms)(lsm_env *env);
-    uint64_t (*monotonic_us)(lsm_env *env);
+    uint64_t (*monotonic_ns)(lsm_env *env);
     void (*entropy)(lsm_env *env, void *to, size_t size);
 } lsm_env_ops;
 

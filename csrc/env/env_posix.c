@@ -464,12 +464,16 @@ static void unmap(const uint8_t *data, uint64_t size) {
     (void)munmap(at, (size_t)size);
 }
 
-static uint64_t clock_us(clockid_t clock) {
+static uint64_t clock_ns(clockid_t clock) {
     struct timespec now;
     int code = clock_gettime(clock, &now);
 
     LSM_ASSERT(code == 0);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t clock_us(clockid_t clock) {
+    return clock_ns(clock) / 1000;
 }
 
 static uint64_t now_ms(lsm_env *env) {
@@ -479,12 +483,12 @@ static uint64_t now_ms(lsm_env *env) {
 
 /* The clock that also counts the time the machine sleeps, where there is one: what
  * expires does so while nobody looks. */
-static uint64_t monotonic_us(lsm_env *env) {
+static uint64_t monotonic_ns(lsm_env *env) {
     (void)env;
 #ifdef CLOCK_BOOTTIME
-    return clock_us(CLOCK_BOOTTIME);
+    return clock_ns(CLOCK_BOOTTIME);
 #else
-    return clock_us(CLOCK_MONOTONIC);
+    return clock_ns(CLOCK_MONOTONIC);
 #endif
 }
 
@@ -532,7 +536,7 @@ lsm_env *lsm_env_posix(void) {
         .file_map = file_map,
         .unmap = unmap,
         .now_ms = now_ms,
-        .monotonic_us = monotonic_us,
+        .monotonic_ns = monotonic_ns,
         .entropy = entropy,
     };
     static lsm_env env = {&ops, true};

@@ -551,8 +551,8 @@ static uint64_t now_ms(lsm_env *env) {
     return lsm_sim_of(env)->now_ms;
 }
 
-static uint64_t monotonic_us(lsm_env *env) {
-    return lsm_sim_of(env)->monotonic_us;
+static uint64_t monotonic_ns(lsm_env *env) {
+    return lsm_sim_of(env)->monotonic_us * 1000;
 }
 
 static void entropy(lsm_env *env, void *to, size_t size) {
@@ -585,6 +585,6 @@ const lsm_env_ops lsm_sim_ops = {
     .file_allocate = file_allocate,
     .file_will_need = file_will_need,
     .now_ms = now_ms,
-    .monotonic_us = monotonic_us,
+    .monotonic_ns = monotonic_ns,
     .entropy = entropy,
 };

@@ -646,6 +646,38 @@ typedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_space_stats_list(
     lsmkv_db *db, lsmkv_space_stats_fn callback, void *context, lsmkv_error *err);
 
+/* What is timed. Of gets and writes that wait for no sync about one in 64 is, and then
+ * counts as 64; the others are all timed. */
+typedef enum lsmkv_latency_kind {
+    LSMKV_LATENCY_GET,        /* answers of lsmkv_get and its like */
+    LSMKV_LATENCY_GET_MANY,   /* whole batches */
+    LSMKV_LATENCY_WRITE,      /* puts, deletes, batches; the wait for a sync included */
+    LSMKV_LATENCY_SCAN,       /* chunks of lsmkv_iter_fill */
+    LSMKV_LATENCY_SYNC,       /* device syncs of the log */
+    LSMKV_LATENCY_STALL,      /* each time that a writer was held up */
+    LSMKV_LATENCY_FLUSH,      /* flushes, from their start to the table in use */
+    LSMKV_LATENCY_COMPACTION, /* the same for compactions, without plain moves */
+    LSMKV_LATENCY_KINDS
+} lsmkv_latency_kind;
+
+enum { LSMKV_HISTOGRAM_BUCKETS = 312 };
+
+/* Durations in nanoseconds. Histograms are merged by adding everything but the max. */
+typedef struct lsmkv_histogram {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint64_t counts[LSMKV_HISTOGRAM_BUCKETS];
+} lsmkv_histogram;
+
+/* The smallest duration beyond a bucket, in nanoseconds; the last bucket has no end,
+ * all the same. Buckets are at most an eighth of their durations wide. */
+LSMKV_API uint64_t lsmkv_histogram_bound(uint32_t bucket);
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_latency(lsmkv_db *db,
+                                                          lsmkv_latency_kind kind,
+                                                          lsmkv_histogram *histogram,
+                                                          lsmkv_error *err);
+
 /* Memory held at this moment, in bytes; all but pinned_bytes is held to the budget. */
 typedef struct lsmkv_memory {
     uint64_t budget_bytes;   /* memory_bytes of the options */
