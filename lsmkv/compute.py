@@ -233,7 +233,6 @@ def get(
             return landed.value
         superseded |= landed is not None
         found = _compute.entry(space, held)
-        found = _compute.entry(space, held)
 
 
 def get_many(
@@ -328,6 +327,7 @@ async def aget(
         if landed is not None and (landed.stored or mine or superseded):
             return landed.value
         superseded |= landed is not None
+        found = _compute.entry(space, held)
 
 
 def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | None:
