@@ -6,6 +6,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
+cdef extern from "<stdbool.h>":
+    ctypedef bint c_bool "bool"  # where a pointer to one is wanted
+
 cdef extern from "include/lsmkv.h" nogil:
     ctypedef enum lsmkv_status:
         LSMKV_OK
@@ -72,6 +75,8 @@ cdef extern from "include/lsmkv.h" nogil:
         bint create_if_missing
         bint error_if_exists
         bint read_only
+        bint follower
+        uint32_t follow_interval_ms
         uint64_t memory_bytes
         uint64_t memtable_bytes
         int64_t block_cache_bytes
@@ -96,6 +101,7 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_open(const char *path, const lsmkv_options *options,
                             lsmkv_db **dbp, lsmkv_error *err)
+    lsmkv_status lsmkv_refresh(lsmkv_db *db, c_bool *changed, lsmkv_error *err)
     lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err)
     void lsmkv_free(lsmkv_db *db)
     bint lsmkv_is_closed(const lsmkv_db *db)

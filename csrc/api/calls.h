@@ -30,6 +30,11 @@ static inline void lsm_skey_write(uint8_t *to, uint32_t namespace_id, lsmkv_byte
     }
 }
 
+/* The state that a read sees; to be asked for before its sequence. */
+static inline lsm_readstate *lsm_read_state(lsmkv_db *db, const lsmkv_read *read) {
+    return lsm_db_state_of(db, read != NULL ? read->snapshot : NULL);
+}
+
 static inline uint64_t lsm_read_sequence(lsmkv_db *db, const lsmkv_read *read) {
     return read != NULL && read->snapshot != NULL ? read->snapshot->sequence
                                                   : lsm_db_published(db);

@@ -103,7 +103,7 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
     }
     status = lsm_db_enter(db, token, err);
     if (status == LSMKV_OK) {
-        lsm_readstate *state = lsm_db_readstate(db);
+        lsm_readstate *state = lsm_read_state(db, read);
         lsm_lookup lookup = lsm_lookup_make(skey.skey, lsm_read_sequence(db, read));
         lookup.stale = read != NULL && read->stale;
         status = lsm_db_get(db, &lookup, read != NULL && read->nonblocking, state,
@@ -303,7 +303,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
         lsm_owned_free(memory);
         return status;
     }
-    lsm_readstate *state = lsm_db_readstate(db);
+    lsm_readstate *state = lsm_read_state(db, read);
     uint64_t sequence = lsm_read_sequence(db, read);
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
@@ -505,7 +505,7 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
         return status;
     }
     bool nonblocking = read != NULL && read->nonblocking;
-    lsm_readstate *state = lsm_db_readstate(db);
+    lsm_readstate *state = lsm_read_state(db, read);
     lsm_lookup lookup = lsm_lookup_make(skey, lsm_read_sequence(db, read));
     status = lsm_db_find(db, &lookup, nonblocking, state, &found, err);
     uint64_t now_ms = lsm_clock_now_ms(&db->clock);

@@ -21,6 +21,16 @@ lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
     return status;
 }
 
+lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
+    *changed = false;
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = lsm_db_refresh(db, changed, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
 void lsmkv_snapshot_free(lsmkv_snapshot *snapshot) {
     lsm_snapshot_close(snapshot);
 }

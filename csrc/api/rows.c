@@ -304,7 +304,7 @@ static lsmkv_status get_rows_once(row_reading *reading, const lsmkv_read *read,
     if (status != LSMKV_OK) {
         return status;
     }
-    reading->state = lsm_db_readstate(reading->db);
+    reading->state = lsm_read_state(reading->db, read);
     reading->sequence = lsm_read_sequence(reading->db, read);
     reading->stale = read != NULL && read->stale;
     status = later == NULL ? read_all(reading, err)

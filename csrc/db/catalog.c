@@ -176,7 +176,7 @@ uint32_t lsm_catalog_codec(void *context, uint32_t id, int *level) {
 static lsmkv_status read_key(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                              const system_key *key, lsm_buf *value, lsmkv_error *err) {
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsm_readstate *state = lsm_db_readstate(db);
+    lsm_readstate *state = lsm_db_state_of(db, snapshot);
     lsm_lookup lookup = lsm_lookup_make(
         key_slice(key), snapshot != NULL ? snapshot->sequence : lsm_db_published(db));
     lsm_value found;
@@ -584,29 +584,104 @@ lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
     return walk(db, NULL, list_stats, &to, err);
 }
 
-static int compare_spaces(const void *a, const void *b) {
-    return lsm_compare_u64((*(lsm_space *const *)a)->id, (*(lsm_space *const *)b)->id);
+static int compare_definitions(const void *a, const void *b) {
+    return lsm_compare_u64(((const lsm_space_definition *)a)->id,
+                           ((const lsm_space_definition *)b)->id);
 }
 
-static lsmkv_status load_definition(void *context, lsmkv_bytes name,
-                                    const lsm_space_definition *definition,
-                                    lsmkv_error *err) LSM_UNSHARED {
-    lsmkv_db *db = context;
+static lsmkv_status add_definition(void *context, lsmkv_bytes name,
+                                   const lsm_space_definition *definition,
+                                   lsmkv_error *err) {
+    lsm_catalog_next *next = context;
+    void *definitions = next->definitions;
+
     (void)name;
-    lsm_space *space = reserve_locked(db) ? create_space(definition, err) : NULL;
-    if (space == NULL) {
-        return lsm_fail_memory(err, sizeof(*space));
+    if (!lsm_grow(&definitions, &next->capacity, next->count + 1,
+                  sizeof(*next->definitions))) {
+        return lsm_fail_memory(err, sizeof(*next->definitions));
     }
-    db->spaces[db->space_count++] = space;
+    next->definitions = definitions;
+    next->definitions[next->count++] = *definition;
     return LSMKV_OK;
 }
 
-lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
-    lsmkv_status status = walk(db, NULL, load_definition, db, err);
-    if (db->space_count > 1) {
-        qsort(db->spaces, db->space_count, sizeof(*db->spaces), compare_spaces);
+lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                                 lsm_catalog_next *next, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    *next = (lsm_catalog_next){0};
+    LSM_TRY(walk(db, snapshot, add_definition, next, err));
+    if (next->count > 1) {
+        qsort(next->definitions, next->count, sizeof(*next->definitions),
+              compare_definitions);
     }
+    next->spaces = lsm_calloc(next->count + 1, sizeof(lsm_space *));
+    if (next->spaces == NULL) {
+        LSM_TRY(lsm_fail_memory(err, next->count * sizeof(lsm_space *)));
+    }
+    for (; next->space_count < next->count; next->space_count++) {
+        const lsm_space_definition *definition = &next->definitions[next->space_count];
+        lsm_space *space = living(db, definition->id);
+        if (space == NULL) {
+            space = create_space(definition, err);
+        }
+        if (space == NULL) {
+            status = LSMKV_NO_MEMORY;
+            goto out;
+        }
+        next->spaces[next->space_count] = space;
+    }
+out:
+    if (status != LSMKV_OK) {
+        lsm_catalog_next_deinit(next);
+    }
+    return status;
+}
+
+void lsm_catalog_switch_locked(lsmkv_db *db, lsm_catalog_next *next) {
+    size_t at = 0;
+
+    for (size_t i = 0; i < next->space_count; i++) {
+        set_options(next->spaces[i], &next->definitions[i].options);
+    }
+    for (size_t i = 0; i < db->space_count; i++) {
+        lsm_space *old = db->spaces[i];
+        while (at < next->space_count && next->spaces[at]->id < old->id) {
+            at++;
+        }
+        if (at == next->space_count || next->spaces[at] != old) {
+            atomic_store(&old->dropped, true);
+        }
+        lsm_space_unref(old);
+    }
+    lsm_free(db->spaces);
+    db->spaces = next->spaces;
+    db->space_count = next->space_count;
+    db->space_capacity = next->space_count;
+    next->spaces = NULL;
+    next->space_count = 0;
     count_codecs_locked(db);
+}
+
+void lsm_catalog_next_deinit(lsm_catalog_next *next) {
+    for (size_t i = 0; i < next->space_count; i++) {
+        lsm_space_unref(next->spaces[i]);
+    }
+    lsm_free(next->spaces);
+    lsm_free(next->definitions);
+    *next = (lsm_catalog_next){0};
+}
+
+lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) {
+    lsm_catalog_next next;
+    lsmkv_status status = lsm_catalog_prepare(db, NULL, &next, err);
+
+    if (status == LSMKV_OK) {
+        lsm_mutex_lock(&db->mu);
+        lsm_catalog_switch_locked(db, &next);
+        lsm_mutex_unlock(&db->mu);
+        lsm_catalog_next_deinit(&next);
+    }
     return status;
 }
 

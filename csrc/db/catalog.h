@@ -43,6 +43,19 @@ struct lsmkv_namespace {
 
 /* Reads all definitions; for open. */
 lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* The namespaces that a follower will know when it shows a later state. */
+typedef struct lsm_catalog_next {
+    struct lsm_space_definition *definitions; /* by id; owned */
+    lsm_space **spaces;                       /* one reference each; owned */
+    size_t count, capacity, space_count;
+} lsm_catalog_next;
+
+/* Reads them in a snapshot of that state; NULL: what is shown already. */
+lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                                 lsm_catalog_next *next,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_catalog_next_deinit(lsm_catalog_next *next); /* zeroed is fine */
 void lsm_catalog_deinit(lsmkv_db *db);
 
 /* The namespace of a name, created or altered as asked. One reference. */

@@ -23,6 +23,17 @@ uint64_t lsm_clock_now_ms(const lsm_clock *clock) {
     return monotonic_ms(clock) + atomic_load(&clock->offset_ms);
 }
 
+void lsm_clock_raise(lsm_clock *clock, uint64_t least) {
+    uint64_t monotonic = monotonic_ms(clock);
+    uint64_t offset = atomic_load(&clock->offset_ms);
+
+    least = least > LSM_TIME_MAX ? LSM_TIME_MAX : least;
+    while (
+        monotonic + offset < least &&
+        !atomic_compare_exchange_weak(&clock->offset_ms, &offset, least - monotonic)) {
+    }
+}
+
 uint64_t lsm_clock_follow_ms(lsm_clock *clock) {
     uint64_t monotonic = monotonic_ms(clock);
     uint64_t wall = lsm_env_now_ms(clock->env);

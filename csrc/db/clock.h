@@ -33,6 +33,8 @@ typedef struct lsm_clock {
 void lsm_clock_init(lsm_clock *clock, lsm_env *env, uint64_t least);
 /* Engine time. One read of the monotonic clock. */
 uint64_t lsm_clock_now_ms(const lsm_clock *clock);
+/* Makes it at least that; for a follower, who reads of later times. */
+void lsm_clock_raise(lsm_clock *clock, uint64_t least);
 /* Looks at the wall clock, too, and follows it where that is safe. For writers and
  * background work: often enough for clocks that drift. */
 uint64_t lsm_clock_follow_ms(lsm_clock *clock);

@@ -13,6 +13,7 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "db/follow.h"
 #include "db/view.h"
 
 enum { DRAIN_POLL_US = 200 };
@@ -173,6 +174,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_version_unref(db->version);
     lsm_catalog_deinit(db);
     lsm_space_counters_deinit(&db->default_space.counters);
+    lsm_follow_end(db);
     release_all(db);
     if (db->built) {
         lsm_table_cache_deinit(&db->table_cache);

@@ -78,7 +78,7 @@ lsmkv_status lsm_db_count(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                           lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_tally tally = {0};
-    const lsm_readstate *state = lsm_db_readstate(db);
+    const lsm_readstate *state = lsm_db_state_of(db, snapshot);
 
     *count = 0;
     if (lsm_slice_compare(range->smallest, range->largest) >= 0) {

@@ -119,7 +119,11 @@ struct lsmkv_db {
     lsm_segment_sink segment_sink;
     uint64_t recovered_records;
     uint64_t recovered_dropped_bytes;
-    struct lsm_view_files *view_files; /* of a read-only database, else NULL; owned */
+    struct lsm_view_files *view_files; /* of a read-only database, else NULL; owned; a
+                                          follower's: under mu, changed by who has set
+                                          `installing` */
+    struct lsm_follow *follow; /* of a follower, else NULL; owned; used by who has set
+                                  `installing` */
     bool read_only;
     bool fresh; /* this open created the database */
     bool built; /* cache and table_cache exist */
@@ -257,6 +261,9 @@ lsm_readstate *lsm_readstate_alloc(size_t immutable_max, size_t log_max);
 void lsm_readstate_add_log(lsm_readstate *state, lsm_segment *log);
 void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare)
     LSM_REQUIRES(db->mu);
+/* Puts a complete state, with one reference, in the place of the one there is. */
+void lsm_readstate_replace_locked(lsmkv_db *db, lsm_readstate *state)
+    LSM_REQUIRES(db->mu);
 void lsm_readstate_ref(lsm_readstate *state);
 void lsm_readstate_unref(lsm_readstate *state);
 /* The segment that a pointer of the state leads into, lent while the state lives; NULL:
@@ -336,11 +343,21 @@ static inline size_t lsm_db_blob_threshold(const lsmkv_db *db) {
     return db->options.blob_threshold;
 }
 
-/* In catalog.c, for leaders: whether every namespace that a batch names is living; and
+/* In catalog.c. For leaders: whether every namespace that a batch names is living; and
  * what a drop does once it is committed. */
 bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch)
     LSM_REQUIRES(db->mu);
 void lsm_catalog_remove_locked(lsmkv_db *db, lsm_space *space) LSM_REQUIRES(db->mu);
+/* For a follower: puts namespaces in the place of those there are. What is gone counts
+ * as dropped, what stays keeps its handles. */
+void lsm_catalog_switch_locked(lsmkv_db *db, lsm_catalog_next *next)
+    LSM_REQUIRES(db->mu);
+
+/* In follow.c. */
+
+/* Shows what the writer has written by now. *changed: that is more than before. */
+lsmkv_status lsm_db_refresh(lsmkv_db *db, bool *changed,
+                            lsmkv_error *err) LSM_MUST_CHECK;
 
 /* In snapshot.c. */
 
@@ -348,7 +365,16 @@ struct lsmkv_snapshot {
     lsm_list link; /* db->snapshots */
     lsmkv_db *db;  /* one reference */
     uint64_t sequence;
+    lsm_readstate *state; /* of a follower: one reference, because the writer knows
+                             nothing of this snapshot; else NULL */
 };
+
+/* What a read sees: load it before the sequence. Inside the epoch. */
+static inline lsm_readstate *lsm_db_state_of(lsmkv_db *db,
+                                             const lsmkv_snapshot *snapshot) {
+    return snapshot != NULL && snapshot->state != NULL ? snapshot->state
+                                                       : lsm_db_readstate(db);
+}
 
 lsmkv_status lsm_snapshot_open(lsmkv_db *db, lsmkv_snapshot **snapshotp,
                                lsmkv_error *err) LSM_MUST_CHECK;

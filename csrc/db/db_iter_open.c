@@ -151,7 +151,7 @@ lsmkv_status lsm_db_iter_create(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     lsm_db_ref(db);
     lsm_error_clear(&iter->error);
     lsm_range_list_init(&iter->range_list);
-    iter->state = lsm_db_readstate(db);
+    iter->state = lsm_db_state_of(db, snapshot);
     lsm_readstate_ref(iter->state);
     iter->sequence = snapshot != NULL ? snapshot->sequence : lsm_db_published(db);
     if (!lsm_buf_append(&iter->start, start.data, start.size) ||

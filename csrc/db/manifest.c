@@ -20,6 +20,7 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state) {
     lsm_free(state->logs);
     lsm_free(state->origins);
     lsm_version_unref(state->version);
+    lsm_wal_reader_close(state->reader);
     *state = (lsm_manifest_state){0};
 }
 

@@ -21,10 +21,11 @@ typedef struct lsm_manifest_state {
     uint64_t first_log;     /* logs with lower numbers are obsolete */
     uint64_t time_ms;       /* engine time: the latest on record */
     lsm_edit_log *logs;     /* live logs known to hold synced data; owned */
-    size_t log_count;
+    size_t log_count, log_capacity;
     uint8_t (*origins)[LSM_UUID_SIZE]; /* as for lsm_uuids; owned */
     size_t origin_count;
-    lsm_version *version; /* one reference */
+    lsm_version *version;   /* one reference */
+    lsm_wal_reader *reader; /* of the MANIFEST, at its end; owned */
 } lsm_manifest_state;
 
 void lsm_manifest_state_deinit(lsm_manifest_state *state);
@@ -39,6 +40,20 @@ void lsm_manifest_state_deinit(lsm_manifest_state *state);
 lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
                                lsm_manifest_state *state,
                                lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Numbers of files, and so on, lie below: then counting up never wraps. */
+#define LSM_FILE_NUMBER_MAX (UINT64_C(1) << 56)
+
+/* For a follower: reads the edits that a MANIFEST has got since it was loaded.
+ * *versionp is the base with them, one reference; NULL: there were none. The files are
+ * not looked at. After a failure the state says neither this nor that. */
+lsmkv_status lsm_manifest_go_on(lsm_manifest_state *state, lsm_version *base,
+                                lsm_table_sink *sink, lsm_version **versionp,
+                                lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Which MANIFEST is in force. NOT_FOUND when there is no CURRENT. */
+lsmkv_status lsm_manifest_current(lsm_dir *dir, uint64_t *number,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Which file set a directory names at this moment: the MANIFEST in force and how far it
  * has grown. As long as it stays the same, no file that it names is unlinked. */

@@ -22,9 +22,6 @@
 #include "base/alloc.h"
 #include "format/filename.h"
 
-/* Larger numbers are no work of ours; below, counting up never wraps. */
-#define NUMBER_MAX (UINT64_C(1) << 56)
-
 /* An edit adds or deletes a table. */
 typedef struct table_event {
     uint64_t number;
@@ -105,7 +102,7 @@ static lsmkv_status fail_with(const loading *load, uint64_t offset,
                        detail->message);
 }
 
-static lsmkv_status read_current(lsm_dir *dir, uint64_t *number, lsmkv_error *err) {
+lsmkv_status lsm_manifest_current(lsm_dir *dir, uint64_t *number, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_file *file = NULL;
     uint8_t content[LSM_CURRENT_SIZE_MAX + 1];
@@ -114,7 +111,7 @@ static lsmkv_status read_current(lsm_dir *dir, uint64_t *number, lsmkv_error *er
     LSM_TRY(lsm_file_open(dir, LSM_CURRENT_NAME, LSM_OPEN_READ, &file, err));
     LSM_TRY(lsm_file_read(file, 0, content, sizeof(content), &size, err));
     LSM_TRY(lsm_current_decode(lsm_slice_make(content, size), number, err));
-    if (*number > NUMBER_MAX) {
+    if (*number > LSM_FILE_NUMBER_MAX) {
         status = lsm_fail_at(err, LSMKV_CORRUPTION, LSM_CURRENT_NAME, 0,
                              "MANIFEST number %llu is too large", printable(*number));
     }
@@ -156,10 +153,11 @@ static lsmkv_status take_numbers(loading *load, const lsm_edit *edit, uint64_t o
         return lsm_fail_at(err, LSMKV_CORRUPTION, load->name, (int64_t)offset,
                            "the first edit does not describe a whole state");
     }
-    if (edit->next_file > NUMBER_MAX || edit->first_log > NUMBER_MAX) {
+    if (edit->next_file > LSM_FILE_NUMBER_MAX ||
+        edit->first_log > LSM_FILE_NUMBER_MAX) {
         return fail_edit(
             load, offset, "number",
-            edit->next_file > NUMBER_MAX ? edit->next_file : edit->first_log,
+            edit->next_file > LSM_FILE_NUMBER_MAX ? edit->next_file : edit->first_log,
             "is too large", err);
     }
     raise_to(&state->next_file, edit->next_file);
@@ -409,6 +407,7 @@ static lsmkv_status resolve_logs(loading *load, lsmkv_error *err) {
     }
     qsort(load->logs, load->log_count, sizeof(*load->logs), compare_log_events);
     state->logs = lsm_calloc(load->log_count, sizeof(*state->logs));
+    state->log_capacity = load->log_count;
     if (state->logs == NULL) {
         return lsm_fail_memory(err, load->log_count * sizeof(*state->logs));
     }
@@ -576,7 +575,7 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     *state = (lsm_manifest_state){0};
     lsm_arena_init(&load.arena);
     lsm_edit_init(&load.live);
-    LSM_TRY(read_current(dir, &state->manifest_number, err));
+    LSM_TRY(lsm_manifest_current(dir, &state->manifest_number, err));
     lsm_filename_make(load.name, LSM_NAME_MANIFEST, state->manifest_number);
     LSM_TRY(open_manifest(&load, err));
     raise_to(&state->next_file, state->manifest_number + 1);
@@ -587,6 +586,8 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     LSM_TRY(resolve_segments(&load, err));
     LSM_TRY(check_files(&load, err));
     LSM_TRY(build_version(&load, sink, err));
+    state->reader = load.reader;
+    load.reader = NULL;
 out:
     lsm_wal_reader_close(load.reader);
     lsm_edit_deinit(&load.live);
@@ -607,7 +608,7 @@ lsmkv_status lsm_manifest_look(lsm_dir *dir, lsm_manifest_mark *mark,
     lsm_file *file = NULL;
 
     *mark = (lsm_manifest_mark){0};
-    LSM_TRY(read_current(dir, &mark->number, err));
+    LSM_TRY(lsm_manifest_current(dir, &mark->number, err));
     lsm_filename_make(name, LSM_NAME_MANIFEST, mark->number);
     status = lsm_file_open(dir, name, LSM_OPEN_READ, &file, err);
     if (status == LSMKV_NOT_FOUND) {

@@ -202,7 +202,7 @@ lsmkv_status lsm_db_recall_options(lsmkv_db *db, const lsm_recovery *recovery,
     lsmkv_status status = LSMKV_NOT_FOUND;
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
     for (size_t i = recovery->count; i > 0 && status == LSMKV_NOT_FOUND; i--) {
-        status = lsm_memtable_get(recovery->memtables[i - 1], &lookup, &found);
+        status = lsm_memtable_get(recovery->memtables[i - 1].mem, &lookup, &found);
         value = found.field;
     }
     if (status == LSMKV_NOT_FOUND) {
@@ -372,6 +372,7 @@ out:
 
 lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
                          lsmkv_db **dbp, lsmkv_error *err) {
-    return options->read_only ? lsm_view_open(env, path, options, dbp, err)
-                              : open_for_writing(env, path, options, dbp, err);
+    return options->read_only || options->follower
+               ? lsm_view_open(env, path, options, dbp, err)
+               : open_for_writing(env, path, options, dbp, err);
 }

@@ -61,6 +61,15 @@ static void release(lsm_retired *retired) {
     lsm_readstate_unref(LSM_CONTAINER_OF(retired, lsm_readstate, retired));
 }
 
+void lsm_readstate_replace_locked(lsmkv_db *db, lsm_readstate *state) {
+    /* release: pairs with the acquire of lsm_db_readstate. */
+    lsm_readstate *old =
+        atomic_exchange_explicit(&db->readstate, state, memory_order_acq_rel);
+    if (old != NULL) {
+        lsm_epoch_retire(&db->epoch, &old->retired, release);
+    }
+}
+
 void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare) {
     atomic_init(&spare->refs, 1);
     spare->mem = db->mem;
@@ -77,10 +86,5 @@ void lsm_readstate_publish_locked(lsmkv_db *db, lsm_readstate *spare) {
     }
     spare->version = db->version;
     lsm_version_ref(spare->version);
-    /* release: pairs with the acquire of lsm_db_readstate. */
-    lsm_readstate *old =
-        atomic_exchange_explicit(&db->readstate, spare, memory_order_acq_rel);
-    if (old != NULL) {
-        lsm_epoch_retire(&db->epoch, &old->retired, release);
-    }
+    lsm_readstate_replace_locked(db, spare);
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See recover.h for the rules.
+ * See recover.h for the rules. The last part is in recover_flush.c.
  */
 #include "db/recover.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "db/job_values.h"
 #include "format/filename.h"
-#include "table/table_writer.h"
 
-enum { EMPTY_MEMTABLE_BYTES = 1024 };
+enum {
+    EMPTY_MEMTABLE_BYTES = 1024,
+    GROWTH_MARGIN = 2 << 20, /* what a log may exceed the size by that logs end at */
+};
 
 typedef struct lsm_replay {
     lsmkv_db *db;
@@ -33,6 +34,15 @@ static const lsm_edit_log *recorded_log(const lsm_manifest_state *state,
     return NULL;
 }
 
+static bool has_log(const lsm_recovery *recovery, uint64_t number) {
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        if (recovery->logs[i].number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *state,
                               lsm_recovery *recovery, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -43,15 +53,14 @@ static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *stat
         uint64_t number;
         void *logs = recovery->logs;
         if (lsm_filename_parse(list.names[i], &number) != LSM_NAME_LOG ||
-            number < state->first_log) {
+            number < state->first_log || has_log(recovery, number)) {
             continue;
         }
         bool ok = lsm_grow(&logs, &recovery->log_capacity, recovery->log_count + 1,
                            sizeof(*recovery->logs));
         LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, sizeof(*recovery->logs)));
         recovery->logs = logs;
-        recovery->logs[recovery->log_count++] =
-            (lsm_replay_log){number, recorded_log(state, number) != NULL, false, NULL};
+        recovery->logs[recovery->log_count++] = (lsm_replay_log){.number = number};
     }
     if (recovery->log_count > 1) {
         qsort(recovery->logs, recovery->log_count, sizeof(*recovery->logs),
@@ -60,15 +69,6 @@ static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *stat
 out:
     lsm_namelist_deinit(&list);
     return status;
-}
-
-static bool has_log(const lsm_recovery *recovery, uint64_t number) {
-    for (size_t i = 0; i < recovery->log_count; i++) {
-        if (recovery->logs[i].number == number) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static lsmkv_status check_presence(const lsm_recovery *recovery,
@@ -93,6 +93,7 @@ static lsmkv_status open_log(const lsmkv_db *db, lsm_replay_log *log,
                              .uuid = state->uuid,
                              .number = log->number,
                              .file_id = recorded != NULL ? recorded->file_id : 0};
+    log->recorded = recorded != NULL;
     lsm_filename_make(name, LSM_NAME_LOG, log->number);
     lsmkv_status status =
         lsm_wal_open(db->dir, name, &expect, &log->reader, &log->torn, err);
@@ -100,17 +101,23 @@ static lsmkv_status open_log(const lsmkv_db *db, lsm_replay_log *log,
         lsm_error_clear(err);
         return LSMKV_OK; /* nothing in it was ever acknowledged as synced */
     }
+    if (status == LSMKV_NOT_FOUND) {
+        status = lsm_fail_at(err, LSMKV_CHANGED, name, -1,
+                             "the log has been deleted since the directory was listed");
+    }
     return status;
 }
 
 /* The memtable with room for the plan, a new one if need be. */
-static lsmkv_status room_for(lsm_replay *replay, const lsm_mem_plan *plan,
-                             lsm_memtable **memp, lsmkv_error *err) {
+static lsmkv_status room_for(lsm_replay *replay, const lsm_replay_log *log,
+                             const lsm_mem_plan *plan, lsm_memtable **memp,
+                             lsmkv_error *err) {
     lsm_recovery *recovery = replay->recovery;
-    lsm_memtable *last =
-        recovery->count > 0 ? recovery->memtables[recovery->count - 1] : NULL;
-    if (last != NULL && plan->bytes <= lsm_memtable_left(last)) {
-        *memp = last;
+    const lsm_replayed *last =
+        recovery->count > 0 ? &recovery->memtables[recovery->count - 1] : NULL;
+    if (last != NULL && plan->bytes <= lsm_memtable_left(last->mem) &&
+        !recovery->separates && (!recovery->follows || last->log == log->number)) {
+        *memp = last->mem;
         return LSMKV_OK;
     }
     uint64_t capacity = replay->db->options.memtable_bytes;
@@ -127,7 +134,8 @@ static lsmkv_status room_for(lsm_replay *replay, const lsm_mem_plan *plan,
     if (*memp == NULL) {
         return lsm_fail_memory(err, (size_t)capacity);
     }
-    recovery->memtables[recovery->count++] = *memp;
+    recovery->memtables[recovery->count++] = (lsm_replayed){*memp, log->number};
+    recovery->separates = false;
     return LSMKV_OK;
 }
 
@@ -137,8 +145,11 @@ static lsmkv_status add_segment(lsm_replay *replay, const lsm_replay_log *log,
     lsm_recovery *recovery = replay->recovery;
     size_t count = recovery->segment_count;
     void *segments = recovery->segments;
-    uint64_t file_size = lsm_wal_end(log->reader) + lsm_wal_dropped(log->reader);
+    uint64_t capacity = lsm_wal_file_size(log->reader);
 
+    if (recovery->follows) { /* it may grow while it is mapped */
+        capacity += replay->db->options.log_bytes + GROWTH_MARGIN;
+    }
     if (count > 0 && recovery->segments[count - 1]->number == log->number) {
         return LSMKV_OK;
     }
@@ -149,13 +160,23 @@ static lsmkv_status add_segment(lsm_replay *replay, const lsm_replay_log *log,
     recovery->segments = segments;
     recovery->segments[count] =
         lsm_segment_create_log(&replay->db->segments, log->number,
-                               lsm_wal_header(log->reader)->file_id, file_size);
+                               lsm_wal_header(log->reader)->file_id, capacity);
     if (recovery->segments[count] == NULL) {
         return lsm_fail_memory(err, sizeof(lsm_segment));
     }
     atomic_store(&recovery->segments[count]->keeps_name, true); /* the sweep's */
     recovery->segment_count = count + 1;
     return LSMKV_OK;
+}
+
+/* Whether a batch writes to the system namespace. */
+static bool is_definition(const lsm_mem_plan *plan) {
+    for (uint32_t i = 0; i < plan->sequence_count; i++) {
+        if (lsm_get_u32_be(plan->records[i].skey) == LSM_NAMESPACE_SYSTEM) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Inserts one record. *past: it lies beyond `limit`, where a failed write may be. */
@@ -191,7 +212,8 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
                              "malformed batch");
     }
     LSM_TRY(status);
-    LSM_TRY(room_for(replay, &plan, &mem, err));
+    LSM_TRY(room_for(replay, log, &plan, &mem, err));
+    recovery->defines |= recovery->follows && is_definition(&plan);
     if (plan.large_bytes != 0) {
         LSM_TRY(add_segment(replay, log, err));
         plan.log_number = log->number;
@@ -227,14 +249,27 @@ static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
     return status;
 }
 
-/* Where replay of a log must stop: what the next readable log says came before it. */
-static uint64_t limit_of(const lsm_recovery *recovery, size_t index) {
+static const lsm_replay_log *next_readable(const lsm_recovery *recovery, size_t index) {
     for (size_t i = index + 1; i < recovery->log_count; i++) {
         if (recovery->logs[i].reader != NULL) {
-            return lsm_wal_header(recovery->logs[i].reader)->previous_sequence;
+            return &recovery->logs[i];
         }
     }
-    return LSM_SEQUENCE_MAX;
+    return NULL;
+}
+
+/* Where replay of a log must stop: what the next readable log says came before it. */
+static uint64_t limit_of(const lsm_recovery *recovery, size_t index) {
+    const lsm_replay_log *next = next_readable(recovery, index);
+    return next == NULL ? LSM_SEQUENCE_MAX
+                        : lsm_wal_header(next->reader)->previous_sequence;
+}
+
+/* A follower's readers know the segment before there is a pointer into it. */
+static lsmkv_status begin_log(lsm_replay *replay, lsm_replay_log *log,
+                              lsmkv_error *err) {
+    log->begun = true;
+    return replay->recovery->follows ? add_segment(replay, log, err) : LSMKV_OK;
 }
 
 /* A log that begins after a hole: fine if nothing in it was synced. */
@@ -270,7 +305,7 @@ static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
     bool hole = false;
 
     for (size_t i = 0; i < recovery->log_count; i++) {
-        const lsm_replay_log *log = &recovery->logs[i];
+        lsm_replay_log *log = &recovery->logs[i];
         if (log->reader == NULL) {
             continue;
         }
@@ -279,7 +314,77 @@ static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
         if (hole) {
             LSM_TRY(skip_log(replay, log, err));
         } else {
+            LSM_TRY(begin_log(replay, log, err));
             LSM_TRY(replay_log(replay, log, limit_of(recovery, i), err));
+        }
+    }
+out:
+    return status;
+}
+
+static lsmkv_status fail_gap(const lsm_replay *replay, const lsm_replay_log *log,
+                             lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    return lsm_fail_at(err, LSMKV_CHANGED, name, -1,
+                       "replay has reached sequence %llu, which is not where the "
+                       "writer went on; refresh again",
+                       (unsigned long long)replay->recovery->last_sequence);
+}
+
+/* Replays what a log has got since it was last read. */
+static lsmkv_status extend_log(lsm_replay *replay, const lsm_replay_log *log,
+                               uint64_t limit, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    bool grown = false;
+
+    LSM_TRY(lsm_wal_extend(log->reader, &grown, err));
+    if (grown) {
+        LSM_TRY(replay_log(replay, log, limit, err));
+    }
+out:
+    return status;
+}
+
+lsmkv_status lsm_recovery_go_on(lsmkv_db *db, lsm_recovery *recovery,
+                                lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_replay replay = {.db = db, .recovery = recovery};
+
+    for (size_t i = 0; i < recovery->log_count; i++) {
+        lsm_replay_log *log = &recovery->logs[i];
+        const lsm_replay_log *next = next_readable(recovery, i);
+        if (log->reader == NULL || (log->begun && next != NULL && next->begun)) {
+            continue; /* nothing in it yet, or complete */
+        }
+        if (!log->begun &&
+            lsm_wal_header(log->reader)->previous_sequence != recovery->last_sequence) {
+            LSM_TRY(fail_gap(&replay, log, err));
+        }
+        if (!log->begun) {
+            LSM_TRY(begin_log(&replay, log, err));
+            LSM_TRY(
+                lsm_segment_hold(recovery->segments[recovery->segment_count - 1], err));
+        }
+        LSM_TRY(extend_log(&replay, log, limit_of(recovery, i), err));
+        if (next != NULL && recovery->last_sequence != limit_of(recovery, i)) {
+            LSM_TRY(fail_gap(&replay, log, err));
+        }
+    }
+out:
+    return status;
+}
+
+lsmkv_status lsm_recovery_discover(lsmkv_db *db, const lsm_manifest_state *state,
+                                   lsm_recovery *recovery, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    LSM_TRY(list_logs(db, state, recovery, err));
+    LSM_TRY(check_presence(recovery, state, err));
+    for (size_t i = recovery->log_count; i > 0; i--) {
+        if (recovery->logs[i - 1].reader == NULL) {
+            LSM_TRY(open_log(db, &recovery->logs[i - 1], state, err));
         }
     }
 out:
@@ -288,17 +393,44 @@ out:
 
 lsmkv_status lsm_recovery_open(lsmkv_db *db, const lsm_manifest_state *state,
                                lsm_recovery *recovery, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-
-    memset(recovery, 0, sizeof(*recovery));
     recovery->last_sequence = state->last_sequence;
-    LSM_TRY(list_logs(db, state, recovery, err));
-    LSM_TRY(check_presence(recovery, state, err));
-    for (size_t i = recovery->log_count; i > 0; i--) {
-        LSM_TRY(open_log(db, &recovery->logs[i - 1], state, err));
+    return lsm_recovery_discover(db, state, recovery, err);
+}
+
+void lsm_recovery_drop(lsm_recovery *recovery, uint64_t first_log) {
+    size_t logs = 0;
+    size_t memtables = 0;
+    size_t segments = 0;
+
+    for (; logs < recovery->log_count && recovery->logs[logs].number < first_log;
+         logs++) {
+        lsm_wal_reader_close(recovery->logs[logs].reader);
     }
-out:
-    return status;
+    for (;
+         memtables < recovery->count && recovery->memtables[memtables].log < first_log;
+         memtables++) {
+        lsm_memtable_unref(recovery->memtables[memtables].mem);
+    }
+    for (; segments < recovery->segment_count &&
+           recovery->segments[segments]->number < first_log;
+         segments++) {
+        lsm_segment_unref(recovery->segments[segments]);
+    }
+    recovery->log_count -= logs;
+    recovery->count -= memtables;
+    recovery->segment_count -= segments;
+    if (logs > 0) {
+        memmove(recovery->logs, recovery->logs + logs,
+                recovery->log_count * sizeof(*recovery->logs));
+    }
+    if (memtables > 0) {
+        memmove(recovery->memtables, recovery->memtables + memtables,
+                recovery->count * sizeof(*recovery->memtables));
+    }
+    if (segments > 0) {
+        memmove(recovery->segments, recovery->segments + segments,
+                recovery->segment_count * sizeof(lsm_segment *));
+    }
 }
 
 lsmkv_status lsm_recovery_replay(lsmkv_db *db, lsm_recovery *recovery,
@@ -317,55 +449,14 @@ void lsm_recovery_close_logs(lsm_recovery *recovery) {
     recovery->log_capacity = 0;
 }
 
-/* Writes the range deletes of a memtable. There are no snapshots yet, so what counts is
- * the newest one over each key. */
-static lsmkv_status write_ranges(const lsm_memtable *mem, lsm_table_writer *writer,
-                                 lsmkv_error *err) {
-    static const uint64_t newest = LSM_SEQUENCE_MAX;
-    const lsm_strata strata = {&newest, 1};
-    lsmkv_status status = LSMKV_OK;
-    lsm_range_set *set = NULL;
-    lsm_range_list list;
-
-    lsm_range_list_init(&list);
-    if (lsm_memtable_list_ranges(mem, &list)) {
-        set = lsm_range_set_build(list.items, list.count, &strata);
-    }
-    if (set == NULL) {
-        status = lsm_fail_memory(err, sizeof(lsm_tombstone));
-    }
-    for (size_t i = 0; status == LSMKV_OK && i < set->count; i++) {
-        lsm_range_span span = lsm_range_span_of(set, i);
-        status = lsm_table_writer_add_range(writer, &span, err);
-    }
-    lsm_range_set_destroy(set);
-    lsm_range_list_deinit(&list);
-    return status;
-}
-
-/* Adds an entry, with its large value copied. */
-static lsmkv_status flush_entry(lsm_table_writer *writer, lsm_job_values *values,
-                                const lsm_iter *iter, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(iter->key));
-    lsm_slice field = iter->value;
-
-    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
-        LSM_TRY(lsm_job_values_place(values, tag, field, &field, err));
-    }
-    LSM_TRY(lsm_table_writer_add(writer, iter->key, field, err));
-out:
-    return status;
-}
-
-lsmkv_status lsm_recovery_publish(lsmkv_db *db, const lsm_recovery *recovery,
-                                  lsmkv_error *err) LSM_UNSHARED {
+lsm_readstate *lsm_recovery_readstate(lsmkv_db *db, const lsm_recovery *recovery,
+                                      lsm_version *version) {
     size_t count = recovery->count;
     lsm_memtable *newest = NULL;
     lsm_readstate *state = lsm_readstate_alloc(count, recovery->segment_count);
 
     if (count > 0) {
-        newest = recovery->memtables[count - 1];
+        newest = recovery->memtables[count - 1].mem;
         lsm_memtable_ref(newest);
     } else {
         newest = lsm_memtable_create(EMPTY_MEMTABLE_BYTES, lsm_rng_next(&db->rng));
@@ -373,106 +464,40 @@ lsmkv_status lsm_recovery_publish(lsmkv_db *db, const lsm_recovery *recovery,
     if (state == NULL || newest == NULL) {
         lsm_memtable_unref(newest);
         lsm_free(state);
-        return lsm_fail_memory(err, EMPTY_MEMTABLE_BYTES);
+        return NULL;
     }
     atomic_init(&state->refs, 1);
     state->mem = newest;
     for (size_t i = 1; i < count; i++) {
-        state->immutables[i - 1] = recovery->memtables[count - 1 - i];
+        state->immutables[i - 1] = recovery->memtables[count - 1 - i].mem;
         lsm_memtable_ref(state->immutables[i - 1]);
         state->immutable_count = i;
     }
     for (size_t i = 0; i < recovery->segment_count; i++) {
         lsm_readstate_add_log(state, recovery->segments[i]);
     }
-    state->version = db->version;
-    lsm_version_ref(state->version);
+    state->version = version;
+    lsm_version_ref(version);
+    return state;
+}
+
+lsmkv_status lsm_recovery_publish(lsmkv_db *db, const lsm_recovery *recovery,
+                                  lsmkv_error *err) LSM_UNSHARED {
+    lsm_readstate *state = lsm_recovery_readstate(db, recovery, db->version);
+
+    if (state == NULL) {
+        return lsm_fail_memory(err, EMPTY_MEMTABLE_BYTES);
+    }
     atomic_init(&db->readstate, state);
     db->last_sequence = recovery->last_sequence;
     atomic_init(&db->published, recovery->last_sequence);
     return LSMKV_OK;
 }
 
-static lsmkv_status flush_one(lsmkv_db *db, lsm_memtable *mem, uint64_t number,
-                              lsm_job_values *values, lsm_edit *edit,
-                              lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsm_slice last = {NULL, 0};
-    lsm_table_writer *writer = NULL;
-    lsm_table_info info;
-    lsm_table_write_options how;
-    lsm_iter *iter = lsm_memtable_iter(mem);
-
-    if (iter == NULL) {
-        return lsm_fail_memory(err, sizeof(*iter));
-    }
-    lsm_db_table_options(db, lsm_rng_next(&db->rng), &how);
-    LSM_TRY(lsm_table_writer_create(db->dir, number, &how, &writer, err));
-    for (lsm_iter_seek_first(iter); iter->valid; lsm_iter_next(iter)) {
-        lsm_slice skey = lsm_ikey_skey(iter->key);
-        /* There are no snapshots yet: the newest version is all that is needed. */
-        if (last.data == NULL || !lsm_slice_equal(skey, last)) {
-            LSM_TRY(flush_entry(writer, values, iter, err));
-        }
-        last = skey; /* the memtable's bytes stay where they are */
-    }
-    if (lsm_memtable_range_count(mem) != 0) {
-        LSM_TRY(write_ranges(mem, writer, err));
-    }
-    LSM_TRY(lsm_table_writer_finish(writer, &info, err));
-    if (!lsm_edit_add_table(edit, 0, &info)) {
-        status = lsm_fail_memory(err, sizeof(info));
-    }
-out:
-    lsm_iter_destroy(iter);
-    lsm_table_writer_destroy(writer);
-    return status;
-}
-
-lsmkv_status lsm_recovery_flush(lsmkv_db *db, lsm_recovery *recovery, lsm_edit *edit,
-                                lsmkv_error *err) LSM_UNSHARED {
-    lsmkv_status status = LSMKV_OK;
-    lsm_job_values values = {.db = db,
-                             .edit = edit,
-                             .sources = recovery->segments,
-                             .source_count = recovery->segment_count};
-
-    for (size_t i = 0; i < recovery->count; i++) {
-        void *written = recovery->written;
-        uint64_t number = db->next_file++;
-        bool ok = lsm_grow(&written, &recovery->written_capacity, i + 1,
-                           sizeof(*recovery->written));
-        LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, sizeof(*recovery->written)));
-        recovery->written = written;
-        recovery->written[recovery->written_count++] = number;
-        LSM_TRY(flush_one(db, recovery->memtables[i], number, &values, edit, err));
-    }
-    LSM_TRY(lsm_job_values_finish(&values, err));
-    recovery->written_segment = edit->segment_count > 0 ? edit->segments[0].number : 0;
-    if (recovery->count > 0) {
-        LSM_TRY(lsm_dir_sync(db->dir, err));
-    }
-out:
-    lsm_job_values_deinit(&values);
-    return status;
-}
-
-void lsm_recovery_undo(lsmkv_db *db, const lsm_recovery *recovery) {
-    char name[LSM_FILENAME_SIZE];
-    for (size_t i = 0; i < recovery->written_count; i++) {
-        lsm_filename_make(name, LSM_NAME_TABLE, recovery->written[i]);
-        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
-    }
-    if (recovery->written_segment != 0) {
-        lsm_filename_make(name, LSM_NAME_SEGMENT, recovery->written_segment);
-        lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
-    }
-}
-
 void lsm_recovery_deinit(lsm_recovery *recovery) {
     lsm_recovery_close_logs(recovery);
     for (size_t i = 0; i < recovery->count; i++) {
-        lsm_memtable_unref(recovery->memtables[i]);
+        lsm_memtable_unref(recovery->memtables[i].mem);
     }
     for (size_t i = 0; i < recovery->segment_count; i++) {
         lsm_segment_unref(recovery->segments[i]);

@@ -40,8 +40,13 @@ lsmkv_status lsm_snapshot_open(lsmkv_db *db, lsmkv_snapshot **snapshotp,
         return lsm_fail_memory(err, sizeof(*snapshot));
     }
     snapshot->db = db;
+    snapshot->state = NULL;
     lsm_db_ref(db);
     lsm_mutex_lock(&db->mu);
+    if (db->follow != NULL) {
+        snapshot->state = lsm_db_readstate(db); /* replaced under mu only */
+        lsm_readstate_ref(snapshot->state);
+    }
     snapshot->sequence = lsm_db_published(db);
     lsm_list_insert(&db->snapshots, &snapshot->link);
     lsm_mutex_unlock(&db->mu);
@@ -58,6 +63,7 @@ void lsm_snapshot_close(lsmkv_snapshot *snapshot) {
         lsm_mutex_lock(&db->mu);
         lsm_list_remove(&snapshot->link);
         lsm_mutex_unlock(&db->mu);
+        lsm_readstate_unref(snapshot->state);
     }
     lsm_free(snapshot);
     lsm_db_unref(db);

@@ -5,6 +5,7 @@
 #include "db/view.h"
 
 #include "base/alloc.h"
+#include "db/follow.h"
 #include "db/recover.h"
 #include "format/filename.h"
 
@@ -18,14 +19,13 @@ void lsm_view_files_destroy(lsm_view_files *files) {
     lsm_free(files);
 }
 
-/* Keeps which files were read, and how far. */
-static lsmkv_status keep_files(lsmkv_db *db, const lsm_manifest_state *state,
-                               const lsm_recovery *recovery, lsmkv_error *err) {
+lsm_view_files *lsm_view_files_create(const lsm_manifest_state *state,
+                                      const lsm_recovery *recovery) {
     size_t size = sizeof(lsm_view_files) + recovery->log_count * sizeof(lsm_view_file);
     lsm_view_files *files = lsm_calloc(1, size);
 
     if (files == NULL) {
-        return lsm_fail_memory(err, size);
+        return NULL;
     }
     files->manifest = (lsm_view_file){state->manifest_number, state->manifest_file_id,
                                       state->manifest_size};
@@ -37,19 +37,17 @@ static lsmkv_status keep_files(lsmkv_db *db, const lsm_manifest_state *state,
                                 lsm_wal_end(log->reader)};
         }
     }
-    db->view_files = files;
-    return LSMKV_OK;
+    return files;
 }
 
-/* Opens tables while they are there. What is damaged in them is for those to hear who
- * read it. */
-static lsmkv_status hold_tables(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
+lsmkv_status lsm_view_hold_tables(lsmkv_db *db, const lsm_version *version,
+                                  lsmkv_error *err) {
     uint32_t left = db->options.max_open_files;
     lsmkv_status status = LSMKV_OK;
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
 
     for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
-        const lsm_level *level = &db->version->levels[i];
+        const lsm_level *level = &version->levels[i];
         for (size_t k = 0; k < level->count && left > 0; k++, left--) {
             lsm_table *table;
             lsmkv_error failure;
@@ -68,18 +66,17 @@ out:
     return status;
 }
 
-/* The same for the files that large values lie in. */
-static lsmkv_status hold_segments(lsmkv_db *db, const lsm_recovery *recovery,
-                                  lsmkv_error *err) LSM_UNSHARED {
+lsmkv_status lsm_view_hold_segments(lsmkv_db *db, const lsm_version *version,
+                                    const lsm_recovery *recovery, lsmkv_error *err) {
     lsmkv_error failure;
-    size_t total = recovery->segment_count + db->version->segment_count;
+    size_t total = recovery->segment_count + version->segment_count;
     uint32_t left = db->options.max_open_files;
 
     for (size_t i = 0; i < total && left > 0; i++, left--) {
         lsm_segment *segment =
             i < recovery->segment_count
                 ? recovery->segments[i]
-                : db->version->segments[i - recovery->segment_count].segment;
+                : version->segments[i - recovery->segment_count].segment;
         lsm_error_clear(&failure);
         lsmkv_status status = lsm_segment_hold(segment, &failure);
         if (status == LSMKV_CHANGED || status == LSMKV_NO_MEMORY) {
@@ -89,9 +86,8 @@ static lsmkv_status hold_segments(lsmkv_db *db, const lsm_recovery *recovery,
     return LSMKV_OK;
 }
 
-/* Step 3. */
-static lsmkv_status look_again(lsmkv_db *db, const lsm_manifest_mark *before,
-                               lsmkv_error *err) {
+lsmkv_status lsm_view_look_again(lsmkv_db *db, const lsm_manifest_mark *before,
+                                 lsmkv_error *err) {
     lsm_manifest_mark now;
     lsmkv_status status = lsm_manifest_look(db->dir, &now, err);
 
@@ -110,23 +106,30 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     lsm_recovery recovery = {0};
     bool remembered;
 
+    recovery.follows = db->options.given.follower;
     LSM_TRY(lsm_manifest_load(db->dir, &db->sink, &state, err));
     LSM_TRY(lsm_recovery_open(db, &state, &recovery, err));
-    LSM_TRY(look_again(db, before, err));
+    LSM_TRY(lsm_view_look_again(db, before, err));
     lsm_db_adopt(db, &state);
     db->next_file = state.next_file;
     LSM_TRY(lsm_db_build(db, err));
-    LSM_TRY(hold_tables(db, err));
+    LSM_TRY(lsm_view_hold_tables(db, db->version, err));
     LSM_TRY(lsm_recovery_replay(db, &recovery, err));
-    LSM_TRY(hold_segments(db, &recovery, err));
+    LSM_TRY(lsm_view_hold_segments(db, db->version, &recovery, err));
     lsm_clock_init(&db->clock, db->env,
                    recovery.time_ms > state.time_ms ? recovery.time_ms : state.time_ms);
-    LSM_TRY(keep_files(db, &state, &recovery, err));
+    db->view_files = lsm_view_files_create(&state, &recovery);
+    if (db->view_files == NULL) {
+        LSM_TRY(lsm_fail_memory(err, sizeof(lsm_view_files)));
+    }
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
     LSM_TRY(lsm_recovery_publish(db, &recovery, err));
     LSM_TRY(lsm_catalog_load(db, err));
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
+    if (recovery.follows) {
+        LSM_TRY(lsm_follow_begin(db, &state, &recovery, err));
+    }
 out:
     lsm_recovery_deinit(&recovery);
     lsm_manifest_state_deinit(&state);
@@ -159,7 +162,8 @@ static lsmkv_status attempt(lsmkv_db *db, const char *path, bool *changed,
     }
     LSM_TRY(status);
     status = load(db, &before, err);
-    *changed = status != LSMKV_OK && look_again(db, &before, NULL) == LSMKV_CHANGED;
+    *changed =
+        status != LSMKV_OK && lsm_view_look_again(db, &before, NULL) == LSMKV_CHANGED;
 out:
     return status;
 }
@@ -192,8 +196,7 @@ out:
     return status;
 }
 
-/* Whether the failure may be one of the moment. */
-static bool is_passing(lsmkv_status status) {
+bool lsm_view_is_passing(lsmkv_status status) {
     return status == LSMKV_CORRUPTION || status == LSMKV_CHANGED;
 }
 
@@ -211,7 +214,7 @@ lsmkv_status lsm_view_open(lsm_env *env, const char *path, const lsmkv_options *
         }
         lsm_error_clear(&failure);
         status = open_once(env, path, options, dbp, &changed, &failure);
-        if (status == LSMKV_OK || !(changed || is_passing(status))) {
+        if (status == LSMKV_OK || !(changed || lsm_view_is_passing(status))) {
             break;
         }
         same = changed ? 0 : same + 1;

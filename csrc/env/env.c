@@ -145,6 +145,10 @@ lsmkv_status lsm_dir_list(lsm_dir *dir, lsm_namelist *list, lsmkv_error *err) {
     return LSMKV_OK;
 }
 
+bool lsm_dir_stamp(lsm_dir *dir, uint64_t *stamp) {
+    return dir->env->ops->dir_stamp != NULL && dir->env->ops->dir_stamp(dir, stamp);
+}
+
 lsmkv_status lsm_dir_sync(lsm_dir *dir, lsmkv_error *err) {
     int code = dir->env->ops->dir_sync(dir);
 

@@ -57,6 +57,9 @@ lsmkv_status lsm_dir_open(lsm_env *env, const char *path, bool create, lsm_dir *
 void lsm_dir_close(lsm_dir *dir); /* NULL is fine */
 lsmkv_status lsm_dir_list(lsm_dir *dir, lsm_namelist *list,
                           lsmkv_error *err) LSM_MUST_CHECK;
+/* A number that is another one once a name was added or removed. false: there is none
+ * that could be relied on, now or at all. For directories that others change. */
+bool lsm_dir_stamp(lsm_dir *dir, uint64_t *stamp) LSM_MUST_CHECK;
 /* Makes every create, rename and unlink so far in this directory durable. */
 lsmkv_status lsm_dir_sync(lsm_dir *dir, lsmkv_error *err) LSM_MUST_CHECK;
 /* Replaces `to` if it exists. */
@@ -146,6 +149,7 @@ typedef struct lsm_env_ops {
     int (*dir_open)(lsm_env *env, const char *path, bool create, lsm_dir **dirp);
     void (*dir_close)(lsm_dir *dir);
     int (*dir_list)(lsm_dir *dir, lsm_namelist *list);
+    bool (*dir_stamp)(lsm_dir *dir, uint64_t *stamp); /* NULL: never */
     int (*dir_sync)(lsm_dir *dir);
     int (*rename)(lsm_dir *dir, const char *from, const char *to);
     int (*unlink)(lsm_dir *dir, const char *name);

@@ -38,8 +38,10 @@
 
 enum {
     FD_MIN = 3,
-    IOV_COUNT = 64,    /* pieces written by one call; more come in the next */
-    ENTROPY_SIZE = 256 /* what getentropy gives at once */
+    IOV_COUNT = 64,     /* pieces written by one call; more come in the next */
+    ENTROPY_SIZE = 256, /* what getentropy gives at once */
+    NS_PER_S = 1000000000,
+    STAMP_AGE_S = 2,
 };
 
 typedef struct posix_file {
@@ -249,6 +251,25 @@ static int dir_list(lsm_dir *head, lsm_namelist *list) {
     code = read_names(stream, list);
     (void)closedir(stream);
     return code;
+}
+
+/* The time of the last change, once it is so long ago that another change would have
+ * another time: clocks of file systems tick slowly. */
+static bool dir_stamp(lsm_dir *dir, uint64_t *stamp) {
+    struct stat about;
+    struct timespec now;
+
+    if (fstat(dir_of(dir)->fd, &about) != 0 ||
+        clock_gettime(CLOCK_REALTIME, &now) != 0) {
+        return false;
+    }
+#ifdef __APPLE__
+    struct timespec changed = about.st_mtimespec;
+#else
+    struct timespec changed = about.st_mtim;
+#endif
+    *stamp = (uint64_t)changed.tv_sec * NS_PER_S + (uint64_t)changed.tv_nsec;
+    return now.tv_sec > changed.tv_sec && now.tv_sec - changed.tv_sec >= STAMP_AGE_S;
 }
 
 static int dir_sync(lsm_dir *dir) {
@@ -517,6 +538,7 @@ lsm_env *lsm_env_posix(void) {
         .dir_open = dir_open,
         .dir_close = dir_close,
         .dir_list = dir_list,
+        .dir_stamp = dir_stamp,
         .dir_sync = dir_sync,
         .rename = rename_file,
         .unlink = unlink_file,

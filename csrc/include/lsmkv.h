@@ -111,24 +111,26 @@ typedef enum lsmkv_durability {
  * -1 where a field says that 0 has a meaning of its own. Fields marked [kept] shape
  * the files and are remembered by the database. */
 typedef struct lsmkv_options {
-    bool create_if_missing;       /* default true */
-    bool error_if_exists;         /* default false */
-    bool read_only;               /* default false; see lsmkv_open */
-    uint64_t memory_bytes;        /* memtables + cache + open tables; 256 MiB */
-    uint64_t memtable_bytes;      /* 16 MiB, at most memory_bytes / 4 */
-    int64_t block_cache_bytes;    /* -1: what memtables and open tables leave */
-    uint32_t max_open_files;      /* 512, at least 16 */
-    uint32_t background_threads;  /* 2 */
-    lsmkv_durability durability;  /* default OS */
-    uint32_t sync_interval_ms;    /* 1000 */
-    uint32_t block_bytes;         /* [kept] 4096 */
-    int32_t bloom_bits_per_key;   /* [kept] -1: 10; 0 turns filters off */
-    int32_t codec;                /* [kept] -1: 0 = none; 1 = zstd */
-    int32_t codec_level;          /* [kept] 0: the codec's own default */
-    uint64_t table_bytes;         /* [kept] 32 MiB */
-    uint64_t level_base_bytes;    /* [kept] 64 MiB */
-    uint32_t level_multiplier;    /* [kept] 10 */
-    uint32_t l0_compact_trigger;  /* [kept] 4 tables */
+    bool create_if_missing;      /* default true */
+    bool error_if_exists;        /* default false */
+    bool read_only;              /* default false; see lsmkv_open */
+    bool follower;               /* default false; read_only, and lsmkv_refresh */
+    uint32_t follow_interval_ms; /* a follower refreshes by itself so often; 0: never */
+    uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
+    uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
+    int64_t block_cache_bytes;   /* -1: what memtables and open tables leave */
+    uint32_t max_open_files;     /* 512, at least 16 */
+    uint32_t background_threads; /* 2 */
+    lsmkv_durability durability; /* default OS */
+    uint32_t sync_interval_ms;   /* 1000 */
+    uint32_t block_bytes;        /* [kept] 4096 */
+    int32_t bloom_bits_per_key;  /* [kept] -1: 10; 0 turns filters off */
+    int32_t codec;               /* [kept] -1: 0 = none; 1 = zstd */
+    int32_t codec_level;         /* [kept] 0: the codec's own default */
+    uint64_t table_bytes;        /* [kept] 32 MiB */
+    uint64_t level_base_bytes;   /* [kept] 64 MiB */
+    uint32_t level_multiplier;   /* [kept] 10 */
+    uint32_t l0_compact_trigger; /* [kept] 4 tables */
     int64_t blob_threshold_bytes; /* [kept] values of this size and more are written
                                      once, and pointed to; -1: 1024; 0: none are */
     uint64_t log_bytes;           /* a log file ends at this size; 64 MiB, or twice
@@ -150,10 +152,23 @@ LSMKV_API void lsmkv_options_init(lsmkv_options *options);
  * would change something answers LSMKV_READ_ONLY. What the writer has not synced may be
  * seen, and a power failure may take it back. Tables are held open, up to
  * max_open_files; a file that the writer has deleted before it could be opened is
- * LSMKV_CHANGED: open again. */
+ * LSMKV_CHANGED: open again.
+ *
+ * With options->follower it does the same, until lsmkv_refresh moves it on. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_open(const char *path,
                                                    const lsmkv_options *options,
                                                    lsmkv_db **dbp, lsmkv_error *err);
+
+/* Has a follower show what the writer has written by now, whole batches only; *changed
+ * tells whether that is another state than before. Cheap when there is nothing new: a
+ * few calls of the system. Reads in other threads go on meanwhile, each in one state;
+ * iterators, snapshots and views stay in theirs. What gets in the way because the
+ * writer changes the directory at this moment is tried again; if that does not help,
+ * the answer is LSMKV_CHANGED and the handle shows what it showed before. A read that
+ * answers LSMKV_CHANGED needs a table that was deleted and was not held open: refresh.
+ * INVALID_ARGUMENT for a handle that is no follower. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed,
+                                                      lsmkv_error *err);
 
 /* Waits for calls in flight, makes all acknowledged writes durable, stops the
  * background threads and releases the directory. Idempotent; of several threads one

@@ -11,10 +11,10 @@
 
 enum { WORD_BITS = 64 };
 
-/* Either a mapping or a file. Constant once it is published, but for `verified`. */
+/* A mapping or a file, or both. Constant once it is published, but for `verified`. */
 typedef struct lsm_segment_access {
     lsm_env *env;
-    lsm_file *file;      /* owned; NULL: mapped */
+    lsm_file *file;      /* owned; for what is not mapped, or NULL */
     const uint8_t *data; /* [0, mapped) of the file */
     uint64_t mapped;
     _Atomic uint64_t *verified; /* owned; relaxed: the bytes never change */
@@ -113,7 +113,7 @@ static lsmkv_status open_file(const lsm_segment *segment, lsm_file **filep,
         return segment->context->read_only
                    ? lsm_fail_at(err, LSMKV_CHANGED, name, -1,
                                  "the file has been deleted since the database was "
-                                 "opened; open it again")
+                                 "opened; refresh it, or open it again")
                    : lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
                                  "missing file: large values lie in it; restore it");
     }
@@ -173,6 +173,9 @@ static void try_mapping(const lsm_segment *segment, segment_access *access) {
         access->data = NULL;
         access->mapped = 0;
         return;
+    }
+    if (segment->context->read_only && size_of(segment) == UINT64_MAX) {
+        return; /* a writer may make it larger than the mapping, and delete its name */
     }
     lsm_file_drop(access->file);
     access->file = NULL;

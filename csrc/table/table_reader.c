@@ -260,7 +260,7 @@ static lsmkv_status open_file(lsm_table *table, lsmkv_error *err) {
     return table->context->read_only
                ? lsm_fail_at(err, LSMKV_CHANGED, table->name, -1,
                              "the table has been deleted since the database was "
-                             "opened; open it again")
+                             "opened; refresh it, or open it again")
                : lsm_fail_at(err, LSMKV_CORRUPTION, table->name, -1,
                              "the MANIFEST names this table, but the file is missing");
 }

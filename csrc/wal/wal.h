@@ -95,12 +95,17 @@ const lsm_record_file_header *lsm_wal_header(const lsm_wal_reader *reader);
  * call); NOT_FOUND at the end; CORRUPTION when synced data is damaged; I/O errors. */
 lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
                           lsmkv_error *err) LSM_MUST_CHECK;
+/* Looks again how large the file is, after NOT_FOUND: behind what was its end there may
+ * be records now. *grown: there is something to read. A file that has become shorter
+ * than what was read of it is CORRUPTION. */
+lsmkv_status lsm_wal_extend(lsm_wal_reader *reader, bool *grown,
+                            lsmkv_error *err) LSM_MUST_CHECK;
 /* After NOT_FOUND: the offset of the end, the bytes behind it, the highest mark seen.
  */
 uint64_t lsm_wal_end(const lsm_wal_reader *reader);
 uint64_t lsm_wal_dropped(const lsm_wal_reader *reader);
 uint64_t lsm_wal_highest_mark(const lsm_wal_reader *reader);
-/* The size of the file when it was opened, which is as far as it is read. */
+/* The size of the file when it was opened, or last extended: as far as it is read. */
 uint64_t lsm_wal_file_size(const lsm_wal_reader *reader);
 void lsm_wal_reader_close(lsm_wal_reader *reader); /* NULL is fine */
 

@@ -12,6 +12,10 @@
  *
  * An error of the system is none of these answers and is handed on; the call may then
  * be made again.
+ *
+ * A file that another process appends to is read up to the size it had when it was
+ * asked for: what was written by then can be read, so a record that is cut there is one
+ * that comes, and is no damage.
  */
 #include "wal/wal.h"
 
@@ -355,6 +359,47 @@ lsmkv_status lsm_wal_next(lsm_wal_reader *reader, lsm_record *record,
     if (status != LSMKV_OK) {
         *record = (lsm_record){0};
     }
+    return status;
+}
+
+/* Forgets the bytes from `next` on, which a writer may have finished since, and makes
+ * the window one to read many records with. */
+static lsmkv_status reset_window(lsm_wal_reader *reader, lsmkv_error *err) {
+    uint64_t left = reader->file_size - reader->next;
+    size_t capacity = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
+
+    reader->window_start = reader->next;
+    reader->window_size = 0;
+    if (capacity > reader->window_capacity) {
+        uint8_t *window = lsm_alloc(capacity);
+        if (window == NULL) {
+            return lsm_fail_memory(err, capacity);
+        }
+        lsm_free(reader->window);
+        reader->window = window;
+        reader->window_capacity = capacity;
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_wal_extend(lsm_wal_reader *reader, bool *grown, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint64_t size = 0;
+
+    *grown = false;
+    LSM_TRY(lsm_file_size(reader->file, &size, err));
+    if (size < reader->next) {
+        return lsm_fail_at(err, LSMKV_CORRUPTION, lsm_file_name(reader->file), -1,
+                           "the file had %llu bytes of records and has %llu now",
+                           (unsigned long long)reader->next, (unsigned long long)size);
+    }
+    reader->file_size = size;
+    if (size > reader->next && reader->state != DAMAGED) {
+        LSM_TRY(reset_window(reader, err));
+        reader->state = READING;
+        *grown = true;
+    }
+out:
     return status;
 }
 
