@@ -247,6 +247,24 @@ cdef class DB(Keyspace):
         """Whether close() was called."""
         return self._db == NULL or lsmkv_is_closed(self._db)
 
+    def refresh(self):
+        """Show what the writer has written by now; whether that is a later state.
+
+        For a database opened with `mode="follower"`. Whole batches only; cheap when
+        there is nothing new. Other threads may read meanwhile, and snapshots, iterators
+        and views stay as they are.
+
+        ChangedError: the writer changed too much at this moment, and the state shown is
+        the one before. CorruptionError: what it wrote is damaged.
+        """
+        cdef c_bool changed
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        with nogil:
+            status = lsmkv_refresh(self._db, &changed, &err)
+        check(status, &err, self.path)
+        return bool(changed)
+
     def flush(self):
         """Write the memtable out as a table and wait until it is durable."""
         call(self, lsmkv_flush)

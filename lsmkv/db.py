@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from lsmkv.flights import Flights
     from lsmkv.vectors import Metric
 
-Mode = Literal["rw", "r"]
+_POLL_MAX = 86400
+
+Mode = Literal["rw", "r", "follower"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
@@ -36,26 +38,39 @@ class DB(_core.DB, Keyspace):
     Use it as a context manager, or call `close()`.
     """
 
-    __slots__ = ("__weakref__", "_absolute", "_flights", "_list_locks", "_pid")
+    __slots__ = (
+        "__weakref__",
+        "_absolute",
+        "_flights",
+        "_list_locks",
+        "_pid",
+        "_poll",
+        "_reopens",
+    )
 
     _absolute: str  # the path, wherever the process goes
     _flights: Flights | None  # made when it is first asked to compute a value
     _list_locks: Locks
     _pid: int
+    _poll: float | None
+    _reopens: Mode  # as what a pickle of it is opened
 
     def __new__(
         cls,
         path: Path,
         *,
         mode: Mode = "rw",
+        poll: float | None = None,
         create: bool = True,
         error_if_exists: bool = False,
         options: Options | None = None,
         **overrides: Unpack[Overrides],
     ) -> Self:
         """Open the database in `path`; see `lsmkv.open`."""
-        if mode not in ("rw", "r"):
-            raise InvalidArgumentError(f'mode is {mode!r}: must be "rw" or "r"')
+        if mode not in ("rw", "r", "follower"):
+            raise InvalidArgumentError(
+                f'mode is {mode!r}: must be "rw", "r" or "follower"'
+            )
         chosen = dataclasses.replace(options or Options(), **overrides)
         name = name_of(path)
         _zstd.register()
@@ -68,12 +83,16 @@ class DB(_core.DB, Keyspace):
                 "create_if_missing": create,
                 "error_if_exists": error_if_exists,
                 "read_only": mode == "r",
+                "follower": mode == "follower",
+                "follow_interval_ms": _interval_ms(mode, poll),
             },
         )
         self._absolute = os.path.abspath(self.path)  # noqa: PTH100
         self._pid = os.getpid()
         self._flights = None
         self._list_locks = Locks()
+        self._poll = poll
+        self._reopens = "follower" if mode == "follower" else "r"
         return self
 
     def __enter__(self) -> Self:
@@ -99,12 +118,13 @@ class DB(_core.DB, Keyspace):
         return f"<lsmkv.DB {self.path!r}{' closed' if self.closed else ''}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a read-only opening of the directory, whatever `mode` was.
+        """Pickle as a read-only opening of the directory, or a follower as a follower.
 
         So a database can be handed to worker processes: each opens, when it unpickles
-        it, the state of that moment, and has to open it again to see later writes.
+        it, the state of that moment. To see later writes it has to open it again, or,
+        a follower, to `refresh()`.
         """
-        return _reopen, (self._absolute,)
+        return _reopen, (self._absolute, self._reopens, self._poll)
 
     def __copy__(self) -> NoReturn:
         """Refuse: one handle writes to a directory, and it may be shared instead."""
@@ -231,6 +251,7 @@ def open(
     path: Path,
     *,
     mode: Mode = "rw",
+    poll: float | None = None,
     create: bool = True,
     error_if_exists: bool = False,
     options: Options | None = None,
@@ -244,7 +265,10 @@ def open(
             changes nothing in the directory, takes no lock and needs no permission to
             write, so it may be done by any number of processes beside the one that
             writes. Writes raise ReadOnlyError. A read raises ChangedError if the writer
-            has deleted a table that was not open; see `max_open_files`.
+            has deleted a table that was not open; see `max_open_files`. "follower" is
+            the same, until `refresh()` moves it on to the state of that moment.
+        poll: Seconds after which a follower refreshes by itself, again and again; None:
+            it does not. What fails is tried again the next time, in silence.
         create: Make the directory and the database if there is none; otherwise
             NotADatabaseError.
         error_if_exists: Raise InvalidArgumentError if there is a database.
@@ -262,6 +286,7 @@ def open(
     return DB(
         path,
         mode=mode,
+        poll=poll,
         create=create,
         error_if_exists=error_if_exists,
         options=options,
@@ -288,6 +313,19 @@ def name_of(path: Path) -> bytes:
     return name
 
 
-def _reopen(path: str) -> DB:
+def _interval_ms(mode: Mode, poll: float | None) -> int:
+    """Check `poll` and return it as the engine takes it."""
+    if poll is None:
+        return 0
+    if mode != "follower":
+        raise InvalidArgumentError('only mode="follower" polls')
+    if not 0.001 <= poll <= _POLL_MAX:
+        raise InvalidArgumentError(
+            f"poll is {poll!r}: must be between 0.001 and {_POLL_MAX} seconds"
+        )
+    return round(poll * 1000)
+
+
+def _reopen(path: str, mode: Mode = "r", poll: float | None = None) -> DB:
     """Make of a pickled database one to read."""
-    return DB(path, mode="r")
+    return DB(path, mode=mode, poll=poll)

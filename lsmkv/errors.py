@@ -76,7 +76,8 @@ class ChangedError(Error):
     """A read-only database outlived the files that it shows.
 
     The process that writes to it has replaced a file before it could be opened here.
-    Nothing is damaged: open the database again to see its present state.
+    Nothing is damaged: open the database again, or refresh() a follower, to see its
+    present state.
     """
 
 

@@ -99,13 +99,14 @@ def run_threads(seed: int) -> Totals:
 
 
 def run_pytest(seed: int) -> Totals:
-    """Run the model machine on fresh examples, and kill Python writers."""
+    """Run the model machine on fresh examples, kill Python writers, follow one."""
     examples, kills = 150, 40
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
             *("tests/model/test_model.py", "tests/crash/test_kill.py"),
-            *("-k", "fresh_examples or python_writers"),
+            "tests/crash/test_follow.py",
+            *("-k", "fresh_examples or python_writers or followers"),
         ],
         cwd=ROOT,
         env={
@@ -113,6 +114,7 @@ def run_pytest(seed: int) -> Totals:
             "LSMKV_SEED": str(seed),
             "LSMKV_MODEL_RANDOM_EXAMPLES": str(examples),
             "LSMKV_PYTHON_KILLS": str(kills),
+            "LSMKV_FOLLOW_SECONDS": "60",
         },
         capture_output=True,
         text=True,
