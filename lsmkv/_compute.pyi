@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 from collections.abc import Iterable
+from typing import Any
 
 from typing_extensions import Buffer
 
@@ -9,6 +10,7 @@ from lsmkv.ttl import Ttl
 
 _Entry = bytes | tuple[bytes, float] | None
 
+BLOCKED: Any
 STALE_HITS: int
 COMPUTED: int
 COALESCED: int
@@ -17,7 +19,7 @@ def count(space: Keyspace, kind: int, n: int) -> None: ...
 def is_fresh(space: Keyspace, key: Buffer) -> bool: ...
 def number(space: Keyspace) -> int: ...
 def milliseconds(ttl: Ttl) -> int: ...
-def entry(space: Keyspace, key: Buffer) -> _Entry: ...
+def entry(space: Keyspace, key: Buffer, waits: bool = True) -> _Entry: ...
 def entries(space: Keyspace, keys: Iterable[Buffer]) -> list[_Entry]: ...
 def store_since(
     space: Keyspace,
@@ -25,6 +27,7 @@ def store_since(
     value: Buffer,
     times: tuple[int, int],
     snapshot: Snapshot,
+    waits: bool = True,
 ) -> bool: ...
 def end_of(space: Keyspace, key: Buffer) -> int | None: ...
 def store_until(

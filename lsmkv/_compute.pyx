@@ -15,6 +15,9 @@ COMPUTED = LSMKV_COUNT_COMPUTED
 COALESCED = LSMKV_COUNT_COALESCED
 
 
+BLOCKED = NotImplemented  # the answer of what was asked not to wait, and would have to
+
+
 def count(Keyspace space not None, lsmkv_count_kind kind, uint64_t n) -> None:
     """Add to one of the counts above of a namespace."""
     lsmkv_count(space._db, space._space, kind, n)
@@ -30,10 +33,11 @@ def milliseconds(ttl) -> int:
     return ttl_of(ttl)
 
 
-def entry(Keyspace space not None, key):
+def entry(Keyspace space not None, key, bint waits=True):
     """Return the value of `key` as bytes, or None if there is none.
 
     If it is stale: a tuple of the value and the seconds that it has been stale for.
+    Without `waits` it may be BLOCKED.
     """
     cdef Hold hold
     cdef lsmkv_bytes view
@@ -46,13 +50,15 @@ def entry(Keyspace space not None, key):
     begin_read(space, None, True, &read)
     read.stale = True
     status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
-    if status == LSMKV_WOULD_BLOCK:
+    if status == LSMKV_WOULD_BLOCK and waits:
         read.nonblocking = False
         with nogil:
             status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
     PyBuffer_Release(&hold)
     if status == LSMKV_NOT_FOUND:
         return None
+    if status == LSMKV_WOULD_BLOCK:
+        return BLOCKED
     check(status, &err, space.path)
     try:
         value = PyBytes_FromStringAndSize(<const char *>pin.value.data,
@@ -121,8 +127,9 @@ def entries(Keyspace space not None, keys) -> list:
     return found
 
 
-cdef bint put(Keyspace space, object key, object value, lsmkv_write *how) except -1:
-    """Put as `how` says; whether the condition held."""
+cdef object put(Keyspace space, object key, object value, lsmkv_write *how,
+                bint waits):
+    """Put as `how` says; whether the condition held, or BLOCKED."""
     cdef Hold[2] hold
     cdef lsmkv_bytes[2] view
     cdef lsmkv_error err
@@ -132,11 +139,13 @@ cdef bint put(Keyspace space, object key, object value, lsmkv_write *how) except
     take_two(key, value, view, hold)
     if how.nonblocking:
         status = lsmkv_put(space._db, how, view[0], view[1], &err)
-    if status == LSMKV_WOULD_BLOCK:
+    if status == LSMKV_WOULD_BLOCK and waits:
         how.nonblocking = False
         with nogil:
             status = lsmkv_put(space._db, how, view[0], view[1], &err)
     release_two(hold)
+    if status == LSMKV_WOULD_BLOCK:
+        return BLOCKED
     if status == LSMKV_NOT_FOUND:
         return False
     check(status, &err, space.path)
@@ -144,10 +153,11 @@ cdef bint put(Keyspace space, object key, object value, lsmkv_write *how) except
 
 
 def store_since(Keyspace space not None, key, value, tuple times not None,
-                Snapshot snapshot not None) -> bool:
+                Snapshot snapshot not None, bint waits=True):
     """Store a value unless something was put or deleted since; whether it was.
 
     `times` are ttl and stale in milliseconds, the first as milliseconds() has it.
+    Without `waits` it may be BLOCKED, and nothing was done.
     """
     cdef lsmkv_write how
     how.sync = False
@@ -156,7 +166,7 @@ def store_since(Keyspace space not None, key, value, tuple times not None,
     how.expire_at_ms = 0
     how.since = snapshot.enter(space)
     try:
-        return put(space, key, value, &how)
+        return put(space, key, value, &how, waits)
     finally:
         snapshot.leave()
 
@@ -191,4 +201,4 @@ def store_until(Keyspace space not None, key, value, uint64_t end, sync) -> None
     how.stale_ms = 0
     how.expire_at_ms = end
     how.since = NULL
-    put(space, key, value, &how)
+    put(space, key, value, &how, True)

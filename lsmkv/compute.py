@@ -161,16 +161,22 @@ class Turn:
         found = _compute.entry(space, key) if _compute.is_fresh(space, key) else None
         return found if type(found) is bytes else None
 
-    def store(self, flight: Flight, value: Buffer) -> None:
-        """Store a computed value, unless something came, and land its flight."""
+    def store(self, flight: Flight, value: Buffer, *, waits: bool = True) -> bool:
+        """Store a computed value, unless something came, and land its flight.
+
+        False: it would have had to wait, and has done nothing.
+        """
         key, kept = flight.place[1], _base.to_bytes(value)
         snapshot = self._snapshot
         assert snapshot is not None
         stored = _compute.store_since(
-            self.want.space, key, kept, self.want.times, snapshot
+            self.want.space, key, kept, self.want.times, snapshot, waits
         )
+        if stored is _compute.BLOCKED:
+            return False
         _compute.count(self.want.space, _compute.COMPUTED, 1)
         self._land(flight, Landed(kept, stored))
+        return True
 
     def __exit__(
         self,
@@ -259,9 +265,12 @@ def get_many(
                 turn.store(flight, value)
         return turn.values
 
-    pending = list(dict.fromkeys(held))
+    first = _compute.entries(space, held)
+    entries = dict(zip(held, first, strict=True))
+    if all(type(found) is bytes for found in entries.values()):
+        return first  # type: ignore[return-value]
+    pending = list(entries)
     while pending:
-        entries = dict(zip(pending, _compute.entries(space, pending), strict=True))
         values.update(
             (key, value)
             for key, found in entries.items()
@@ -285,6 +294,9 @@ def get_many(
             for flight in others:
                 want.flights.leave(flight)
         pending = [key for key in pending if key not in values]
+        if pending:
+            again = _compute.entries(space, pending)
+            entries = dict(zip(pending, again, strict=True))
     return [values[key] for key in held]
 
 
@@ -296,16 +308,22 @@ async def aget(
     found: Entry,
 ) -> bytes:
     """Do what Keyspace.aget_or_compute does once it has `found` no fresh value."""
+    import asyncio
+
     held = _base.to_bytes(key)
 
     async def lead(mine: Sequence[Flight], *, background: bool = False) -> bytes:
         with Turn(want, mine, background=background) as turn:
             for flight in turn.missing:
-                turn.store(flight, await fn())
+                made = await fn()
+                if not turn.store(flight, made, waits=False):
+                    await asyncio.to_thread(turn.store, flight, made)
         return turn.values[held]
 
     superseded = False
     while True:
+        if found is _compute.BLOCKED:
+            found = await asyncio.to_thread(_compute.entry, space, held)
         value = want.accepts(found)
         if value is not None:
             if type(found) is tuple:

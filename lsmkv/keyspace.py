@@ -167,12 +167,13 @@ class Keyspace(_core.Keyspace):
     ) -> bytes:
         """Do what `get_or_compute` does, with a coroutine function, without blocking.
 
-        Waits for threads that compute the same key, and they wait for it. The function
+        What has to wait for the disk does so in a thread (`asyncio.to_thread`). This
+        waits for threads that compute the same key, and they for it. The function
         is awaited in the task of the caller who computes; if that is cancelled, one of
         those who wait computes in its place. With `timeout` it has a task of its own,
         which goes on; a stale value is computed anew in one, too.
         """
-        found = _compute.entry(self, key)
+        found = _compute.entry(self, key, False)
         if type(found) is bytes:
             return found
         from lsmkv import compute

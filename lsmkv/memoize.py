@@ -8,7 +8,7 @@ import hashlib
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from lsmkv import _base, codecs
+from lsmkv import _base, _compute, codecs, compute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,9 @@ class How:
         self.space = space
         self.key = key
         self.codec: codecs.Codec[Any] = codecs.json if codec is None else codec
-        self.times: dict[str, Any] = {"ttl": ttl, "stale": stale}
+        self.ttl = ttl
+        self.stale = stale
+        compute.Want(space, ttl, stale)  # checks them now
 
     def __call__(self, fn: Callable[_P, _F]) -> Memoized[_P, _F]:
         """Return the function that looks for a result before it calls `fn`."""
@@ -78,31 +80,37 @@ class How:
     def _wrap(
         self, fn: Callable[..., Any], key_of: Callable[..., bytes]
     ) -> Callable[..., Any]:
-        get, codec, times = self.space.get_or_compute, self.codec, self.times
+        space, codec, entry = self.space, self.codec, _compute.entry
 
         @functools.wraps(fn)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return codec.decode(
-                get(
-                    key_of(*args, **kwargs),
-                    lambda: codec.encode(fn(*args, **kwargs)),
-                    **times,
+            key = key_of(*args, **kwargs)
+            found: Any = entry(space, key)
+            if type(found) is not bytes:
+                want = compute.Want(space, self.ttl, self.stale)
+                found = compute.get(
+                    space, want, key, lambda: codec.encode(fn(*args, **kwargs)), found
                 )
-            )
+            return codec.decode(found)
 
         return wrapper
 
     def _wrap_async(
         self, fn: Callable[..., Any], key_of: Callable[..., bytes]
     ) -> Callable[..., Any]:
-        get, codec, times = self.space.aget_or_compute, self.codec, self.times
+        space, codec, entry = self.space, self.codec, _compute.entry
 
         @functools.wraps(fn)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            async def compute() -> Buffer:
+            async def run() -> Buffer:
                 return codec.encode(await fn(*args, **kwargs))
 
-            return codec.decode(await get(key_of(*args, **kwargs), compute, **times))
+            key = key_of(*args, **kwargs)
+            found: Any = entry(space, key, False)
+            if type(found) is not bytes:
+                want = compute.Want(space, self.ttl, self.stale)
+                found = await compute.aget(space, want, key, run, found)
+            return codec.decode(found)
 
         return wrapper
 
@@ -112,6 +120,8 @@ class How:
 
             def key_given(*args: Any, **kwargs: Any) -> bytes:
                 key = given(*args, **kwargs)
+                if type(key) is bytes:
+                    return key
                 return key.encode() if isinstance(key, str) else _base.to_bytes(key)
 
             return key_given

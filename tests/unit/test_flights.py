@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from harness.flights import (
     until,
     waiting,
 )
+from lsmkv import _namespace
 
 
 @pytest.fixture(params=["database", "namespace"])
@@ -352,6 +354,72 @@ def test_no_snapshot_is_left_open(space: Space, db: lsmkv.DB) -> None:
         space.get_or_compute(b"b", fail)
     space.get_or_compute_many([b"c", b"d"], lambda keys: keys)
     assert db.stats().snapshot_count == 0
+
+
+def test_a_loop_goes_on_while_the_disk_is_waited_for(path: Path) -> None:
+    keys = [b"%d" % i for i in range(20)]
+    how: dict[str, Any] = {"durability": "sync", "block_cache_bytes": 0}
+
+    async def compute() -> bytes:
+        await asyncio.sleep(0)
+        return b"value"
+
+    async def ask(space: Space) -> list[bytes]:
+        return await asyncio.gather(
+            *[space.aget_or_compute(key, compute) for key in keys for _ in range(3)]
+        )
+
+    with lsmkv.open(path, **how) as db:
+        cache = db.namespace("cache")
+        assert asyncio.run(ask(cache)) == [b"value"] * 60
+        assert nothing_flies(db)
+        db.flush()
+        cache.delete(b"7")
+        assert asyncio.run(ask(cache)) == [b"value"] * 60
+        assert _namespace.stats(db)["cache"]["computed"] == 21
+        assert db.stats().snapshot_count == 0
+
+
+def test_a_computation_that_began_before_a_write_never_shows_after_it(
+    space: Space, pool: ThreadPoolExecutor
+) -> None:
+    """One thread alone puts and deletes; others compute what they find it has done."""
+    state = {"written": 0, "over": False}
+
+    def compute() -> bytes:
+        seen = b"%d" % state["written"]
+        time.sleep(0.0002)
+        return seen
+
+    async def acompute() -> bytes:
+        return compute()
+
+    def ask() -> None:
+        while not state["over"]:
+            space.get_or_compute(b"key", compute, ttl=0.004, stale=0.004)
+            time.sleep(0.001)
+
+    async def aask() -> None:
+        while not state["over"]:
+            await space.aget_or_compute(b"key", acompute, ttl=0.004)
+            await asyncio.sleep(0.001)
+
+    asked = [pool.submit(ask) for _ in range(3)]
+    asked += [pool.submit(asyncio.run, aask()) for _ in range(2)]
+    for number in range(1, 300):
+        state["written"] = number
+        if number % 2:
+            space.put(b"key", b"%d" % number)
+        else:
+            space.delete(b"key")
+        for _ in range(3):
+            found = space.get(b"key")
+            assert found is None or int(found) >= number
+            time.sleep(0)
+        assert int(space.get_or_compute(b"key", compute)) >= number
+    state["over"] = True
+    for each in asked:
+        each.result(WAIT)
 
 
 def test_everything_at_once_stays_in_order(

@@ -276,6 +276,13 @@ def test_a_codec_that_refuses_stores_nothing(db: lsmkv.DB) -> None:
     assert right(5).tolist() == right(5).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_times_out_of_range_are_refused_at_once(db: lsmkv.DB) -> None:
+    with pytest.raises(lsmkv.InvalidArgumentError):
+        db.memoize(ttl=-1)
+    with pytest.raises(lsmkv.InvalidArgumentError):
+        db.memoize(stale=-1)
+
+
 def test_a_codec_may_be_anybodys(db: lsmkv.DB) -> None:
     class Hex:
         def encode(self, value: int) -> bytes:
