@@ -12,10 +12,6 @@ from lsmkv.ttl import Ttl
 _K = TypeVar("_K", bound=Buffer)
 _T = TypeVar("_T")
 
-COUNT_STALE_HITS: int
-COUNT_COMPUTED: int
-COUNT_COALESCED: int
-
 class Keyspace(Handle):
     @overload
     def get(
@@ -38,7 +34,6 @@ class Keyspace(Handle):
         self, keys: Iterable[Buffer], default: _T, *, snapshot: Snapshot | None = None
     ) -> list[bytes | _T]: ...
     def _has(self, key: Buffer, snapshot: Snapshot | None) -> bool: ...
-    def _count(self, kind: int, n: int) -> None: ...
     def get_into(
         self, key: Buffer, buffer: Buffer, *, snapshot: Snapshot | None = None
     ) -> int | None: ...

@@ -29,11 +29,6 @@ from lsmkv import errors
 cdef enum:
     PROBLEMS_KEPT_MAX = 1000  # as objects; the engine counts them all
 
-# What Keyspace._count() adds to.
-COUNT_STALE_HITS = LSMKV_COUNT_STALE_HITS
-COUNT_COMPUTED = LSMKV_COUNT_COMPUTED
-COUNT_COALESCED = LSMKV_COUNT_COALESCED
-
 cdef dict TIMED = {
     "get": LSMKV_LATENCY_GET,
     "get_many": LSMKV_LATENCY_GET_MANY,
@@ -118,10 +113,6 @@ cdef class Keyspace(Handle):
     def _has(self, key, Snapshot snapshot):
         """Whether the key was there."""
         return exists(self, snapshot, key)
-
-    def _count(self, int kind, uint64_t n):
-        """Add what the engine does not see to the counts of this keyspace."""
-        lsmkv_count(self._db, self._space, <lsmkv_count_kind>kind, n)
 
     def put(self, key, value, *, ttl=default_ttl, sync=None):
         """Store `value` under `key`.

@@ -23,6 +23,7 @@ MODULES = (
     "_codec",
     "_vectors",
     "_compute",
+    "_nowait",
 )
 
 

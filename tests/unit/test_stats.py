@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import parser
 
 import lsmkv
-from lsmkv import _core, metrics
+from lsmkv import _compute, metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,9 +85,9 @@ def test_expired_values_are_misses_of_their_own_kind(db: lsmkv.DB) -> None:
 
 def test_callers_add_what_the_engine_does_not_see(db: lsmkv.DB) -> None:
     space = db.namespace("cache")
-    space._count(_core.COUNT_STALE_HITS, 1)
-    space._count(_core.COUNT_COMPUTED, 2)
-    space._count(_core.COUNT_COALESCED, 3)
+    _compute.count(space, _compute.STALE_HITS, 1)
+    _compute.count(space, _compute.COMPUTED, 2)
+    _compute.count(space, _compute.COALESCED, 3)
     assert counts(db, "cache") == {"stale_hits": 1, "computed": 2, "coalesced": 3}
 
 
