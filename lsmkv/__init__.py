@@ -34,13 +34,22 @@ from lsmkv.metrics import Histogram
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, Options
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
-from lsmkv.stats import LevelStats, Memory, NamespaceStats, Problem, Report, Stats
+from lsmkv.stats import (
+    CacheStats,
+    LevelStats,
+    Memory,
+    NamespaceStats,
+    Problem,
+    Report,
+    Stats,
+)
 from lsmkv.ttl import DEFAULT
 from lsmkv.vectors import Vectors, VectorSchema
 
 __all__ = [
     "DB",
     "DEFAULT",
+    "CacheStats",
     "ChangedError",
     "ClosedError",
     "CorruptionError",

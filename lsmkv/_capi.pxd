@@ -221,6 +221,11 @@ cdef extern from "include/lsmkv.h" nogil:
         uint32_t vector_dim
         int32_t vector_dtype
         int32_t vector_metric
+        int64_t max_bytes
+        int32_t cache_policy
+
+    int LSMKV_CACHE_FIFO_REINSERT
+    int LSMKV_CACHE_BYTES_MIN
 
     ctypedef struct lsmkv_namespace_how:
         bint create
@@ -231,6 +236,8 @@ cdef extern from "include/lsmkv.h" nogil:
         bint has_codec
         bint has_codec_level
         bint has_vector
+        bint has_max_bytes
+        bint has_cache_policy
         lsmkv_space_options options
 
     lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,
@@ -240,6 +247,27 @@ cdef extern from "include/lsmkv.h" nogil:
     uint32_t lsmkv_namespace_id(const lsmkv_namespace *space)
     void lsmkv_namespace_options(const lsmkv_namespace *space,
                                  lsmkv_space_options *options)
+
+    ctypedef struct lsmkv_cache_stats:
+        uint64_t max_bytes
+        uint64_t file_bytes
+        uint64_t segment_count
+        uint64_t written_bytes
+        uint64_t reinserted_bytes
+        uint64_t evicted_bytes
+        uint64_t evicted_segments
+        uint64_t pinned_count
+        uint64_t pinned_bytes
+
+    lsmkv_status lsmkv_cache_pin(lsmkv_db *db, const lsmkv_namespace *space,
+                                 const lsmkv_bytes *keys, size_t count,
+                                 lsmkv_error *err)
+    lsmkv_status lsmkv_cache_unpin(lsmkv_db *db, const lsmkv_namespace *space,
+                                   const lsmkv_bytes *keys, size_t count,
+                                   lsmkv_error *err)
+    lsmkv_status lsmkv_get_cache_stats(lsmkv_db *db, const lsmkv_namespace *space,
+                                       lsmkv_cache_stats *stats, lsmkv_error *err)
+
     lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name,
                                       lsmkv_error *err)
 

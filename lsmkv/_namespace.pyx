@@ -2,6 +2,7 @@
 """Namespaces: keyspaces with a name, and what is asked about all of them."""
 
 cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from lsmkv._base cimport *
 from lsmkv._core cimport DB, Keyspace, Snapshot
@@ -52,6 +53,61 @@ cdef class Namespace(Keyspace):
         lsmkv_namespace_options(self._space, &options)
         return options
 
+    def pin(self, keys):
+        """Keep the values of these keys of a cache from being given up for space.
+
+        That lasts until unpin(), across reopens, and holds for values put later, too.
+        What has expired goes all the same.
+
+        Args:
+            keys: Keys as bytes or buffers. All are pinned, or none.
+
+        Raises:
+            LimitError: The values of pinned keys would take more than half of
+                `max_bytes`; also raised by a put that would have them do so.
+            InvalidArgumentError: The namespace is no cache.
+        """
+        change_pins(self, keys, False)
+
+    def unpin(self, keys):
+        """End what pin() began; keys that are not pinned are passed over."""
+        change_pins(self, keys, True)
+
+    def _cache_stats(self):
+        """What lsmkv_get_cache_stats() tells."""
+        cdef lsmkv_cache_stats stats
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        with nogil:
+            status = lsmkv_get_cache_stats(self._db, self._space, &stats, &err)
+        check(status, &err, self.path)
+        return stats
+
+
+cdef int change_pins(Namespace space, object keys, bint unpins) except -1:
+    """Pin or unpin keys, all of them or none."""
+    cdef tuple held = tuple([bytes(key) for key in keys])
+    cdef Py_ssize_t count = len(held), i
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    cdef lsmkv_bytes *views = <lsmkv_bytes *>PyMem_Malloc(
+        (count + 1) * sizeof(lsmkv_bytes)
+    )
+    if views == NULL:
+        raise MemoryError
+    for i in range(count):
+        take_name(<bytes>held[i], &views[i])
+    with nogil:
+        if unpins:
+            status = lsmkv_cache_unpin(space._db, space._space, views, <size_t>count,
+                                       &err)
+        else:
+            status = lsmkv_cache_pin(space._db, space._space, views, <size_t>count,
+                                     &err)
+    PyMem_Free(views)
+    check(status, &err, space.path)
+    return 0
+
 
 cdef bytes encode(str name):
     try:
@@ -75,6 +131,8 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.has_codec = "codec" in wanted
     how.has_codec_level = "codec_level" in wanted
     how.has_vector = "vector_dim" in wanted
+    how.has_max_bytes = "max_bytes" in wanted
+    how.has_cache_policy = "cache_policy" in wanted
     how.options.default_ttl_ms = wanted.get("default_ttl_ms", 0)
     how.options.blob_threshold_bytes = wanted.get("blob_threshold_bytes", -1)
     how.options.codec = wanted.get("codec", -1)
@@ -82,6 +140,8 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.options.vector_dim = wanted.get("vector_dim", 0)
     how.options.vector_dtype = wanted.get("vector_dtype", -1)
     how.options.vector_metric = wanted.get("vector_metric", -1)
+    how.options.max_bytes = wanted.get("max_bytes", 0)
+    how.options.cache_policy = wanted.get("cache_policy", 0)
     return 0
 
 

@@ -9,6 +9,7 @@ from lsmkv import _namespace
 from lsmkv.keyspace import Keyspace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
+from lsmkv.stats import CacheStats
 
 if TYPE_CHECKING:
     from lsmkv import _core
@@ -59,6 +60,14 @@ class Namespace(_namespace.Namespace, Keyspace):
     def options(self) -> NamespaceOptions:
         """The options of its own."""
         return NamespaceOptions.from_engine(self._options())
+
+    def cache_stats(self) -> CacheStats:
+        """Return what a cache takes and has given up.
+
+        Raises:
+            InvalidArgumentError: The namespace is no cache.
+        """
+        return CacheStats(**self._cache_stats())
 
     def snapshot(self) -> NamespaceSnapshot:
         """Return a view of its state of this moment; close it when done."""

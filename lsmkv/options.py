@@ -16,6 +16,7 @@ from lsmkv.errors import InvalidArgumentError
 
 Compression = Literal["none", "zstd"]
 Durability = Literal["os", "sync", "interval"]
+CachePolicy = Literal["fifo-reinsert"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,23 +138,36 @@ class NamespaceOptions:
             has it.
         compression: As in `Options`; None: as the database has it.
         compression_level: As in `Options`; None: as the database has it.
+        max_bytes: The namespace is a cache, and its files take at most 1.05 times these
+            bytes, at least 65,536. Reads give the newest value of a key, or nothing
+            when it was given up: for space, the oldest and least used first; because
+            its bytes are damaged; or in a power failure, which even synced values do
+            not survive for certain. A value of more than a 64th raises LimitError.
+            Another number can be given later with `alter`, but a namespace is a cache
+            from its creation on. None: it is none, and keeps everything.
+        policy: Which values of a cache go first. "fifo-reinsert", the only one and the
+            default: those written first, but for what was read since it was written.
     """
 
     default_ttl: float | None = None
     blob_threshold_bytes: int | None = None
     compression: Compression | None = None
     compression_level: int | None = None
+    max_bytes: int | None = None
+    policy: CachePolicy | None = None
 
     @classmethod
     def from_engine(cls, values: dict[str, int]) -> Self:
         """Build the options from the fields of the C interface."""
         codec, ttl_ms = values["codec"], values["default_ttl_ms"]
-        threshold = values["blob_threshold_bytes"]
+        threshold, policy = values["blob_threshold_bytes"], values["cache_policy"]
         return cls(
             default_ttl=ttl_ms / 1000 if ttl_ms else None,
             blob_threshold_bytes=threshold if threshold >= 0 else None,
             compression=_COMPRESSIONS[codec] if codec >= 0 else None,
             compression_level=values["codec_level"] if codec >= 0 else None,
+            max_bytes=values["max_bytes"] or None,
+            policy=_POLICIES[policy - 1] if policy else None,
         )
 
     @staticmethod
@@ -163,6 +177,10 @@ class NamespaceOptions:
         if unknown:
             raise TypeError(f"a namespace has no option {min(unknown)!r}")
         values: dict[str, int] = {}
+        if "ttl" in given and "default_ttl" in given:
+            raise TypeError("ttl is default_ttl: give one of them")
+        if "ttl" in given:
+            values["default_ttl_ms"] = _base.ttl_to_ms(given["ttl"])
         if "default_ttl" in given:
             values["default_ttl_ms"] = _base.ttl_to_ms(given["default_ttl"])
         if "blob_threshold_bytes" in given:
@@ -177,16 +195,32 @@ class NamespaceOptions:
             level = given["compression_level"]
             _check_range("compression_level", level, *_RANGES["compression_level"])
             values["codec_level"] = 0 if level is None else level
+        if "max_bytes" in given:
+            max_bytes = given["max_bytes"]
+            _check_range("max_bytes", max_bytes, 1, _I63)
+            values["max_bytes"] = 0 if max_bytes is None else max_bytes
+        if "policy" in given:
+            policy = given["policy"]
+            _check_choice("policy", policy, _POLICIES)
+            values["cache_policy"] = (
+                0 if policy is None else _POLICIES.index(policy) + 1
+            )
         return values
 
 
 class NamespaceOverrides(TypedDict, total=False):
-    """The fields of `NamespaceOptions` as keyword arguments of `DB.namespace`."""
+    """The fields of `NamespaceOptions` as keyword arguments of `DB.namespace`.
+
+    `ttl` is another name for `default_ttl`.
+    """
 
     default_ttl: float | None
+    ttl: float | None
     blob_threshold_bytes: int | None
     compression: Compression | None
     compression_level: int | None
+    max_bytes: int | None
+    policy: CachePolicy | None
 
 
 class Overrides(TypedDict, total=False):
@@ -215,6 +249,7 @@ class Overrides(TypedDict, total=False):
 # Their places are the numbers of the C interface, where 0 is an unset durability.
 _DURABILITIES: tuple[Durability, ...] = ("os", "sync", "interval")
 _COMPRESSIONS: tuple[Compression, ...] = ("none", "zstd")
+_POLICIES: tuple[CachePolicy, ...] = ("fifo-reinsert",)
 _ENGINE_NAMES = {"compression_level": "codec_level"}
 
 _U32 = 2**32 - 1

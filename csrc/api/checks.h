@@ -32,6 +32,20 @@ static inline lsmkv_status lsm_check_write(const lsmkv_db *db, const lsmkv_write
     return lsm_check_space(db, how->space, err);
 }
 
+/* In write_how.c: how to commit, and when a value that is put ends. */
+lsm_write_how lsm_resolve_how(const lsmkv_db *db, const lsmkv_write *how);
+lsmkv_status lsm_resolve_times(const lsmkv_write *how, lsm_times *times,
+                               lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In namespace_cache.c. A put to a namespace that is a cache: without a copy of the
+ * value. */
+lsmkv_status lsm_put_cached(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
+                            lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
+/* Gives the value that lies at the pointer other times: adds that to a batch. */
+lsmkv_status lsm_touch_cached(lsm_batch *batch, const lsmkv_write *how, lsmkv_bytes key,
+                              const lsm_pointer *pointer,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+
 static inline uint32_t lsm_read_space(const lsmkv_read *read) {
     return read != NULL && read->space != NULL ? read->space->space->id
                                                : (uint32_t)LSM_NAMESPACE_DEFAULT;

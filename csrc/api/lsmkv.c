@@ -7,6 +7,7 @@
 #include "api/calls.h"
 #include "api/checks.h"
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "db/db_iter.h"
 
 enum { SKEY_INLINE = 256 };
@@ -337,22 +338,27 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
     return status;
 }
 
-static lsm_write_how resolve_how(const lsmkv_db *db, const lsmkv_write *how) {
-    bool sync = db->options.given.durability == LSMKV_DURABILITY_SYNC;
-    if (how == NULL) {
-        return (lsm_write_how){.sync = sync};
-    }
-    return (lsm_write_how){.sync = how->sync || (sync && !how->nosync),
-                           .nonblocking = how->nonblocking};
-}
-
 /* The size from which values of a namespace are large. */
 static size_t threshold_of(const lsmkv_namespace *space) {
     int64_t own = atomic_load(&space->space->blob_threshold_bytes);
+    if (space->space->cache != NULL) {
+        return SIZE_MAX; /* it goes to the cache when the batch is written */
+    }
     if (own < 0) {
         return lsm_db_blob_threshold(space->db);
     }
     return own == 0 ? SIZE_MAX : (size_t)own;
+}
+
+/* Whether a cache takes a value, to be placed when the batch is written. */
+static lsmkv_status note_cached(lsm_batch *batch, const lsm_space *space,
+                                lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
+    if (LSM_LIKELY(space->cache == NULL)) {
+        return LSMKV_OK;
+    }
+    batch->caches = true;
+    return lsm_cache_check((uint64_t)atomic_load(&space->max_bytes), key.size,
+                           value.size, err);
 }
 
 /* Adds a put to a batch, in the default namespace or, by its rules, in another. */
@@ -363,6 +369,9 @@ static lsmkv_status add_timed(lsm_batch *batch, const lsmkv_namespace *space,
     size_t threshold = batch->threshold;
 
     if (LSM_UNLIKELY(space != NULL)) {
+        if (note_cached(batch, space->space, key, value, err) != LSMKV_OK) {
+            return LSMKV_LIMIT_EXCEEDED;
+        }
         batch->threshold = threshold_of(space);
     }
     lsmkv_status status =
@@ -375,30 +384,12 @@ static lsmkv_status add_timed(lsm_batch *batch, const lsmkv_namespace *space,
 
 lsmkv_status lsm_batch_add_put(lsm_batch *batch, const lsmkv_write *how,
                                lsmkv_bytes key, lsmkv_bytes value, lsmkv_error *err) {
-    const lsmkv_namespace *space = how == NULL ? NULL : how->space;
-    int64_t ttl_ms = how == NULL ? 0 : how->ttl_ms;
-    lsm_times times = {0};
+    lsm_times times;
+    lsmkv_status status = lsm_resolve_times(how, &times, err);
 
-    if (LSM_UNLIKELY(ttl_ms < -1)) {
-        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "a time to live of %lld ms: -1 (never), 0 or more",
-                        (long long)ttl_ms);
-    }
-    if (LSM_UNLIKELY(how != NULL && how->stale_ms < 0)) {
-        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "stale for %lld ms: must be 0 or more",
-                        (long long)how->stale_ms);
-    }
-    if (LSM_UNLIKELY(space != NULL) && ttl_ms == 0) {
-        ttl_ms = atomic_load(&space->space->default_ttl_ms);
-    }
-    if (LSM_UNLIKELY(how != NULL && how->expire_at_ms != 0)) {
-        times.expire_at = how->expire_at_ms;
-    } else if (ttl_ms > 0) {
-        times.ttl_ms = (uint64_t)ttl_ms;
-        times.stale_ms = how == NULL ? 0 : (uint64_t)how->stale_ms;
-    }
-    return add_timed(batch, space, &times, key, value, err);
+    return status == LSMKV_OK ? add_timed(batch, how == NULL ? NULL : how->space,
+                                          &times, key, value, err)
+                              : status;
 }
 
 static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch *batch,
@@ -419,7 +410,7 @@ static lsmkv_status write_batch(lsmkv_db *db, lsm_write_how resolved, lsm_batch 
 static LSM_NOINLINE lsmkv_status write_since(lsmkv_db *db, const lsmkv_write *how,
                                              lsmkv_bytes key, lsm_batch *batch,
                                              lsmkv_error *err) {
-    lsm_write_how resolved = resolve_how(db, how);
+    lsm_write_how resolved = lsm_resolve_how(db, how);
     lsm_skey skey;
 
     if (how->since->db != db) {
@@ -444,13 +435,17 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
     lsm_batch_init(&batch);
     batch.threshold = lsm_db_blob_threshold(db);
     lsmkv_status status = lsm_check_write(db, how, err);
+    if (status == LSMKV_OK && LSM_UNLIKELY(how != NULL && how->space != NULL) &&
+        how->space->space->cache != NULL) {
+        return lsm_put_cached(db, how, key, value, err);
+    }
     if (status == LSMKV_OK) {
         status = lsm_batch_add_put(&batch, how, key, value, err);
     }
     if (status == LSMKV_OK) {
         status = LSM_UNLIKELY(how != NULL && how->since != NULL)
                      ? write_since(db, how, key, &batch, err)
-                     : write_batch(db, resolve_how(db, how), &batch, err);
+                     : write_batch(db, lsm_resolve_how(db, how), &batch, err);
     }
     lsm_batch_deinit(&batch);
     return status;
@@ -465,7 +460,7 @@ lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
         status = lsm_batch_delete(&batch, lsm_write_space(how), key, err);
     }
     if (status == LSMKV_OK) {
-        status = write_batch(db, resolve_how(db, how), &batch, err);
+        status = write_batch(db, lsm_resolve_how(db, how), &batch, err);
     }
     lsm_batch_deinit(&batch);
     return status;
@@ -476,6 +471,8 @@ typedef struct seen_version {
     uint64_t sequence;
     int64_t left_ms; /* -1: it never expires */
     lsm_buf value;   /* owned; empty unless asked for */
+    bool cached;     /* it lies in a cache: at `pointer`, not in `value` */
+    lsm_pointer pointer;
 } seen_version;
 
 /* Copies the value of a version that is visible in `state`. */
@@ -493,6 +490,17 @@ static lsmkv_status copy_value(const lsm_readstate *state, const lsm_found *foun
         status = lsm_fail_memory(err, value.bytes.size);
     }
     return status;
+}
+
+/* Whether a value of a cache is there; where it is. */
+static lsmkv_status look_at_cached(const lsm_readstate *state, const lsm_found *found,
+                                   bool nonblocking, seen_version *seen,
+                                   lsmkv_error *err) {
+    lsm_value value;
+
+    seen->cached = true;
+    seen->pointer = lsm_pointer_of_field(lsm_trailer_tag(found->trailer), found->field);
+    return lsm_db_follow(state, found, nonblocking, &seen->value, &value, err);
 }
 
 /* OK, NOT_FOUND, WOULD_BLOCK or an error. */
@@ -518,7 +526,11 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
         seen->sequence = lsm_trailer_sequence(found.trailer);
         seen->left_ms = time_left(end, now_ms);
         lsm_buf_clear(&seen->value);
-        if (with_value) {
+        uint8_t tag = lsm_trailer_tag(found.trailer);
+        seen->cached = false;
+        if (LSM_UNLIKELY(lsm_tag_kind(tag) == LSM_KIND_CACHED)) {
+            status = look_at_cached(state, &found, nonblocking, seen, err);
+        } else if (with_value) {
             status = copy_value(state, &found, nonblocking, &seen->value, err);
         }
     }
@@ -543,6 +555,7 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     if (status == LSMKV_OK) {
         *ttl_ms = seen.left_ms;
     }
+    lsm_buf_deinit(&seen.value);
     skey_deinit(&skey);
     return status;
 }
@@ -554,7 +567,7 @@ static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice s
     lsmkv_status status = LSMKV_OK;
     lsmkv_read read = {.nonblocking = how != NULL && how->nonblocking};
     lsmkv_bytes key = {skey.data + LSM_NAMESPACE_SIZE, skey.size - LSM_NAMESPACE_SIZE};
-    lsm_write_how resolved = resolve_how(db, how);
+    lsm_write_how resolved = lsm_resolve_how(db, how);
     lsm_batch batch;
 
     *again = false;
@@ -563,8 +576,12 @@ static lsmkv_status touch_once(lsmkv_db *db, const lsmkv_write *how, lsm_slice s
     LSM_TRY(look_at(db, &read, skey, true, seen, err));
     lsm_condition condition = {.skey = skey, .sequence = seen->sequence};
     resolved.condition = &condition;
-    LSM_TRY(lsm_batch_add_put(&batch, how, key,
-                              (lsmkv_bytes){seen->value.data, seen->value.size}, err));
+    if (LSM_UNLIKELY(seen->cached)) {
+        LSM_TRY(lsm_touch_cached(&batch, how, key, &seen->pointer, err));
+    } else {
+        LSM_TRY(lsm_batch_add_put(
+            &batch, how, key, (lsmkv_bytes){seen->value.data, seen->value.size}, err));
+    }
     status = write_batch(db, resolved, &batch, err);
     *again = status == LSMKV_NOT_FOUND;
 out:
@@ -598,7 +615,7 @@ lsmkv_status lsm_write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batc
     if (batch->count == 0) {
         /* Nothing to commit, but the call still answers for the handle's state, and a
          * sync for all that came before. */
-        lsm_write_how resolved = resolve_how(db, how);
+        lsm_write_how resolved = lsm_resolve_how(db, how);
         if (resolved.sync) {
             return resolved.nonblocking ? LSMKV_WOULD_BLOCK : lsmkv_sync(db, err);
         }
@@ -608,7 +625,7 @@ lsmkv_status lsm_write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batc
         }
         return status;
     }
-    return write_batch(db, resolve_how(db, how), batch, err);
+    return write_batch(db, lsm_resolve_how(db, how), batch, err);
 }
 
 lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "db/db.h"
 #include "db/db_iter.h"
 #include "db/read.h"
@@ -52,6 +53,7 @@ void lsm_space_unref(lsm_space *space) {
     if (space != NULL &&
         atomic_fetch_sub_explicit(&space->refs, 1, memory_order_acq_rel) == 1) {
         lsm_space_counters_deinit(&space->counters);
+        lsm_cache_space_destroy(space->cache);
         lsm_free(space);
     }
 }
@@ -61,6 +63,7 @@ static void set_options(lsm_space *space, const lsmkv_space_options *options) {
     atomic_store(&space->blob_threshold_bytes, options->blob_threshold_bytes);
     atomic_store(&space->codec, options->codec);
     atomic_store(&space->codec_level, options->codec_level);
+    atomic_store(&space->max_bytes, options->max_bytes);
 }
 
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
@@ -72,6 +75,8 @@ void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
         .vector_dim = space->vector_dim,
         .vector_dtype = space->vector_dtype,
         .vector_metric = space->vector_metric,
+        .max_bytes = atomic_load(&space->max_bytes),
+        .cache_policy = space->cache_policy,
     };
 }
 
@@ -84,10 +89,20 @@ static lsm_space *create_space(const lsm_space_definition *definition,
     }
     atomic_init(&space->refs, 1);
     space->id = definition->id;
+    space->cache_policy = definition->options.cache_policy;
     set_options(space, &definition->options);
     space->vector_dim = definition->options.vector_dim;
     space->vector_dtype = definition->options.vector_dtype;
     space->vector_metric = definition->options.vector_metric;
+    if (definition->options.max_bytes > 0) {
+        space->cache = lsm_cache_space_create(definition->id,
+                                              (uint64_t)definition->options.max_bytes);
+        if (space->cache == NULL) {
+            lsm_free(space);
+            (void)lsm_fail_memory(err, sizeof(*space->cache));
+            return NULL;
+        }
+    }
     return space;
 }
 
@@ -106,7 +121,7 @@ static size_t place_of_locked(const lsmkv_db *db, uint32_t id) LSM_REQUIRES(db->
     return low;
 }
 
-static lsm_space *find_locked(const lsmkv_db *db, uint32_t id) LSM_REQUIRES(db->mu) {
+lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id) {
     size_t place = place_of_locked(db, id);
     return place < db->space_count && db->spaces[place]->id == id ? db->spaces[place]
                                                                   : NULL;
@@ -114,7 +129,7 @@ static lsm_space *find_locked(const lsmkv_db *db, uint32_t id) LSM_REQUIRES(db->
 
 bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch) {
     for (size_t i = 0; i < batch->space_count; i++) {
-        if (find_locked(db, batch->spaces[i]) == NULL) {
+        if (lsm_catalog_find_locked(db, batch->spaces[i]) == NULL) {
             return false;
         }
     }
@@ -161,7 +176,7 @@ uint32_t lsm_catalog_codec(void *context, uint32_t id, int *level) {
     uint32_t codec = db->options.codec;
     *level = db->options.codec_level;
     lsm_mutex_lock(&db->mu);
-    const lsm_space *space = find_locked(db, id);
+    const lsm_space *space = lsm_catalog_find_locked(db, id);
     int32_t own = space != NULL ? atomic_load(&space->codec) : -1;
     if (own >= 0) {
         codec = (uint32_t)own;
@@ -280,6 +295,9 @@ static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
     if (!ok) {
         LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
     }
+    if (ok && space->cache != NULL) {
+        LSM_TRY(lsm_scheduler_start_evictor(db, err));
+    }
     LSM_TRY(commit(db, &batch, NULL, err));
     lsm_mutex_lock(&db->mu);
     insert_locked(db, space);
@@ -315,6 +333,14 @@ static lsmkv_space_options merge_options(const lsmkv_namespace_how *how,
         options.vector_dtype = how->options.vector_dtype;
         options.vector_metric = how->options.vector_metric;
     }
+    if (how->has_max_bytes) {
+        options.max_bytes = how->options.max_bytes;
+    }
+    if (how->has_cache_policy) {
+        options.cache_policy = how->options.cache_policy;
+    } else if (options.max_bytes > 0 && options.cache_policy == 0) {
+        options.cache_policy = LSMKV_CACHE_FIFO_REINSERT;
+    }
     return options;
 }
 
@@ -326,7 +352,15 @@ static bool same_vectors(const lsmkv_space_options *a, const lsmkv_space_options
 static bool same_options(const lsmkv_space_options *a, const lsmkv_space_options *b) {
     return a->default_ttl_ms == b->default_ttl_ms &&
            a->blob_threshold_bytes == b->blob_threshold_bytes && a->codec == b->codec &&
-           a->codec_level == b->codec_level;
+           a->codec_level == b->codec_level && a->max_bytes == b->max_bytes &&
+           a->cache_policy == b->cache_policy;
+}
+
+static bool cache_options_fit(const lsmkv_space_options *options) {
+    return options->max_bytes == 0
+               ? options->cache_policy == 0
+               : options->max_bytes >= LSMKV_CACHE_BYTES_MIN &&
+                     options->cache_policy == LSMKV_CACHE_FIFO_REINSERT;
 }
 
 static lsmkv_status check_options(const lsmkv_space_options *options,
@@ -336,6 +370,11 @@ static lsmkv_status check_options(const lsmkv_space_options *options,
         options->codec >= LSMKV_CODEC_COUNT || !lsm_space_vector_check(options)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "an option of the namespace is out of range");
+    }
+    if (!cache_options_fit(options)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "a cache has max_bytes of %d or more, and a policy",
+                        LSMKV_CACHE_BYTES_MIN);
     }
     return options->codec > 0 ? lsm_codec_check((uint32_t)options->codec, err)
                               : LSMKV_OK;
@@ -352,6 +391,10 @@ static lsmkv_status alter(lsmkv_db *db, lsmkv_bytes name,
     LSM_TRY(put_definition(&batch, name, definition, err));
     LSM_TRY(commit(db, &batch, NULL, err));
     set_options(space, &definition->options);
+    if (space->cache != NULL) {
+        lsm_cache_space_alter(db, space->cache,
+                              (uint64_t)definition->options.max_bytes);
+    }
     lsm_mutex_lock(&db->mu);
     count_codecs_locked(db);
     lsm_mutex_unlock(&db->mu);
@@ -360,10 +403,9 @@ out:
     return status;
 }
 
-/* The living namespace of a definition. NULL: none. One reference. */
-static lsm_space *living(lsmkv_db *db, uint32_t id) {
+lsm_space *lsm_catalog_find(lsmkv_db *db, uint32_t id) {
     lsm_mutex_lock(&db->mu);
-    lsm_space *space = find_locked(db, id);
+    lsm_space *space = lsm_catalog_find_locked(db, id);
     if (space != NULL) {
         lsm_space_ref(space);
     }
@@ -377,7 +419,7 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_space_options wanted = merge_options(how, definition->options);
-    lsm_space *space = living(db, definition->id);
+    lsm_space *space = lsm_catalog_find(db, definition->id);
 
     if (space == NULL && how->snapshot != NULL) {
         /* Dropped since: what the snapshot sees of it can still be read. */
@@ -400,6 +442,11 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
                              "altered"));
         }
         LSM_TRY(check_options(&wanted, err));
+        if ((wanted.max_bytes > 0) != (definition->options.max_bytes > 0)) {
+            LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                             "a namespace is a cache from its creation on, or never: "
+                             "copy it into a new one"));
+        }
         definition->options = wanted;
         LSM_TRY(alter(db, name, definition, space, err));
     }
@@ -455,14 +502,20 @@ static lsmkv_status drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
     lsm_batch_init(&batch);
     make_key(&key, LSM_SPACE_PREFIX, name);
     LSM_TRY(read_definition(db, NULL, name, &definition, err));
-    space = living(db, definition.id);
+    space = lsm_catalog_find(db, definition.id);
     if (space == NULL) {
         LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
                          definition.id));
     }
     LSM_TRY(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key), err));
     LSM_TRY(lsm_batch_delete_range(&batch, definition.id, NULL, err));
-    status = commit(db, &batch, space, err);
+    if (space->cache != NULL) {
+        LSM_TRY(lsm_cache_forget_pins(definition.id, &batch, err));
+    }
+    LSM_TRY(commit(db, &batch, space, err));
+    if (space->cache != NULL) {
+        lsm_cache_space_drop(db, space->cache);
+    }
 out:
     lsm_space_unref(space);
     lsm_batch_deinit(&batch);
@@ -566,7 +619,7 @@ static lsmkv_status list_stats(void *context, lsmkv_bytes name,
                                const lsm_space_definition *definition,
                                lsmkv_error *err) {
     const stats_listing *to = context;
-    lsm_space *space = living(to->db, definition->id);
+    lsm_space *space = lsm_catalog_find(to->db, definition->id);
     lsmkv_space_stats stats;
 
     (void)err;

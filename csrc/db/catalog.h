@@ -21,6 +21,9 @@
 #include "base/slice.h"
 #include "db/counters.h"
 
+/* What a namespace that is a cache has beside; in cache_space.h. */
+typedef struct lsm_cache_space lsm_cache_space;
+
 typedef struct lsm_space {
     _Atomic uint32_t refs; /* the list, handles */
     uint32_t id;
@@ -34,6 +37,9 @@ typedef struct lsm_space {
     int32_t vector_dtype;
     int32_t vector_metric;
     lsm_space_counters counters;
+    _Atomic int64_t max_bytes;
+    int32_t cache_policy;
+    lsm_cache_space *cache; /* constant; owned; NULL: it is no cache */
 } lsm_space;
 
 struct lsmkv_namespace {
@@ -72,6 +78,10 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
 /* The same for the counters of each. */
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) LSM_MUST_CHECK;
+/* The living namespace of an id. NULL: none. One reference. Takes mu. */
+lsm_space *lsm_catalog_find(lsmkv_db *db, uint32_t id);
+/* The same, lent while mu is held. */
+lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id);
 
 void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */

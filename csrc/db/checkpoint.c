@@ -11,8 +11,9 @@
  *   5. CURRENT comes last: without it the directory is no database
  *
  * A file of a database is never changed once a MANIFEST names it, so sharing it is
- * safe; each directory unlinks its own name. On failure before step 5 what was made is
- * removed again, as far as that can be had.
+ * safe. Only cache segments are, and they are never synced: they stay behind, so that
+ * the caches of a checkpoint are empty at first. Each directory unlinks its own name.
+ * On failure before step 5 what was made is removed again, as far as that can be had.
  */
 #include "base/alloc.h"
 #include "db/db.h"
@@ -48,6 +49,7 @@ static lsmkv_status hold(lsm_checkpoint *work, lsmkv_error *err) {
     edit.time_ms = lsm_clock_follow_ms(&db->clock);
     status = lsm_db_describe_locked(db, &edit, work->version, &work->everything, err);
     work->everything.next_file = db->next_file + 2;
+    work->everything.cache_count = 0;
     lsm_mutex_unlock(&db->mu);
     lsm_env_entropy(db->env, work->header.uuid, LSM_UUID_SIZE);
     if (status == LSMKV_OK && !lsm_edit_add_origin(&work->everything, db->uuid)) {

@@ -189,7 +189,9 @@ struct lsmkv_db {
     _Atomic bool stopping;                           /* set under mu */
     lsm_thread workers[LSM_WORKERS_MAX];
     lsm_thread syncer;
-    uint32_t worker_count; /* constant after start */
+    lsm_thread evictor;
+    bool evictor_runs LSM_GUARDED_BY(mu); /* started; there is a cache */
+    uint32_t worker_count;                /* constant after start */
 
     /* Files to unlink. */
     lsm_mutex sink_mu;
@@ -438,6 +440,9 @@ lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK
 /* Runs a manual compaction of a range of stored keys to its end. */
 lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
                                    lsmkv_error *err) LSM_MUST_CHECK;
+
+/* Has evictions run in a thread of their own, from the first cache on. */
+lsmkv_status lsm_scheduler_start_evictor(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 
 /* In stats.c, count.c, verify.c. */
 

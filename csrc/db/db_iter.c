@@ -68,12 +68,30 @@ static LSM_NOINLINE bool is_range_deleted(lsmkv_iter *iter, lsm_slice skey,
            sequence;
 }
 
+/* Whether a value of a cache is there: it is followed at once, or, for keys alone, its
+ * segment is looked for. Whatever fails, it is not. */
+static LSM_NOINLINE bool is_cached(lsmkv_iter *iter, uint8_t tag) {
+    lsm_value value = {0};
+    lsm_found found = {lsm_trailer_make(0, tag), iter->inner->value};
+    lsm_pointer pointer = lsm_pointer_of_field(tag, iter->inner->value);
+
+    if (iter->keys_only) {
+        return lsm_version_find_cache(iter->state->version, pointer.segment) != NULL;
+    }
+    lsm_buf_clear(&iter->large);
+    iter->followed = lsm_db_follow(iter->state, &found, false, &iter->large, &value,
+                                   NULL) == LSMKV_OK;
+    iter->cached = iter->followed ? value.bytes : lsm_slice_make(NULL, 0);
+    return iter->followed;
+}
+
 /* Whether the version of skey that the inner iterator is on, the newest one that the
  * sequence sees, is a value. */
 static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t trailer) {
     uint8_t tag = lsm_trailer_tag(trailer);
 
     iter->hidden_at = LSM_NEVER;
+    iter->followed = false;
     if (LSM_UNLIKELY(iter->ranges != NULL) &&
         is_range_deleted(iter, skey, lsm_trailer_sequence(trailer))) {
         return false;
@@ -84,20 +102,20 @@ static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t traile
     if (!lsm_tag_has_value(tag)) {
         return false;
     }
-    if (!lsm_tag_has_times(tag)) {
-        return true;
+    if (lsm_tag_has_times(tag)) {
+        iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
+        if (iter->hidden_at <= call_time(iter)) {
+            return false;
+        }
     }
-    iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
-    return iter->hidden_at > call_time(iter);
+    return lsm_tag_kind(tag) != LSM_KIND_CACHED || is_cached(iter, tag);
 }
 
-void lsm_db_iter_load(lsmkv_iter *iter) {
-    lsm_value value;
+/* Follows the pointer that is shown. */
+static void follow(lsmkv_iter *iter) {
+    lsm_value value = {0};
     lsm_found found = {lsm_trailer_make(0, iter->tag), iter->value};
 
-    if (!iter->pending) {
-        return;
-    }
     iter->pending = false;
     lsm_buf_clear(&iter->large);
     iter->status =
@@ -112,10 +130,12 @@ static void show(lsmkv_iter *iter, lsm_slice skey, uint8_t tag, lsm_slice field)
     iter->status = LSMKV_OK;
     iter->skey = skey;
     iter->tag = tag;
-    iter->pending = lsm_tag_kind(tag) == LSM_KIND_POINTER;
-    iter->value = iter->pending ? field : lsm_value_of_field(tag, field);
+    iter->pending = lsm_tag_kind(tag) != LSM_KIND_PUT && !iter->followed;
+    iter->value = iter->pending    ? field
+                  : iter->followed ? iter->cached
+                                   : lsm_value_of_field(tag, field);
     if (LSM_UNLIKELY(iter->pending) && !iter->keys_only) {
-        lsm_db_iter_load(iter);
+        follow(iter);
     }
 }
 
@@ -327,6 +347,20 @@ void lsm_db_iter_prev(lsmkv_iter *iter) {
         }
     }
     find_prev(iter);
+}
+
+void lsm_db_iter_load(lsmkv_iter *iter) {
+    if (!iter->pending) {
+        return;
+    }
+    bool cached = lsm_tag_kind(iter->tag) == LSM_KIND_CACHED;
+    bool reverse = iter->reverse;
+    follow(iter);
+    if (cached && !iter->valid) {
+        iter->valid = true; /* where it is, to go on from there */
+        iter->status = LSMKV_OK;
+        (reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
+    }
 }
 
 void lsm_db_iter_repeat(lsmkv_iter *iter) {

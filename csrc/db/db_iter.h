@@ -43,10 +43,12 @@ struct lsmkv_iter {
     bool reverse;   /* the inner iterator stands before the key shown */
     lsm_slice skey; /* what is shown; lent by inner or by the copies */
     lsm_slice value;
-    uint8_t tag;       /* of what is shown */
-    bool keys_only;    /* large values are not followed */
-    bool pending;      /* what is shown has a large value that was not followed; `value`
-                          is its field */
+    uint8_t tag;    /* of what is shown */
+    bool keys_only; /* large values are not followed */
+    bool pending;   /* what is shown has a large value that was not followed; `value`
+                       is its field */
+    bool followed;  /* shows_value has followed it already, to `cached` */
+    lsm_slice cached;
     lsm_buf large;     /* a large value that was read */
     lsm_buf skey_copy; /* also: the key to skip, going forward */
     lsm_buf value_copy;
@@ -82,7 +84,7 @@ bool lsm_db_iter_stale(lsmkv_iter *iter);
 void lsm_db_iter_repeat(lsmkv_iter *iter);
 
 /* Follows the pointer that the value shown is, if that was left for later. On failure
- * the iterator is not valid. */
+ * the iterator is not valid; from a value of a cache that has gone it moves on. */
 void lsm_db_iter_load(lsmkv_iter *iter);
 
 /* Copies rows into iter->chunk; see lsmkv_iter_fill. */

@@ -9,6 +9,7 @@
  * the sink only makes a list; unlinking happens later, from a thread that may block. A
  * poisoned or closed database unlinks nothing: a reopen decides what is live.
  */
+#include "db/cache_space.h"
 #include "db/db.h"
 
 #include "format/filename.h"
@@ -45,9 +46,14 @@ static lsm_segment *find_segment(lsm_table_sink *sink,
     return lsm_segment_create(&db->segments, info);
 }
 
+static lsm_segment *find_cache(lsm_table_sink *sink, const lsm_edit_cache *info) {
+    return lsm_cache_find_pending(LSM_CONTAINER_OF(sink, lsmkv_db, sink), info);
+}
+
 void lsm_gc_init(lsmkv_db *db) LSM_UNSHARED {
     db->sink.dropped = collect_dropped;
     db->sink.segment = find_segment;
+    db->sink.cache = find_cache;
     db->segment_sink.dropped = collect_segment;
     db->segments.sink = &db->segment_sink;
     db->dropped = NULL;
@@ -144,6 +150,8 @@ static bool is_needed_locked(lsmkv_db *db, lsm_file_kind kind, uint64_t number)
                    is_segment(db->version, LSM_SEGMENT_LOG, number);
         case LSM_NAME_SEGMENT:
             return is_segment(db->version, LSM_SEGMENT_VALUES, number);
+        case LSM_NAME_CACHE:
+            return lsm_version_find_cache(db->version, number) != NULL;
         case LSM_NAME_MANIFEST:
             return number == lsm_wal_number(db->manifest);
         case LSM_NAME_CURRENT_TEMP:

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Job: a flush or a compaction, cut into steps so that it can be run by a worker
- * thread or, step by step and interleaved with others, by a simulator.
+ * Job: a flush, a compaction or an eviction (cache_evict.c), cut into steps so that it
+ * can be run by a worker thread or, step by step and interleaved with others, by a
+ * simulator.
  *
- * Both are the same merge: sorted input, in which the versions of a key come newest
- * first, to tables of one level. A version is dropped when a newer one of its key is
- * visible to the same snapshots, or when a range delete is that covers the key; a
- * tombstone also when no snapshot needs it and no deeper table may hold the key. A
+ * The first two are the same merge: sorted input, in which the versions of a key come
+ * newest first, to tables of one level. A version is dropped when a newer one of its
+ * key is visible to the same snapshots, or when a range delete is that covers the key;
+ * a tombstone also when no snapshot needs it and no deeper table may hold the key. A
  * value that has expired is a tombstone of the same sequence: it hides what is older,
  * for snapshots as well. Every input entry is counted: a merge that saw fewer than its
  * tables promise fails instead of losing data.
@@ -23,8 +24,11 @@
 
 typedef struct lsm_job lsm_job;
 
+struct lsm_evict;
+
 struct lsm_job {
     lsmkv_db *db;
+    struct lsm_evict *evict; /* owned; NULL: it is none; else nothing below is used */
     bool flush;
     size_t flush_count; /* immutables, the oldest ones */
     uint64_t next_log;  /* first log that is needed after the flush */
@@ -72,6 +76,10 @@ lsm_job *lsm_job_start_pick_locked(lsmkv_db *db, lsm_pick *pick, lsmkv_error *er
 
 /* What a pick may go by, beside the version. */
 lsm_pick_moment lsm_job_moment_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
+
+/* A job that evicts. Takes it, unless there is no memory. */
+lsm_job *lsm_job_start_evict_locked(lsmkv_db *db, struct lsm_evict *evict,
+                                    lsmkv_error *err) LSM_REQUIRES(db->mu);
 
 /* Runs one step, without mu. *done once the result is installed. */
 lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_CHECK;

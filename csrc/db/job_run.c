@@ -6,6 +6,7 @@
 #include "db/job.h"
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "format/filename.h"
 #include "table/merge_iter.h"
 #include "table/range_set.h"
@@ -66,7 +67,15 @@ typedef struct verdict {
     bool new_key;
     bool keep;
     bool expired; /* to be kept as a tombstone */
+    bool evicted; /* likewise */
 } verdict;
+
+/* Whether a value of a cache has gone. A segment that the job's version does not name
+ * is not to come: it names those of all entries that were still there when it began. */
+static bool is_evicted(const lsm_job *job, uint8_t tag) {
+    lsm_pointer pointer = lsm_pointer_of_field(tag, job->input->value);
+    return lsm_version_find_cache(job->version, pointer.segment) == NULL;
+}
 
 /* Whether the current version is still needed. Updates what is known of its key. */
 static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
@@ -83,6 +92,9 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
     found->keep = found->new_key || stratum != job->stratum;
     found->expired = found->keep && (tag & LSM_TAG_EXPIRES) != 0 &&
                      lsm_expire_at(tag, job->input->value) <= job->now_ms;
+    if (LSM_UNLIKELY(lsm_tag_kind(tag) == LSM_KIND_CACHED)) {
+        found->evicted = found->keep && is_evicted(job, tag);
+    }
     if (found->new_key) {
         lsm_buf_clear(&job->current);
         if (!lsm_buf_append(&job->current, skey.data, skey.size)) {
@@ -95,7 +107,8 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
         lsm_job_hides(job, skey, sequence, stratum)) {
         found->keep = false;
     }
-    if (found->keep && stratum == 0 && (found->expired || tag == LSM_KIND_DELETE)) {
+    if (found->keep && stratum == 0 &&
+        (found->expired || found->evicted || tag == LSM_KIND_DELETE)) {
         found->keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
     }
     return LSMKV_OK;
@@ -179,7 +192,7 @@ out:
 
 static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    verdict found;
+    verdict found = {0};
 
     job->input_seen += 1;
     LSM_TRY(judge(job, &found, err));
@@ -190,7 +203,7 @@ static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
     if (found.keep && job->writer == NULL) {
         LSM_TRY(lsm_job_create_output(job, err));
     }
-    if (found.keep && found.expired) {
+    if (found.keep && (found.expired || found.evicted)) {
         LSM_TRY(add_expired(job, err));
     } else if (found.keep) {
         LSM_TRY(add_kept(job, err));
@@ -285,6 +298,9 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
     uint64_t bytes = 0;
 
     *done = false;
+    if (job->evict != NULL) {
+        return lsm_evict_step(job->evict, done, err);
+    }
     if (job->pick.move || job->pick.drop) {
         *done = true;
         return install(job, err);

@@ -6,6 +6,7 @@
 #include "db/job.h"
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "format/filename.h"
 
 static const lsm_live_table *input_at(const lsm_pick *pick, size_t index) {
@@ -60,6 +61,7 @@ static lsm_job *create_locked(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->m
 }
 
 static void destroy(lsm_job *job) {
+    lsm_evict_destroy(job->evict);
     lsm_iter_destroy(job->input);
     lsm_table_writer_destroy(job->writer);
     lsm_job_values_deinit(&job->values);
@@ -166,6 +168,19 @@ lsm_job *lsm_job_start_compaction_locked(lsmkv_db *db, lsmkv_error *err) {
     return lsm_job_start_pick_locked(db, &pick, err);
 }
 
+lsm_job *lsm_job_start_evict_locked(lsmkv_db *db, struct lsm_evict *evict,
+                                    lsmkv_error *err) {
+    lsm_job *job = lsm_calloc(1, sizeof(*job));
+
+    if (job == NULL) {
+        (void)lsm_fail_memory(err, sizeof(*job));
+        return NULL;
+    }
+    job->db = db;
+    job->evict = evict;
+    return job;
+}
+
 static void unlink_outputs(const lsm_job *job) {
     char name[LSM_FILENAME_SIZE];
     if (job->installing || job->pick.move) {
@@ -188,7 +203,9 @@ void lsm_job_end(lsm_job *job) {
     lsmkv_db *db = job->db;
     unlink_outputs(job);
     lsm_mutex_lock(&db->mu);
-    if (job->flush) {
+    if (job->evict != NULL) {
+        lsm_evict_end_locked(job->evict);
+    } else if (job->flush) {
         db->flushing = false;
     } else {
         mark_inputs_locked(&job->pick, false);

@@ -31,6 +31,13 @@ bool lsm_edit_describe_version(lsm_edit *edit, const lsm_version *version) {
             return false;
         }
     }
+    for (size_t i = 0; i < version->cache_count; i++) {
+        const lsm_segment *segment = version->caches[i];
+        lsm_edit_cache cache = {segment->number, segment->file_id, segment->space_id};
+        if (!lsm_edit_add_cache(edit, &cache)) {
+            return false;
+        }
+    }
     for (uint32_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &version->levels[i];
         for (size_t j = 0; j < level->count; j++) {

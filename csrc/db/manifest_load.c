@@ -7,7 +7,8 @@
  *   2. the arrays are sorted by number, in which the edits stay in their order, and
  *      each table's history is followed: it is added once, may change its level in one
  *      edit, and is deleted where it is. Numbers are never used again
- *      A segment is declared once; it is live if a table that is left names it
+ *      A segment is declared once; it is live if a table that is left names it. A cache
+ *      segment is declared once, and live until it is dropped, once
  *   3. what is left must lie below the next file number and the last sequence, and
  *      every file must be there with the size recorded
  *   4. one version is built, which checks order and overlap
@@ -43,6 +44,13 @@ typedef struct segment_event {
     bool named; /* by a live table */
 } segment_event;
 
+/* An edit adds a cache segment, or drops it. */
+typedef struct cache_event {
+    uint64_t offset;
+    lsm_edit_cache cache;
+    bool drops;
+} cache_event;
+
 typedef struct loading {
     lsm_dir *dir;              /* borrowed from the caller */
     lsm_manifest_state *state; /* likewise */
@@ -56,6 +64,8 @@ typedef struct loading {
     size_t origin_capacity;
     segment_event *segments;
     size_t segment_count, segment_capacity;
+    cache_event *caches;
+    size_t cache_count, cache_capacity;
     uint64_t edit_count;
     uint64_t last_offset; /* of the last edit */
     lsm_edit live;        /* owned; one addition per table that is live at the end */
@@ -77,6 +87,14 @@ static int compare_log_events(const void *left, const void *right) {
     const log_event *b = right;
     int order = lsm_compare_u64(a->number, b->number);
     return order != 0 ? order : lsm_compare_u64(a->offset, b->offset);
+}
+
+/* What adds a number comes before what drops it. */
+static int compare_cache_events(const void *left, const void *right) {
+    const cache_event *a = left;
+    const cache_event *b = right;
+    int order = lsm_compare_u64(a->cache.number, b->cache.number);
+    return order != 0 ? order : (int)a->drops - (int)b->drops;
 }
 
 static int compare_segment_events(const void *left, const void *right) {
@@ -252,6 +270,25 @@ static bool gather_segments(loading *load, const lsm_edit *edit, uint64_t offset
     return true;
 }
 
+static bool gather_caches(loading *load, const lsm_edit *edit, uint64_t offset) {
+    size_t needed = load->cache_count + edit->cache_count + edit->dropped_cache_count;
+    void *array = load->caches;
+
+    if (!lsm_grow(&array, &load->cache_capacity, needed, sizeof(*load->caches))) {
+        return false;
+    }
+    load->caches = array;
+    for (size_t i = 0; i < edit->cache_count; i++) {
+        load->caches[load->cache_count++] =
+            (cache_event){offset, edit->caches[i], false};
+    }
+    for (size_t i = 0; i < edit->dropped_cache_count; i++) {
+        load->caches[load->cache_count++] =
+            (cache_event){offset, {.number = edit->dropped_caches[i]}, true};
+    }
+    return true;
+}
+
 /* Step 1 for one record. */
 static lsmkv_status gather_record(loading *load, const lsm_record *record,
                                   lsmkv_error *err) {
@@ -267,7 +304,8 @@ static lsmkv_status gather_record(loading *load, const lsm_record *record,
     LSM_TRY(take_numbers(load, &edit, record->offset, err));
     if (!gather_tables(load, &edit, record->offset) ||
         !gather_logs(load, &edit, record->offset) ||
-        !gather_segments(load, &edit, record->offset) || !gather_origins(load, &edit)) {
+        !gather_segments(load, &edit, record->offset) ||
+        !gather_caches(load, &edit, record->offset) || !gather_origins(load, &edit)) {
         status = lsm_fail_memory(err, record->payload.size);
         goto out;
     }
@@ -507,6 +545,39 @@ out:
     return status;
 }
 
+/* Steps 2 and 3 for cache segments, whose files may be as they like. */
+static lsmkv_status resolve_caches(loading *load, lsmkv_error *err) {
+    const cache_event *last = NULL;
+
+    if (load->cache_count > 1) {
+        qsort(load->caches, load->cache_count, sizeof(*load->caches),
+              compare_cache_events);
+    }
+    for (size_t i = 0; i < load->cache_count; i++) {
+        const cache_event *event = &load->caches[i];
+        uint64_t number = event->cache.number;
+        bool again = last != NULL && last->cache.number == number;
+        if (number == 0 || number >= load->state->next_file) {
+            return fail_edit(load, event->offset, "cache segment number", number,
+                             "is not below the next file number", err);
+        }
+        if (again != event->drops || (again && last->drops)) {
+            return fail_edit(
+                load, event->offset, "cache segment", number,
+                event->drops ? "is dropped, but is not there" : "is declared twice",
+                err);
+        }
+        bool dropped =
+            i + 1 < load->cache_count && load->caches[i + 1].cache.number == number;
+        if (!event->drops && !dropped &&
+            !lsm_edit_add_cache(&load->live, &event->cache)) {
+            return lsm_fail_memory(err, sizeof(event->cache));
+        }
+        last = event;
+    }
+    return LSMKV_OK;
+}
+
 static lsmkv_status check_file(lsm_dir *dir, const char *name, uint64_t expected,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -584,6 +655,7 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     LSM_TRY(resolve_logs(&load, err));
     resolve_origins(state);
     LSM_TRY(resolve_segments(&load, err));
+    LSM_TRY(resolve_caches(&load, err));
     LSM_TRY(check_files(&load, err));
     LSM_TRY(build_version(&load, sink, err));
     state->reader = load.reader;
@@ -595,6 +667,7 @@ out:
     lsm_free(load.tables);
     lsm_free(load.logs);
     lsm_free(load.segments);
+    lsm_free(load.caches);
     if (status != LSMKV_OK) {
         lsm_manifest_state_deinit(state);
     }

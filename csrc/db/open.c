@@ -19,6 +19,7 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "db/read.h"
 #include "db/recover.h"
 #include "db/view.h"
@@ -275,6 +276,7 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
     /* All that may turn out to be damaged is read before anything is written. */
     LSM_TRY(lsm_recovery_publish(db, &recovery, err));
     LSM_TRY(lsm_catalog_load(db, err));
+    LSM_TRY(lsm_cache_recover(db, &edit, err));
     LSM_TRY(lsm_recovery_flush(db, &recovery, &edit, err));
     edit.has_last_sequence = true;
     edit.last_sequence = recovery.last_sequence;

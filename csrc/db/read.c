@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 
 void lsm_owned_free(lsm_owned *first) {
     while (first != NULL) {
@@ -65,9 +66,17 @@ lsmkv_status lsm_db_follow(const lsm_readstate *state, const lsm_found *found,
                            lsmkv_error *err) {
     uint8_t tag = lsm_trailer_tag(found->trailer);
     lsm_pointer pointer = lsm_pointer_of_field(tag, found->field);
-    lsm_segment *segment = lsm_readstate_segment(state, pointer.segment);
+    bool cached = lsm_tag_kind(tag) == LSM_KIND_CACHED;
+    lsm_segment *segment = cached
+                               ? lsm_version_find_cache(state->version, pointer.segment)
+                               : lsm_readstate_segment(state, pointer.segment);
     size_t size_before = owned->size;
 
+    value->segment = NULL;
+    value->expired = false; /* what has gone from a cache has not */
+    if (segment == NULL && cached) {
+        return LSMKV_NOT_FOUND;
+    }
     if (segment == NULL) {
         return lsm_fail(err, LSMKV_CORRUPTION,
                         "a value is said to lie in segment %llu, which is not there",
@@ -76,7 +85,7 @@ lsmkv_status lsm_db_follow(const lsm_readstate *state, const lsm_found *found,
     lsmkv_status status =
         lsm_segment_read(segment, &pointer, nonblocking, owned, &value->bytes, err);
     value->segment = owned->size == size_before ? segment : NULL;
-    return status;
+    return cached ? lsm_cache_answer(segment, &pointer, status, err) : status;
 }
 
 /* As lsm_db_follow, with the memory in a form that a pin keeps. */
@@ -123,7 +132,7 @@ static inline lsmkv_status resolve(reading *read, const lsm_found *found,
             value->expired = lsm_tag_has_value(tag);
             return LSMKV_NOT_FOUND;
         }
-        if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+        if (lsm_tag_kind(tag) != LSM_KIND_PUT) {
             return follow(read->state, found, read->nonblocking, value, err);
         }
     }

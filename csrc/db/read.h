@@ -59,8 +59,8 @@ lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking
                         lsm_readstate *state, lsm_value *value,
                         lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The value that a version of kind POINTER leads to. Without a mapping it is appended
- * to `owned`. */
+/* The value that a version of kind POINTER or CACHED leads to. Without a mapping it is
+ * appended to `owned`. NOT_FOUND: it was CACHED, and is gone. */
 lsmkv_status lsm_db_follow(const lsm_readstate *state, const lsm_found *found,
                            bool nonblocking, lsm_buf *owned, lsm_value *value,
                            lsmkv_error *err) LSM_MUST_CHECK;

@@ -13,6 +13,7 @@
 #include "db/job.h"
 
 #include "base/assert.h"
+#include "db/cache_space.h"
 
 enum {
     FAILURES_MAX = 3,
@@ -24,6 +25,7 @@ enum {
 typedef struct lsm_due {
     bool flush;
     bool compact;
+    bool evict;
 } lsm_due;
 
 static bool may_start_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
@@ -45,6 +47,12 @@ static lsm_job *start_locked(lsmkv_db *db, lsm_due allowed, lsmkv_error *err)
     }
     if (allowed.flush && !db->flushing && db->immutable_count > 0) {
         return lsm_job_start_flush_locked(db, err);
+    }
+    if (allowed.evict) {
+        lsm_job *job = lsm_cache_start_evict_locked(db, err);
+        if (job != NULL || err->status != LSMKV_OK) {
+            return job;
+        }
     }
     if (allowed.compact && db->pause_compactions == 0 &&
         db->compactions < compactions_max(db)) {
@@ -142,6 +150,23 @@ static void compaction_worker(void *context) {
     work(context, (lsm_due){.flush = true, .compact = true});
 }
 
+/* A thread of its own for caches: an eviction writes, and writers may wait for all the
+ * others to flush and to compact. */
+static void evict_worker(void *context) {
+    work(context, (lsm_due){.evict = true});
+}
+
+lsmkv_status lsm_scheduler_start_evictor(lsmkv_db *db, lsmkv_error *err) {
+    lsm_mutex_lock(&db->mu);
+    bool starts = db->threaded && !db->read_only && !db->evictor_runs;
+    bool ok =
+        !starts || lsm_thread_start(&db->evictor, evict_worker, db, "lsmkv-evict");
+    db->evictor_runs |= starts && ok;
+    lsm_mutex_unlock(&db->mu);
+    return ok ? LSMKV_OK
+              : lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
+}
+
 /* For durability "interval". A thread of its own, because a sync queues behind writers
  * who may wait for the flush worker. */
 static void sync_worker(void *context) {
@@ -163,6 +188,17 @@ static void sync_worker(void *context) {
     lsm_mutex_unlock(&db->mu);
 }
 
+static bool has_caches(lsmkv_db *db) {
+    bool found = false;
+
+    lsm_mutex_lock(&db->mu);
+    for (size_t i = 0; i < db->space_count; i++) {
+        found |= db->spaces[i]->cache != NULL;
+    }
+    lsm_mutex_unlock(&db->mu);
+    return found;
+}
+
 lsmkv_status lsm_scheduler_start(lsmkv_db *db, lsmkv_error *err) {
     if (!db->threaded) {
         return LSMKV_OK;
@@ -178,8 +214,10 @@ lsmkv_status lsm_scheduler_start(lsmkv_db *db, lsmkv_error *err) {
     if (ok && db->options.given.durability == LSMKV_DURABILITY_INTERVAL) {
         ok = lsm_thread_start(&db->syncer, sync_worker, db, "lsmkv-sync");
     }
-    return ok ? LSMKV_OK
-              : lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
+    if (!ok) {
+        return lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
+    }
+    return has_caches(db) ? lsm_scheduler_start_evictor(db, err) : LSMKV_OK;
 }
 
 /* After the threads: what is left are the simulator's jobs, and none is running. */
@@ -199,14 +237,39 @@ void lsm_scheduler_stop(lsmkv_db *db) {
         lsm_thread_join(&db->workers[i]);
     }
     lsm_thread_join(&db->syncer);
+    lsm_thread_join(&db->evictor);
     end_jobs(db);
+}
+
+/* A job to run a step of. While a writer stands in the queue, and it is a writer that
+ * waits, none that would queue behind it; NULL: no other. */
+static lsm_job *choose_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    lsm_job *fit[LSM_JOBS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < db->job_count; i++) {
+        if (db->jobs[i]->evict == NULL || lsm_list_empty(&db->writers)) {
+            fit[count++] = db->jobs[i];
+        }
+    }
+    return count > 0 ? fit[lsm_rng_below(&db->rng, count)] : NULL;
+}
+
+/* Its step may have run others. */
+static void take_out_locked(lsmkv_db *db, const lsm_job *job) LSM_REQUIRES(db->mu) {
+    size_t place = 0;
+
+    while (db->jobs[place] != job) {
+        place++;
+    }
+    db->jobs[place] = db->jobs[--db->job_count];
 }
 
 /* One step of one job; false when there is none. */
 static bool step_once(lsmkv_db *db) {
     lsmkv_error outcome;
     bool done = false;
-    lsm_due all = {true, true};
+    lsm_due all = {true, true, true};
 
     lsm_error_clear(&outcome);
     lsm_mutex_lock(&db->mu);
@@ -224,15 +287,17 @@ static bool step_once(lsmkv_db *db) {
         lsm_mutex_unlock(&db->mu);
         return outcome.status == LSMKV_NO_MEMORY;
     }
-    size_t chosen = (size_t)lsm_rng_below(&db->rng, db->job_count);
-    lsm_job *job = db->jobs[chosen];
+    lsm_job *job = choose_locked(db);
     lsm_mutex_unlock(&db->mu);
+    if (job == NULL) {
+        return false;
+    }
 
     lsm_error_clear(&outcome);
     lsmkv_status status = lsm_job_step(job, &done, &outcome);
     if (done || status != LSMKV_OK) {
         lsm_mutex_lock(&db->mu);
-        db->jobs[chosen] = db->jobs[--db->job_count];
+        take_out_locked(db, job);
         lsm_mutex_unlock(&db->mu);
         lsm_job_end(job);
         lsm_mutex_lock(&db->mu);
@@ -308,7 +373,8 @@ lsmkv_status lsm_scheduler_wait_flushed(lsmkv_db *db, lsmkv_error *err) {
 
 /* Whether any flush or compaction runs or is due. */
 static bool is_busy_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
-    if (db->immutable_count > 0 || db->flushing || db->compactions > 0) {
+    if (db->immutable_count > 0 || db->flushing || db->compactions > 0 ||
+        lsm_cache_evicts_locked(db)) {
         return true;
     }
     lsm_pick pick = {0};

@@ -100,6 +100,7 @@ void lsm_version_unref(lsm_version *version) {
         lsm_segment_unref(version->segments[i].segment);
     }
     lsm_free(version->segments);
+    lsm_version_free_caches(version);
     lsm_free(version);
 }
 

@@ -40,10 +40,11 @@ typedef struct lsm_live_table {
 /* `dropped` is told about each table that no version names any more; takes it over. May
  * be called from any thread that drops the last reference. `segment` makes, or finds,
  * the segment that an edit declares, and answers one reference; NULL: no memory. It may
- * itself be NULL where no edit declares any. */
+ * itself be NULL where no edit declares any. `cache` does so for a cache segment. */
 typedef struct lsm_table_sink {
     void (*dropped)(struct lsm_table_sink *sink, lsm_live_table *table);
     lsm_segment *(*segment)(struct lsm_table_sink *sink, const lsm_edit_segment *info);
+    lsm_segment *(*cache)(struct lsm_table_sink *sink, const lsm_edit_cache *info);
 } lsm_table_sink;
 
 /* Copies info and its keys. One reference. NULL: no memory. */
@@ -71,6 +72,9 @@ typedef struct lsm_version {
     lsm_version_segment *segments; /* owned array; ascending numbers; exactly those that
                                       tables of the version name */
     size_t segment_count;
+    lsm_segment **caches; /* owned array, one reference each; ascending numbers: the
+                             cache segments, whoever points into them */
+    size_t cache_count;
 } lsm_version;
 
 lsm_version *lsm_version_create(void); /* empty, one reference; NULL: no memory */
@@ -95,6 +99,15 @@ size_t lsm_level_find(const lsm_level *level, lsm_slice skey);
 lsm_segment *lsm_version_find_segment(const lsm_version *version, uint64_t number);
 /* Likewise the table, by looking at all; NULL: it is in no level. */
 lsm_live_table *lsm_version_find_table(const lsm_version *version, uint64_t number);
+
+/* The cache segment of that number, lent while the version lives; NULL: none. */
+lsm_segment *lsm_version_find_cache(const lsm_version *version, uint64_t number);
+/* Gives a fresh version the cache segments of the base, without those the edit drops,
+ * with those it adds. CORRUPTION when they do not fit together. */
+lsmkv_status lsm_version_take_caches(lsm_version *version, const lsm_version *base,
+                                     const lsm_edit *edit, lsm_table_sink *sink,
+                                     lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_version_free_caches(lsm_version *version);
 
 /* Stored-key ranges; a NULL data pointer is no bound. */
 typedef struct lsm_key_range {

@@ -429,6 +429,7 @@ lsmkv_status lsm_version_apply(lsm_version *base, const lsm_edit *edit,
     LSM_TRY(keep_levels(&work, base, err));
     LSM_TRY(find_tables(&work, err));
     LSM_TRY(merge_levels(&work, err));
+    LSM_TRY(lsm_version_take_caches(work.version, base, edit, sink, err));
     LSM_TRY(tally_segments(&work, base, edit, err));
     take_references(&work);
     *versionp = work.version;

@@ -5,6 +5,7 @@
 #include "db/view.h"
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "db/follow.h"
 #include "db/recover.h"
 #include "format/filename.h"
@@ -125,6 +126,7 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
     LSM_TRY(lsm_recovery_publish(db, &recovery, err));
     LSM_TRY(lsm_catalog_load(db, err));
+    LSM_TRY(lsm_cache_view(db, err));
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
     if (recovery.follows) {

@@ -4,6 +4,7 @@
  *
  *   1. Times to live become times, and the batch is parsed, hashed and sorted into a
  *      plan, outside every lock.
+ *      Values of caches were written to their segments, and the batch points to them.
  *   2. The writer joins the queue. Whoever stands at its head leads; the others wait.
  *   3. The leader makes room in the memtable, which may delay it or rotate the
  * memtable.
@@ -30,6 +31,7 @@
 #include "db/db.h"
 
 #include "base/assert.h"
+#include "db/cache_space.h"
 #include "db/read.h"
 #include "wal/wal.h"
 
@@ -304,22 +306,48 @@ static lsmkv_status lead_group(lsmkv_db *db, lsm_writer *leader,
     return status;
 }
 
+/* Values of caches go to their segments first, in the writer's own thread. */
+static LSM_NOINLINE lsmkv_status place_caches(lsmkv_db *db, const lsm_batch *batch,
+                                              bool nonblocking, lsm_batch *placed,
+                                              lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    if (nonblocking) {
+        return LSMKV_WOULD_BLOCK;
+    }
+    LSM_TRY(lsm_db_begin(db, err));
+    placed->threshold = lsm_db_blob_threshold(db);
+    status = lsm_cache_place(db, batch, placed, err);
+    lsm_db_end(db);
+    if (status == LSMKV_OK) {
+        lsm_batch_stamp(placed, 0, 0);
+    }
+out:
+    return status;
+}
+
 lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
                           lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_mem_plan plan = {0};
     lsm_batch converted;
+    lsm_batch placed;
     bool leads;
 
     if (db->fork_generation != lsm_fork_generation()) {
         return lsm_db_begin(db, err); /* fails, with the reason */
     }
     lsm_batch_init(&converted);
+    lsm_batch_init(&placed);
     /* The plan needs the count in the payload; the leader stamps again. */
     lsm_batch_stamp(batch, 0, 0);
     if (batch->ttl_count != 0) {
         /* Follow first: what the leader would add to engine time is no time lived. */
         lsm_batch_resolve(batch, lsm_clock_follow_ms(&db->clock));
+    }
+    if (LSM_UNLIKELY(batch->caches)) {
+        LSM_TRY(place_caches(db, batch, how.nonblocking, &placed, err));
+        batch = &placed;
     }
     if (LSM_UNLIKELY(!lsm_batch_suits(batch, lsm_db_blob_threshold(db)))) {
         converted.threshold = lsm_db_blob_threshold(db);
@@ -342,6 +370,7 @@ lsmkv_status lsm_db_write(lsmkv_db *db, lsm_batch *batch, lsm_write_how how,
 out:
     lsm_mem_plan_deinit(&plan);
     lsm_batch_deinit(&converted);
+    lsm_batch_deinit(&placed);
     return status;
 }
 

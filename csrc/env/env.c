@@ -421,6 +421,39 @@ lsmkv_status lsm_file_append(lsm_file *file, const lsm_slice *pieces, size_t cou
     return status;
 }
 
+static lsmkv_status write_piece(lsm_file *file, uint64_t offset, lsm_slice piece,
+                                lsmkv_error *err) {
+    uint32_t tries = 0;
+
+    while (piece.size > 0) {
+        size_t put = 0;
+        int code = file->env->ops->file_write(file, offset, piece, &put);
+        if (code == 0 && put > 0) {
+            tries = 0;
+            offset += put;
+            piece = lsm_slice_make(piece.data + put, piece.size - put);
+            continue;
+        }
+        code = code == 0 ? EINTR : code;
+        if (!again(code, &tries)) {
+            return fail_io(err, file->name, error_offset(offset), "write to the file",
+                           code);
+        }
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_file_write_at(lsm_file *file, uint64_t offset, const lsm_slice *pieces,
+                               size_t count, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    for (size_t i = 0; status == LSMKV_OK && i < count; i++) {
+        status = write_piece(file, offset, pieces[i], err);
+        offset += pieces[i].size;
+    }
+    return status;
+}
+
 lsmkv_status lsm_file_sync(lsm_file *file, lsmkv_error *err) {
     int code = file->env->ops->file_sync(file);
 

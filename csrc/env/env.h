@@ -16,7 +16,8 @@
  * where the implementation needs it.
  *
  * Threads: an env and a directory may be used from any thread; so may reads of one
- * file. Appends, syncs and truncates of one file are for one thread at a time.
+ * file. Appends, syncs and truncates of one file are for one thread at a time; so are
+ * not writes at offsets.
  */
 #ifndef LSM_ENV_ENV_H
 #define LSM_ENV_ENV_H
@@ -111,6 +112,11 @@ lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
  * file; *appended (may be NULL) says how many bytes the system took. */
 lsmkv_status lsm_file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
                              uint64_t *appended, lsmkv_error *err) LSM_MUST_CHECK;
+/* Writes all pieces at an offset, where nothing was written before; what the file lacks
+ * up to there becomes zeros. Other threads may write elsewhere at the same time. On
+ * failure any part of them may be in the file. Of one file, either this or appends. */
+lsmkv_status lsm_file_write_at(lsm_file *file, uint64_t offset, const lsm_slice *pieces,
+                               size_t count, lsmkv_error *err) LSM_MUST_CHECK;
 /* Makes data and size durable (fdatasync, F_FULLFSYNC), not the name. Never retried:
  * after a failure what was written since the last success may be gone. */
 lsmkv_status lsm_file_sync(lsm_file *file, lsmkv_error *err) LSM_MUST_CHECK;
@@ -165,6 +171,7 @@ typedef struct lsm_env_ops {
                      size_t *got);
     int (*file_append)(lsm_file *file, const lsm_slice *pieces, size_t count,
                        size_t *put);
+    int (*file_write)(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put);
     int (*file_sync)(lsm_file *file);
     int (*file_size)(lsm_file *file, uint64_t *size);
     int (*file_truncate)(lsm_file *file, uint64_t size);

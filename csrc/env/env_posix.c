@@ -400,6 +400,19 @@ static int file_append(lsm_file *head, const lsm_slice *pieces, size_t count,
     return 0;
 }
 
+static int file_write(lsm_file *head, uint64_t offset, lsm_slice piece, size_t *put) {
+    *put = 0;
+    if (offset > (uint64_t)INT64_MAX) {
+        return EFBIG;
+    }
+    ssize_t part = pwrite(file_of(head)->fd, piece.data, piece.size, (off_t)offset);
+    if (part < 0) {
+        return errno;
+    }
+    *put = (size_t)part;
+    return 0;
+}
+
 static int file_sync(lsm_file *file) {
     int fd = file_of(file)->fd;
 #ifdef F_FULLFSYNC
@@ -550,6 +563,7 @@ lsm_env *lsm_env_posix(void) {
         .file_close = file_close,
         .file_read = file_read,
         .file_append = file_append,
+        .file_write = file_write,
         .file_sync = file_sync,
         .file_size = file_size,
         .file_truncate = file_truncate,

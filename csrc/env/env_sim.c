@@ -21,7 +21,7 @@
 #include "base/xxh3.h"
 #include "env/sim_env.h"
 
-enum { PERMILLE = 1000 };
+enum { PERMILLE = 1000, GAP_PART_SIZE = 256 };
 
 /* What the history notes; the order of the fields has no gap. */
 typedef struct step_note {
@@ -483,6 +483,27 @@ static int file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
     return 0;
 }
 
+/* The simulator has one thread, so writes come in the order of their offsets. A file
+ * grows by zeros up to where a write that failed has left off. */
+static int file_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put) {
+    static const uint8_t zeros[GAP_PART_SIZE];
+    const lsm_sim_inode *inode = file_handle(file)->inode;
+
+    *put = 0;
+    LSM_ASSERT(offset >= inode->size);
+    while (inode->size < offset) {
+        uint64_t gap = offset - inode->size;
+        lsm_slice part =
+            lsm_slice_make(zeros, gap < GAP_PART_SIZE ? (size_t)gap : GAP_PART_SIZE);
+        size_t filled = 0;
+        int code = file_append(file, &part, 1, &filled);
+        if (code != 0 && code != EINTR) {
+            return code;
+        }
+    }
+    return file_append(file, &piece, 1, put);
+}
+
 static int file_sync(lsm_file *file) {
     lsm_sim *sim = lsm_sim_of(file->env);
     const lsm_sim_handle *handle = file_handle(file);
@@ -579,6 +600,7 @@ const lsm_env_ops lsm_sim_ops = {
     .file_close = file_close,
     .file_read = file_read,
     .file_append = file_append,
+    .file_write = file_write,
     .file_sync = file_sync,
     .file_size = file_size,
     .file_truncate = file_truncate,

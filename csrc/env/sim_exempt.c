@@ -59,6 +59,14 @@ static int quiet_file_append(lsm_file *file, const lsm_slice *pieces, size_t cou
     return code;
 }
 
+static int quiet_file_write(lsm_file *file, uint64_t offset, lsm_slice piece,
+                            size_t *put) {
+    lsm_alloc_exempt(true);
+    int code = lsm_sim_ops.file_write(file, offset, piece, put);
+    lsm_alloc_exempt(false);
+    return code;
+}
+
 static int quiet_file_truncate(lsm_file *file, uint64_t size) {
     lsm_alloc_exempt(true);
     int code = lsm_sim_ops.file_truncate(file, size);
@@ -76,6 +84,7 @@ void lsm_sim_exempt_memory(lsm_env *env) {
     quiet.lock = quiet_lock;
     quiet.file_open = quiet_file_open;
     quiet.file_append = quiet_file_append;
+    quiet.file_write = quiet_file_write;
     quiet.file_truncate = quiet_file_truncate;
     env->ops = &quiet;
 }

@@ -52,6 +52,7 @@ void lsm_batch_clear(lsm_batch *batch) {
     batch->inline_max = 0;
     batch->large_min = SIZE_MAX;
     batch->space_count = 0;
+    batch->caches = false;
 }
 
 /* Remembers that a record names a namespace. */
@@ -210,33 +211,52 @@ lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes 
     return add_record(batch, &head, key, value, err);
 }
 
-lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
-                                 const lsm_times *times, lsmkv_bytes key,
-                                 lsmkv_bytes value, lsmkv_error *err) {
-    record_head head = {.tag = LSM_KIND_PUT, .namespace_id = namespace_id};
+/* Adds a value with its times. */
+static lsmkv_status add_timed(lsm_batch *batch, record_head *head,
+                              const lsm_times *times, lsmkv_bytes key,
+                              lsmkv_bytes value, lsmkv_error *err) {
     void *ttls = batch->ttls;
 
     if (times->ttl_ms != 0 || times->expire_at != 0) {
-        head.tag |= LSM_TAG_EXPIRES;
-        lsm_put_u64(head.prefix, times->expire_at);
-        head.prefix_size = 8;
+        head->tag |= LSM_TAG_EXPIRES;
+        lsm_put_u64(head->prefix, times->expire_at);
+        head->prefix_size = 8;
     }
     if (times->fresh_until != 0 || (times->ttl_ms != 0 && times->stale_ms != 0)) {
-        head.tag |= LSM_TAG_FRESH;
-        lsm_put_u64(head.prefix + head.prefix_size, times->fresh_until);
-        head.prefix_size += 8;
+        head->tag |= LSM_TAG_FRESH;
+        lsm_put_u64(head->prefix + head->prefix_size, times->fresh_until);
+        head->prefix_size += 8;
     }
     if (times->ttl_ms != 0 && !lsm_grow(&ttls, &batch->ttl_capacity,
                                         batch->ttl_count + 1, sizeof(*batch->ttls))) {
         return lsm_fail_memory(err, (batch->ttl_count + 1) * sizeof(*batch->ttls));
     }
     batch->ttls = ttls;
-    lsmkv_status status = add_record(batch, &head, key, value, err);
+    lsmkv_status status = add_record(batch, head, key, value, err);
     if (status == LSMKV_OK && times->ttl_ms != 0) {
         batch->ttls[batch->ttl_count++] =
-            (lsm_batch_ttl){head.field_at, times->ttl_ms, times->stale_ms};
+            (lsm_batch_ttl){head->field_at, times->ttl_ms, times->stale_ms};
     }
     return status;
+}
+
+lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
+                                 const lsm_times *times, lsmkv_bytes key,
+                                 lsmkv_bytes value, lsmkv_error *err) {
+    record_head head = {.tag = LSM_KIND_PUT, .namespace_id = namespace_id};
+
+    return add_timed(batch, &head, times, key, value, err);
+}
+
+lsmkv_status lsm_batch_put_cached(lsm_batch *batch, uint32_t namespace_id,
+                                  const lsm_times *times, lsmkv_bytes key,
+                                  const lsm_pointer *pointer, lsmkv_error *err) {
+    record_head head = {.tag = LSM_KIND_CACHED, .namespace_id = namespace_id};
+    uint8_t field[LSM_POINTER_SIZE];
+
+    lsm_pointer_encode(pointer, field);
+    return add_timed(batch, &head, times, key, (lsmkv_bytes){field, sizeof(field)},
+                     err);
 }
 
 lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
@@ -288,6 +308,52 @@ lsmkv_status lsm_batch_delete_range(lsm_batch *batch, uint32_t namespace_id,
     return add_record(batch, &head, start, stop, err);
 }
 
+/* A record's tag and times, for another batch. */
+static record_head head_of(const lsm_batch_record *record) {
+    record_head head = {.tag = record->tag,
+                        .prefix_size = (uint8_t)lsm_times_size(record->tag),
+                        .namespace_id = lsm_get_u32_be(record->skey.data)};
+
+    memcpy(head.prefix, record->field.data, head.prefix_size);
+    return head;
+}
+
+static lsmkv_bytes key_of(const lsm_batch_record *record) {
+    return (lsmkv_bytes){record->skey.data + LSM_NAMESPACE_SIZE,
+                         record->skey.size - LSM_NAMESPACE_SIZE};
+}
+
+lsmkv_status lsm_batch_add_again(lsm_batch *batch, const lsm_batch_record *record,
+                                 lsmkv_error *err) {
+    record_head head = head_of(record);
+    lsm_slice value = lsm_value_of_field(record->tag, record->field);
+    bool large = lsm_tag_kind(record->tag) == LSM_KIND_POINTER;
+    size_t threshold = batch->threshold;
+
+    if (large) {
+        value = lsm_large_value_of(record->tag, record->field).value;
+        head.tag -= LSM_KIND_POINTER - LSM_KIND_PUT;
+    }
+    if (head.namespace_id > LSM_NAMESPACE_DEFAULT) {
+        batch->threshold = large ? 0 : SIZE_MAX;
+    }
+    lsmkv_status status = add_record(batch, &head, key_of(record),
+                                     (lsmkv_bytes){value.data, value.size}, err);
+    batch->threshold = threshold;
+    return status;
+}
+
+lsmkv_status lsm_batch_add_cached(lsm_batch *batch, const lsm_batch_record *record,
+                                  const lsm_pointer *pointer, lsmkv_error *err) {
+    record_head head = head_of(record);
+    uint8_t field[LSM_POINTER_SIZE];
+
+    head.tag += LSM_KIND_CACHED - LSM_KIND_PUT;
+    lsm_pointer_encode(pointer, field);
+    return add_record(batch, &head, key_of(record), (lsmkv_bytes){field, sizeof(field)},
+                      err);
+}
+
 lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_batch_reader reader;
@@ -298,25 +364,7 @@ lsmkv_status lsm_batch_convert(const lsm_batch *from, lsm_batch *to, lsmkv_error
 
     LSM_ASSERT(ok);
     while (lsm_batch_reader_next(&reader, &record)) {
-        record_head head = {.tag = record.tag,
-                            .prefix_size = (uint8_t)lsm_times_size(record.tag),
-                            .namespace_id = lsm_get_u32_be(record.skey.data)};
-        lsmkv_bytes key = {record.skey.data + LSM_NAMESPACE_SIZE,
-                           record.skey.size - LSM_NAMESPACE_SIZE};
-        lsm_slice value = lsm_value_of_field(record.tag, record.field);
-
-        if (lsm_tag_kind(record.tag) == LSM_KIND_POINTER) {
-            value = lsm_large_value_of(record.tag, record.field).value;
-            head.tag -= LSM_KIND_POINTER - LSM_KIND_PUT;
-        }
-        memcpy(head.prefix, record.field.data, head.prefix_size);
-        size_t threshold = to->threshold;
-        if (head.namespace_id > LSM_NAMESPACE_DEFAULT) {
-            to->threshold = lsm_tag_kind(record.tag) == LSM_KIND_POINTER ? 0 : SIZE_MAX;
-        }
-        status = add_record(to, &head, key, (lsmkv_bytes){value.data, value.size}, err);
-        to->threshold = threshold;
-        LSM_TRY(status);
+        LSM_TRY(lsm_batch_add_again(to, &record, err));
     }
     LSM_ASSERT(lsm_batch_reader_ok(&reader));
 out:

@@ -51,6 +51,7 @@ typedef struct lsm_batch {
     size_t threshold;  /* values from this size on are large; SIZE_MAX: none is */
     size_t inline_max; /* the largest value that is not, of the default namespace */
     size_t large_min;  /* the smallest that is; SIZE_MAX without any */
+    bool caches;       /* there are values of caches, to be placed when it is written */
 } lsm_batch;
 
 /* When a value ends; all zero: never. Either ttl_ms, and with it perhaps stale_ms, or
@@ -81,6 +82,11 @@ lsmkv_status lsm_batch_put(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes 
 lsmkv_status lsm_batch_put_timed(lsm_batch *batch, uint32_t namespace_id,
                                  const lsm_times *times, lsmkv_bytes key,
                                  lsmkv_bytes value, lsmkv_error *err) LSM_MUST_CHECK;
+/* A value that was put into a cache segment. */
+lsmkv_status lsm_batch_put_cached(lsm_batch *batch, uint32_t namespace_id,
+                                  const lsm_times *times, lsmkv_bytes key,
+                                  const lsm_pointer *pointer,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 lsmkv_status lsm_batch_delete(lsm_batch *batch, uint32_t namespace_id, lsmkv_bytes key,
                               lsmkv_error *err) LSM_MUST_CHECK;
 /* A range that holds no key adds nothing. */
@@ -120,6 +126,16 @@ typedef struct lsm_large_value {
     uint64_t checksum;
     lsm_slice value;
 } lsm_large_value;
+
+/* Append a record of another batch as it is; in the default namespace, as the batch's
+ * threshold wants it. */
+lsmkv_status lsm_batch_add_again(lsm_batch *batch, const lsm_batch_record *record,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+/* Append a record with times and key of another and, for its value, a pointer into a
+ * cache segment. */
+lsmkv_status lsm_batch_add_cached(lsm_batch *batch, const lsm_batch_record *record,
+                                  const lsm_pointer *pointer,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Takes apart the field of a POINTER that lsm_batch_reader_next let pass. */
 lsm_large_value lsm_large_value_of(uint8_t tag, lsm_slice field);

@@ -22,6 +22,8 @@ typedef enum edit_tag {
     TAG_SEGMENT = 7,
     TAG_TIME = 8,
     TAG_ORIGIN = 9,
+    TAG_CACHE = 10,
+    TAG_CACHE_DROPPED = 11,
 } edit_tag;
 
 void lsm_edit_init(lsm_edit *edit) {
@@ -35,6 +37,8 @@ void lsm_edit_deinit(lsm_edit *edit) {
     lsm_free(edit->deleted);
     lsm_free(edit->origins);
     lsm_free(edit->segments);
+    lsm_free(edit->caches);
+    lsm_free(edit->dropped_caches);
     lsm_arena_deinit(&edit->arena);
     *edit = (lsm_edit){0};
     lsm_arena_init(&edit->arena);
@@ -123,6 +127,30 @@ bool lsm_edit_add_segment(lsm_edit *edit, const lsm_edit_segment *segment) {
     return true;
 }
 
+bool lsm_edit_add_cache(lsm_edit *edit, const lsm_edit_cache *cache) {
+    void *array = edit->caches;
+
+    if (!lsm_grow(&array, &edit->cache_capacity, edit->cache_count + 1,
+                  sizeof(*edit->caches))) {
+        return false;
+    }
+    edit->caches = array;
+    edit->caches[edit->cache_count++] = *cache;
+    return true;
+}
+
+bool lsm_edit_drop_cache(lsm_edit *edit, uint64_t number) {
+    void *array = edit->dropped_caches;
+
+    if (!lsm_grow(&array, &edit->dropped_cache_capacity, edit->dropped_cache_count + 1,
+                  sizeof(*edit->dropped_caches))) {
+        return false;
+    }
+    edit->dropped_caches = array;
+    edit->dropped_caches[edit->dropped_cache_count++] = number;
+    return true;
+}
+
 static bool encode_field(lsm_buf *to, bool present, edit_tag tag, uint64_t value) {
     return !present ||
            (lsm_buf_append_varint(to, tag) && lsm_buf_append_varint(to, value));
@@ -181,6 +209,15 @@ bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) {
              lsm_buf_append_u64(to, segment->file_id) &&
              lsm_buf_append_varint(to, segment->size) &&
              lsm_buf_append_varint(to, segment->kind);
+    }
+    for (size_t i = 0; ok && i < edit->cache_count; i++) {
+        const lsm_edit_cache *cache = &edit->caches[i];
+        ok = encode_field(to, true, TAG_CACHE, cache->number) &&
+             lsm_buf_append_u64(to, cache->file_id) &&
+             lsm_buf_append_varint(to, cache->space_id);
+    }
+    for (size_t i = 0; ok && i < edit->dropped_cache_count; i++) {
+        ok = encode_field(to, true, TAG_CACHE_DROPPED, edit->dropped_caches[i]);
     }
     for (size_t i = 0; ok && i < edit->deleted_count; i++) {
         ok = encode_field(to, true, TAG_DELETED, edit->deleted[i].level) &&
@@ -367,6 +404,29 @@ static lsmkv_status decode_segment(lsm_edit *edit, lsm_reader *reader,
                                                 : lsm_fail_memory(err, sizeof(segment));
 }
 
+static lsmkv_status decode_cache(lsm_edit *edit, lsm_reader *reader, lsmkv_error *err) {
+    lsm_edit_cache cache = {0};
+
+    lsm_read_varint(reader, &cache.number);
+    lsm_read_u64(reader, &cache.file_id);
+    if (!lsm_read_varint32(reader, &cache.space_id)) {
+        return fail_cut(err);
+    }
+    return lsm_edit_add_cache(edit, &cache) ? LSMKV_OK
+                                            : lsm_fail_memory(err, sizeof(cache));
+}
+
+static lsmkv_status decode_dropped_cache(lsm_edit *edit, lsm_reader *reader,
+                                         lsmkv_error *err) {
+    uint64_t number = 0;
+
+    if (!lsm_read_varint(reader, &number)) {
+        return fail_cut(err);
+    }
+    return lsm_edit_drop_cache(edit, number) ? LSMKV_OK
+                                             : lsm_fail_memory(err, sizeof(number));
+}
+
 static lsmkv_status decode_last_sequence(lsm_edit *edit, lsm_reader *reader,
                                          lsmkv_error *err) {
     lsmkv_status status = decode_single(
@@ -407,6 +467,10 @@ static lsmkv_status decode_field(lsm_edit *edit, lsm_reader *reader, lsmkv_error
             return decode_origin(edit, reader, err);
         case TAG_SEGMENT:
             return decode_segment(edit, reader, err);
+        case TAG_CACHE:
+            return decode_cache(edit, reader, err);
+        case TAG_CACHE_DROPPED:
+            return decode_dropped_cache(edit, reader, err);
         default:
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
                             "edit: field %llu is of a later version of lsmkv",

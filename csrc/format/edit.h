@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Edit: one change of the file set, the payload of a MANIFEST record. A sequence of
- * (tag varint, fields), each at most once except 4..7 and 9:
+ * (tag varint, fields), each at most once except 4..7 and 9..11:
  *
  *   1 next file number, varint          2 last sequence, varint
  *   3 first live log number, varint: logs with lower numbers are obsolete
@@ -13,6 +13,9 @@
  *     value file): the file exists, and tables may name it from this edit on
  *   8 engine time in ms, varint
  *   9 origin, 16 bytes: files may carry this UUID instead of the database's own
+ *   10 cache segment: number varint, file id u64, namespace id varint: the file belongs
+ *     to the cache that the namespace is. It may be short, damaged or not there
+ *   11 cache segment dropped: number varint
  *
  * Only numbers are stored, never names; unknown tags are UNSUPPORTED_VERSION.
  */
@@ -73,6 +76,7 @@ typedef enum lsm_segment_kind {
     LSM_SEGMENT_NONE = 0,   /* never stored: not filled in yet */
     LSM_SEGMENT_LOG = 1,    /* a sealed log, under its name as a log */
     LSM_SEGMENT_VALUES = 2, /* a value file */
+    LSM_SEGMENT_CACHE = 3,  /* never stored so: a cache segment has its own field */
 } lsm_segment_kind;
 
 /* A file that large values lie in. */
@@ -82,6 +86,12 @@ typedef struct lsm_edit_segment {
     uint64_t size;
     lsm_segment_kind kind;
 } lsm_edit_segment;
+
+typedef struct lsm_edit_cache {
+    uint64_t number;
+    uint64_t file_id;
+    uint32_t space_id;
+} lsm_edit_cache;
 
 typedef struct lsm_edit {
     bool has_next_file, has_last_sequence, has_first_log, has_time;
@@ -97,6 +107,10 @@ typedef struct lsm_edit {
     size_t origin_count, origin_capacity;
     lsm_edit_segment *segments;
     size_t segment_count, segment_capacity;
+    lsm_edit_cache *caches;
+    size_t cache_count, cache_capacity;
+    uint64_t *dropped_caches;
+    size_t dropped_cache_count, dropped_cache_capacity;
     lsm_arena arena; /* owns the keys and segments of `added` */
 } lsm_edit;
 
@@ -116,6 +130,9 @@ bool lsm_edit_add_origin(lsm_edit *edit,
                          const uint8_t uuid[LSM_UUID_SIZE]) LSM_MUST_CHECK;
 bool lsm_edit_add_segment(lsm_edit *edit,
                           const lsm_edit_segment *segment) LSM_MUST_CHECK;
+
+bool lsm_edit_add_cache(lsm_edit *edit, const lsm_edit_cache *cache) LSM_MUST_CHECK;
+bool lsm_edit_drop_cache(lsm_edit *edit, uint64_t number) LSM_MUST_CHECK;
 
 /* Appends the encoding, the payload alone. false: no memory. */
 bool lsm_edit_encode(const lsm_edit *edit, lsm_buf *to) LSM_MUST_CHECK;

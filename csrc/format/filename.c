@@ -21,10 +21,9 @@ typedef struct name_shape {
 } name_shape;
 
 static const name_shape shapes[] = {
-    {LSM_NAME_MANIFEST, "MANIFEST-", ""},
-    {LSM_NAME_LOG, "", ".log"},
-    {LSM_NAME_TABLE, "", ".tbl"},
-    {LSM_NAME_SEGMENT, "", ".seg"},
+    {LSM_NAME_MANIFEST, "MANIFEST-", ""}, {LSM_NAME_LOG, "", ".log"},
+    {LSM_NAME_TABLE, "", ".tbl"},         {LSM_NAME_SEGMENT, "", ".seg"},
+    {LSM_NAME_CACHE, "", ".cache"},
 };
 
 _Static_assert(sizeof("MANIFEST-") + DIGITS_MAX <= LSM_FILENAME_SIZE, "names fit");

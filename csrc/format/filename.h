@@ -2,7 +2,7 @@
  *
  * File names. Numbers are decimal, at least 6 digits, no superfluous zeros:
  *   LOCK   CURRENT   CURRENT.tmp   MANIFEST-000007   000012.log   000013.tbl
- *   000014.seg (reserved)
+ *   000014.seg   000015.cache
  * CURRENT holds one line of exactly: "MANIFEST-000007 " + 16 hex digits + "\n", the
  * XXH3-64 of the bytes before the space.
  */
@@ -30,9 +30,10 @@ typedef enum lsm_file_kind {
     LSM_NAME_LOG,
     LSM_NAME_TABLE,
     LSM_NAME_SEGMENT,
+    LSM_NAME_CACHE,
 } lsm_file_kind;
 
-/* kind is MANIFEST, LOG, TABLE or SEGMENT. */
+/* kind is MANIFEST, LOG, TABLE, SEGMENT or CACHE. */
 void lsm_filename_make(char to[LSM_FILENAME_SIZE], lsm_file_kind kind, uint64_t number);
 /* *number is 0 for names without one. Only the canonical spelling parses. */
 lsm_file_kind lsm_filename_parse(const char *name, uint64_t *number);

@@ -34,7 +34,7 @@ bool lsm_record_check(uint8_t tag, lsm_slice value_field) {
     if (!tag_is_known(tag) || value_field.size < times) {
         return false;
     }
-    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+    if (lsm_tag_kind(tag) == LSM_KIND_POINTER || lsm_tag_kind(tag) == LSM_KIND_CACHED) {
         return value_field.size == times + LSM_POINTER_SIZE;
     }
     return lsm_tag_kind(tag) != LSM_KIND_DELETE || value_field.size == 0;

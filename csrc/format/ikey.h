@@ -12,7 +12,9 @@
  * plain reads hide it as well, but it is kept.
  *
  * The value of a RANGE_DELETE is the stored key it ends before; of a POINTER, where
- * the bytes lie (lsm_pointer; in a batch it is the bytes themselves, see batch.h):
+ * the bytes lie (lsm_pointer; in a batch it is the bytes themselves, see batch.h); of a
+ * CACHED, the same, also in a batch: the bytes lie in a file of the namespace's cache
+ * (cache_frame.h), if they are still there, and if not the version is dead:
  *
  *   pointer       segment number u64 | offset u64 | size u32 | checksum u64 (XXH3-64)
  *
@@ -53,6 +55,7 @@ typedef enum lsm_kind {
     LSM_KIND_RANGE_DELETE = 3,
     LSM_KIND_POINTER = 4,
     LSM_KIND_MERGE = 5, /* reserved */
+    LSM_KIND_CACHED = 6,
 } lsm_kind;
 
 enum {
@@ -80,9 +83,10 @@ static inline lsm_kind lsm_tag_kind(uint8_t tag) {
     return (lsm_kind)(tag & LSM_TAG_KIND_MASK);
 }
 
-/* PUT and POINTER. */
+/* PUT, POINTER and CACHED. */
 static inline bool lsm_tag_has_value(uint8_t tag) {
-    return lsm_tag_kind(tag) == LSM_KIND_PUT || lsm_tag_kind(tag) == LSM_KIND_POINTER;
+    lsm_kind kind = lsm_tag_kind(tag);
+    return kind == LSM_KIND_PUT || kind == LSM_KIND_POINTER || kind == LSM_KIND_CACHED;
 }
 
 /* The parts of an internal key of at least LSM_IKEY_SIZE_MIN bytes. */
@@ -160,7 +164,7 @@ static inline bool lsm_tag_has_times(uint8_t tag) {
 
 /* Where a large value lies. */
 typedef struct lsm_pointer {
-    uint64_t segment; /* number of the log or value file */
+    uint64_t segment; /* number of the log, value file or cache segment */
     uint64_t offset;
     uint64_t checksum; /* lsm_xxh3 of the value */
     uint32_t size;
@@ -173,7 +177,7 @@ static inline uint64_t lsm_pointer_room(const lsm_pointer *pointer) {
 }
 
 void lsm_pointer_encode(const lsm_pointer *pointer, uint8_t to[LSM_POINTER_SIZE]);
-/* Of a value field of kind POINTER that passed lsm_record_check. */
+/* Of a value field of kind POINTER or CACHED that passed lsm_record_check. */
 lsm_pointer lsm_pointer_of_field(uint8_t tag, lsm_slice field);
 
 /* What a point read looks for: the newest version of `skey` at or below `sequence`.

@@ -75,7 +75,7 @@ lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
                            LSM_RECORD_VERSION);
     }
     uint32_t type = lsm_get_u32(from + FILE_TYPE_AT);
-    if (type != LSM_FILE_LOG && type != LSM_FILE_MANIFEST && type != LSM_FILE_VALUES) {
+    if (type < LSM_FILE_LOG || type > LSM_FILE_CACHE) {
         return lsm_fail_at(err, LSMKV_UNSUPPORTED_VERSION, file, FILE_TYPE_AT,
                            "file type %u is of a later version of lsmkv", type);
     }

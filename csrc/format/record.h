@@ -4,7 +4,8 @@
  *
  * File header, 64 bytes:
  *    0 magic "LSMKVREC"      8 version u32           12 file type u32: 1 log,
- *                                                      2 MANIFEST, 3 value file
+ *                                                      2 MANIFEST, 3 value file,
+ *                                                      4 cache segment
  *   16 database UUID, 16     32 file number u64      40 file id u64 (random)
  *   48 previous log's last sequence u64 (others: 0)
  *   56 checksum u64: XXH3-64 of bytes 0..55
@@ -62,6 +63,7 @@ typedef enum lsm_record_file_type {
     LSM_FILE_LOG = 1,
     LSM_FILE_MANIFEST = 2,
     LSM_FILE_VALUES = 3,
+    LSM_FILE_CACHE = 4,
 } lsm_record_file_type;
 
 typedef enum lsm_record_type {

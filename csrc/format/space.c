@@ -14,6 +14,8 @@ enum {
     TAG_BLOB_THRESHOLD = 2,
     TAG_CODEC = 3,
     TAG_CODEC_LEVEL = 4,
+    TAG_MAX_BYTES = 5,
+    TAG_CACHE_POLICY = 6,
     TAG_VECTOR_DIM = 7,
     TAG_VECTOR_DTYPE = 8,
     TAG_VECTOR_METRIC = 9,
@@ -87,6 +89,8 @@ bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
         [TAG_BLOB_THRESHOLD] = (uint64_t)(options->blob_threshold_bytes + 1),
         [TAG_CODEC] = (uint64_t)(options->codec + 1),
         [TAG_CODEC_LEVEL] = zigzag(options->codec_level),
+        [TAG_MAX_BYTES] = (uint64_t)options->max_bytes,
+        [TAG_CACHE_POLICY] = (uint64_t)options->cache_policy,
         [TAG_VECTOR_DIM] = options->vector_dim,
         [TAG_VECTOR_DTYPE] = vectors ? (uint64_t)(options->vector_dtype + 1) : 0,
         [TAG_VECTOR_METRIC] = vectors ? (uint64_t)(options->vector_metric + 1) : 0,
@@ -118,6 +122,12 @@ static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t valu
         case TAG_CODEC:
             options->codec = (int32_t)(value - 1);
             return value >= 1 && value <= LSMKV_CODEC_COUNT;
+        case TAG_MAX_BYTES:
+            options->max_bytes = (int64_t)value;
+            return value >= LSMKV_CACHE_BYTES_MIN;
+        case TAG_CACHE_POLICY:
+            options->cache_policy = (int32_t)value;
+            return value == LSMKV_CACHE_FIFO_REINSERT;
         case TAG_CODEC_LEVEL:
             options->codec_level = (int32_t)unzigzag(value);
             return value <= UINT32_MAX;
@@ -155,7 +165,7 @@ lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
         uint64_t number = 0;
         lsm_read_varint(&reader, &tag);
         ok = lsm_read_varint(&reader, &number) && tag > last_tag;
-        if (ok && (tag >= TAG_END || (tag > TAG_CODEC_LEVEL && tag < TAG_VECTOR_DIM))) {
+        if (ok && tag >= TAG_END) {
             return lsm_fail(err, LSMKV_UNSUPPORTED_VERSION,
                             "namespace %u has an option of a later version of lsmkv",
                             definition->id);
@@ -164,6 +174,8 @@ lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
         last_tag = tag;
     }
     ok = ok && lsm_space_vector_check(&definition->options);
+    ok = ok && (definition->options.max_bytes == 0) ==
+                   (definition->options.cache_policy == 0);
     return ok ? LSMKV_OK
               : lsm_fail(err, LSMKV_CORRUPTION, "the definition of namespace %u",
                          definition->id);

@@ -77,6 +77,7 @@ static void close_access(segment_access *access) {
 
 void lsm_segment_destroy(lsm_segment *segment) {
     close_access(atomic_load_explicit(&segment->access, memory_order_acquire));
+    lsm_free(segment->touched);
     lsm_free(segment);
 }
 
@@ -97,9 +98,10 @@ lsm_edit_segment lsm_segment_info(const lsm_segment *segment) {
 }
 
 void lsm_segment_name(const lsm_segment *segment, char name[LSM_FILENAME_SIZE]) {
-    lsm_filename_make(
-        name, segment->kind == LSM_SEGMENT_LOG ? LSM_NAME_LOG : LSM_NAME_SEGMENT,
-        segment->number);
+    lsm_file_kind kind = segment->kind == LSM_SEGMENT_LOG     ? LSM_NAME_LOG
+                         : segment->kind == LSM_SEGMENT_CACHE ? LSM_NAME_CACHE
+                                                              : LSM_NAME_SEGMENT;
+    lsm_filename_make(name, kind, segment->number);
 }
 
 static lsmkv_status open_file(const lsm_segment *segment, lsm_file **filep,
@@ -127,8 +129,9 @@ static lsmkv_status check_header(const lsm_segment *segment, lsm_file *file,
     lsm_record_file_header header;
     const char *name = lsm_file_name(file);
     uint64_t size = 0;
-    lsm_record_file_type type =
-        segment->kind == LSM_SEGMENT_LOG ? LSM_FILE_LOG : LSM_FILE_VALUES;
+    lsm_record_file_type type = segment->kind == LSM_SEGMENT_LOG     ? LSM_FILE_LOG
+                                : segment->kind == LSM_SEGMENT_CACHE ? LSM_FILE_CACHE
+                                                                     : LSM_FILE_VALUES;
 
     LSM_TRY(lsm_file_size(file, &size, err));
     if (size_of(segment) != UINT64_MAX && size < size_of(segment)) {
@@ -245,10 +248,11 @@ lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *po
 
 static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer) {
     uint64_t end = 0;
+    bool cached = segment->kind == LSM_SEGMENT_CACHE;
 
-    return pointer->segment == segment->number && pointer->size != 0 &&
+    return pointer->segment == segment->number && (cached || pointer->size != 0) &&
            pointer->size <= LSMKV_VALUE_SIZE_MAX &&
-           pointer->offset % LSM_VALUE_ALIGN == 0 &&
+           pointer->offset % (cached ? 8 : LSM_VALUE_ALIGN) == 0 &&
            pointer->offset >= LSM_RECORD_FILE_HEADER_SIZE &&
            pointer->offset <= (uint64_t)INT64_MAX &&
            lsm_add_ok(pointer->offset, pointer->size, &end) && end <= size_of(segment);
@@ -290,6 +294,10 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
 
     if (!points_inside(segment, pointer)) {
         return fail_pointer(segment, pointer, err);
+    }
+    if (LSM_UNLIKELY(pointer->size == 0)) { /* of a cache; it has no bits of its own */
+        *value = lsm_slice_make("", 0);
+        return LSMKV_OK;
     }
     if (LSM_UNLIKELY(access == NULL)) {
         if (nonblocking) {

@@ -2,7 +2,8 @@
  *
  * Segment: a file that large values lie in, and that tables or memtables point into.
  * It is a log (the active one, one that waits for its flush, or one that was sealed and
- * stays) or a value file (segment/value_writer.h).
+ * stays), a value file (segment/value_writer.h), or a cache segment
+ * (segment/cache_segment.h), whose values may be gone at any moment.
  *
  * Values are read through a mapping of the file where the environment has one and the
  * database allows it, else with reads. Each value's checksum is verified once for each
@@ -62,8 +63,12 @@ struct lsm_segment {
     _Atomic uint64_t size;
     _Atomic uint32_t refs;
     _Atomic(struct lsm_segment_access *) access; /* NULL: not open; release/acquire */
-    _Atomic bool used;         /* some memtable or table has pointed into it */
-    _Atomic bool keeps_name;   /* not for the sink to unlink: others see to the name */
+    _Atomic bool used;       /* some memtable or table has pointed into it */
+    _Atomic bool keeps_name; /* not for the sink to unlink: others see to the name */
+    /* Of a cache segment: its namespace, and a bit for every LSM_VALUE_ALIGN bytes: a
+     * value that begins there was read. Owned; relaxed. NULL: of another kind. */
+    uint32_t space_id;
+    _Atomic uint64_t *touched;
     lsm_segment *next_dropped; /* the sink's, once dropped */
 };
 

@@ -110,9 +110,9 @@ lsm_iter *lsm_memtable_iter(lsm_memtable *mem);
 bool lsm_memtable_empty(const lsm_memtable *mem);
 uint64_t lsm_memtable_entry_count(const lsm_memtable *mem); /* range deletes apart */
 uint64_t lsm_memtable_range_count(const lsm_memtable *mem);
-uint64_t lsm_memtable_used(const lsm_memtable *mem);           /* arena bytes in use */
-uint64_t lsm_memtable_large_bytes(const lsm_memtable *mem);    /* it points to */
-uint64_t lsm_memtable_charge(const lsm_memtable *mem);         /* all memory it holds */
+uint64_t lsm_memtable_used(const lsm_memtable *mem);        /* arena bytes in use */
+uint64_t lsm_memtable_large_bytes(const lsm_memtable *mem); /* it points to */
+uint64_t lsm_memtable_charge(const lsm_memtable *mem);      /* all memory it holds */
 uint64_t lsm_memtable_last_sequence(const lsm_memtable *mem);
 
 #endif

@@ -307,6 +307,7 @@ static lsm_record_type content_type(lsm_record_file_type type) {
             return LSM_RECORD_EDIT;
         case LSM_FILE_VALUES:
             return LSM_RECORD_VALUES;
+        case LSM_FILE_CACHE: /* no record file */
         case LSM_FILE_NONE:
         default:
             return LSM_RECORD_NONE;

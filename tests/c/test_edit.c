@@ -222,7 +222,7 @@ LSM_TEST(edit_fields_of_later_versions_are_unsupported) {
     lsmkv_error err;
 
     for (uint8_t tag = 0; tag < 0x80; tag++) {
-        if (tag == 0 || tag >= 10) {
+        if (tag == 0 || tag >= 12) {
             uint8_t payload[] = {tag, 1, 1, 1};
             CHECK_STATUS(decode_copy(payload, sizeof(payload), &err),
                          LSMKV_UNSUPPORTED_VERSION);

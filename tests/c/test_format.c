@@ -58,7 +58,9 @@ LSM_TEST(ikey_check_accepts_what_this_version_stores_and_nothing_else) {
     for (unsigned tag = 0; tag < 256; tag++) {
         unsigned kind = tag & LSM_TAG_KIND_MASK;
         bool known = tag == LSM_KIND_DELETE ||
-                     ((kind == LSM_KIND_PUT || kind == LSM_KIND_POINTER) && tag < 0x40);
+                     ((kind == LSM_KIND_PUT || kind == LSM_KIND_POINTER ||
+                       kind == LSM_KIND_CACHED) &&
+                      tag < 0x40);
 
         bytes[ikey.size - LSM_TRAILER_SIZE] = (uint8_t)tag;
         CHECK_EQ(lsm_ikey_check(ikey), known);

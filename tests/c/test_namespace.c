@@ -124,7 +124,7 @@ LSM_TEST(space_definitions_round_trip_and_refuse_what_is_cut_or_unknown) {
         CHECK(status == LSMKV_OK || status == LSMKV_CORRUPTION);
         CHECK(size >= 5 || status == LSMKV_CORRUPTION);
     }
-    CHECK(lsm_buf_append(&bytes, "\x05\x01", 2));
+    CHECK(lsm_buf_append(&bytes, "\x0B\x01", 2));
     CHECK_STATUS(lsm_space_decode(lsm_buf_slice(&bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);
     bytes.data[0] = 2;

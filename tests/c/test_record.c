@@ -82,7 +82,7 @@ LSM_TEST(file_header_of_a_later_version_or_unknown_type_is_told_apart) {
     CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);
     lsm_put_u32(bytes + 8, 1);
-    lsm_put_u32(bytes + 12, 4);
+    lsm_put_u32(bytes + 12, 5);
     lsm_put_u64(bytes + 56, lsm_xxh3(bytes, 56));
     CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);

@@ -100,6 +100,14 @@ def logged() -> Iterator[list[Operation]]:
     yield [(b"log/large", text("log large", 1100)), (b"log/last", b"small")]
 
 
+def cached() -> dict[bytes, bytes]:
+    """Return the rows of the namespace that is a cache."""
+    return {
+        b"cached/%d" % i: text(f"cached {i}", size)
+        for i, size in enumerate([0, 1, 64, 700, 1024, 3000])
+    }
+
+
 def expected() -> dict[bytes, bytes]:
     """Return the rows that are in the golden database."""
     rows: dict[bytes, bytes] = {}
@@ -136,6 +144,10 @@ def make(directory: Path) -> None:
         path = Path(scratch) / "db"
         with lsmkv.open(path, block_bytes=128, table_bytes=4096) as db:
             write(db, base())
+            cache = db.namespace("cache", max_bytes=1 << 20, ttl=1e9)
+            rows = list(cached().items())
+            cache.put_many(rows[:3])
+            cache.pin([rows[0][0], b"absent"])
             db.compact()
         with lsmkv.open(path, compression="zstd", block_bytes=512) as db:
             write(db, changes())
@@ -148,6 +160,7 @@ def make(directory: Path) -> None:
             path, bloom_bits_per_key=0, compression="none", compression_level=-2
         ) as db:
             write(db, unfiltered())
+            db.namespace("cache").put_many(rows[3:])
             db.flush()
         with lsmkv.open(path) as db:
             for batch in logged():

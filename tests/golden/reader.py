@@ -19,8 +19,9 @@ import xxhash
 import zstandard
 
 from golden.cursor import Cursor, checksum, need, unzigzag
+from golden.frames import read_cached, read_caches
 
-PUT, DELETE, RANGE_DELETE, POINTER = 1, 2, 3, 4
+PUT, DELETE, RANGE_DELETE, POINTER, CACHED = 1, 2, 3, 4, 6
 EXPIRES, FRESH = 0x10, 0x20
 LOG, MANIFEST, VALUES = 1, 2, 3
 BATCH, MARK, EDIT, PAD, VALUE = 1, 2, 3, 4, 5
@@ -38,7 +39,7 @@ def need_value(place: Place, field: bytes) -> None:
     """Check that a value field has what its tag names."""
     need(place.tag != DELETE or not field, "a value of a DELETE")
     need(len(field) >= times_size(place.tag), "times cut short")
-    if place.kind == POINTER:
+    if place.kind in (POINTER, CACHED):
         need(len(field) == times_size(place.tag) + POINTER_SIZE, "size of a pointer")
 
 
@@ -77,7 +78,7 @@ class Place:
     def of(cls, internal_key: bytes) -> Place:
         place = cls.bound(internal_key, lambda _: True)
         kind, known = place.tag & 0xF, place.tag & 0x3F == place.tag
-        has_value = kind in (PUT, POINTER) and known
+        has_value = kind in (PUT, POINTER, CACHED) and known
         need(place.tag == DELETE or has_value, f"tag {place.tag}")
         return place
 
@@ -248,6 +249,7 @@ class Files:
     logs: dict[int, int] = dataclasses.field(default_factory=dict)
     tables: dict[int, TableInfo] = dataclasses.field(default_factory=dict)
     segments: dict[int, Segment] = dataclasses.field(default_factory=dict)
+    caches: dict[int, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 def read_manifest(path: Path) -> Files:
@@ -282,6 +284,12 @@ def apply_edit(files: Files, edit: Cursor, *, is_first: bool) -> None:
             need(number not in files.segments, "a segment twice")
             segment = Segment(edit.uint(8), edit.varint(), edit.varint())
             files.segments[number] = segment
+        elif tag == 10:
+            number = edit.varint()
+            need(number not in files.caches, "a cache segment twice")
+            files.caches[number] = edit.uint(8), edit.varint()
+        elif tag == 11:
+            need(files.caches.pop(edit.varint(), None), "a cache segment dropped")
         elif tag == 9:
             files.origins.add(edit.take(16))
         else:
@@ -622,6 +630,8 @@ def read_database(directory: Path) -> Database:
     expected = {"CURRENT", match[1]} | {f"{number:06}.tbl" for number in tables}
     expected |= {f"{number:06}.log" for number in logs}
     expected |= {segment_name(*item) for item in files.segments.items()}
+    caches = {n: (directory / f"{n:06}.cache").read_bytes() for n in files.caches}
+    expected |= {f"{number:06}.cache" for number in caches}
     need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
     versions = [
         (place, follow(place, field, segments))
@@ -644,7 +654,9 @@ def read_database(directory: Path) -> Database:
             newest |= dict.fromkeys(covered)
         else:
             stored = field[times_size(place.tag) :]
-            newest[place.stored_key] = None if place.tag == DELETE else stored
+            lost = place.tag == DELETE
+            found = read_cached(stored, caches) if place.kind == CACHED else stored
+            newest[place.stored_key] = None if lost else found
     check_levels(files)
     rows: dict[int, dict[bytes, bytes]] = collections.defaultdict(dict)
     for stored_key, value in sorted(newest.items()):
@@ -652,6 +664,7 @@ def read_database(directory: Path) -> Database:
             rows[int.from_bytes(stored_key[:4], "big")][stored_key[4:]] = value
     options = read_options(rows[SYSTEM].pop(b"options"))
     spaces = read_spaces(rows[SYSTEM])
+    read_caches(caches, files.uuid, files.caches)
     need(not rows.pop(SYSTEM), "unknown keys of the engine's")
     named = {name: rows.pop(number, {}) for name, number in spaces.items()}
     plain = rows.pop(DEFAULT, {})
@@ -669,16 +682,18 @@ def read_spaces(rows: dict[bytes, bytes]) -> dict[str, int]:
         tags = [0]
         while value.left:
             tag = value.varint()
-            need(tag in (1, 2, 3, 4, 7, 8, 9), "options of a namespace")
+            need(tag <= 9, "options of a namespace")
             need(tags[-1] < tag and value.varint() > 0, "options of a namespace")
             tags.append(tag)
-        vectors = sum(tag in (7, 8, 9) for tag in tags)
-        need(vectors in (0, 3), "half of what vectors are")
+        vectors, caches = {7, 8, 9} & {*tags}, {5, 6} & {*tags}
+        need(len(vectors) in (0, 3) and len(caches) in (0, 2), "half of what it is")
     following = int.from_bytes(
         rows.pop(b"next_namespace", bytes([2, 0, 0, 0])), "little"
     )
     need(all(2 <= number < following for number in found.values()), "ids")
     need(len(set(found.values())) == len(found), "an id twice")
+    pins = [key for key in rows if key.startswith(b"pin/")]
+    need(all(len(rows.pop(key)) == 8 for key in pins), "a pin")
     return found
 
 

@@ -43,6 +43,7 @@ def test_the_engine_reads_everything_right(golden: Path) -> None:
         absent = [b"row/0002x", b"large", b"row/0005", b"\xff" * 39]
         assert db.get_many(absent) == [None] * len(absent)
         assert db.stats().recovered_records > 0
+        assert dict(db.namespace("cache", create=False).items()) == make.cached()
         report = db.verify()
         assert report.ok, report.problems
 
@@ -60,7 +61,9 @@ def test_the_engine_goes_on_with_it(golden: Path) -> None:
 
 
 def test_the_second_reader_finds_the_same_rows(golden: Path) -> None:
-    assert reader.read_database(golden).rows == make.expected()
+    found = reader.read_database(golden)
+    assert found.rows == make.expected()
+    assert found.spaces["cache"] == make.cached()
 
 
 def test_the_first_database_holds_a_bit_of_everything() -> None:
@@ -80,6 +83,7 @@ def test_the_first_database_holds_a_bit_of_everything() -> None:
     }
     assert [(len(x.records), x.mark_count) for x in found.logs.values()] == [(5, 5)]
     assert {segment.kind for segment in found.files.segments.values()} == {1, 2}
+    assert len(found.files.caches) == 2
     assert found.files.logs.keys() == found.logs.keys()
     assert found.options == {
         1: 512,
