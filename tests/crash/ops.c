@@ -570,6 +570,8 @@ static void run_write(world *w, world_op op) {
         (void)world_delete(w, world_any_key(w), sync);
     } else if (op == OP_SPACE) {
         world_use_space(w);
+    } else if (op == OP_CACHE) {
+        world_use_cache(w, (size_t)world_below(w, 20));
     } else if (op == OP_TOUCH) {
         (void)world_touch(w, world_any_key(w), sync);
     } else if (op == OP_PUT_SINCE) {
@@ -632,6 +634,7 @@ void world_run(world *w) {
         case OP_TOUCH:
         case OP_PUT_SINCE:
         case OP_SPACE:
+        case OP_CACHE:
             run_write(w, op);
             break;
         case OP_SYNC:

@@ -49,7 +49,7 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, const model *m
 }
 
 lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to) {
-    lsmkv_status status = LSMKV_OK;
+    lsmkv_status status = caches_check(db);
 
     *to = (model_sides){0};
     for (size_t space = 0; status == LSMKV_OK && space < MODEL_SPACES; space++) {

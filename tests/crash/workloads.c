@@ -239,6 +239,31 @@ static void take_repairs(world *w) {
     world_check_scan(w, false);
 }
 
+/* A cache that turns over, through flushes, compactions, pauses and deaths. */
+static void use_cache(world *w) {
+    for (size_t round = 0; round < 5; round++) {
+        for (size_t i = 0; i < 12; i++) {
+            world_use_cache(w, 4);
+            world_step(w, world_below(w, 6));
+            if (i % 4 == 2) {
+                (void)world_put(w, world_any_key(w), 30, i == 2);
+            }
+            if (i % 6 == 5) {
+                world_move_clock(w);
+                (void)world_flush(w);
+            }
+        }
+        if (round == 1) {
+            (void)world_reopen(w);
+        } else if (round == 2) {
+            (void)world_compact(w, true);
+        } else if (round == 3) {
+            (void)world_restart(w);
+        }
+    }
+    world_check_scan(w, false);
+}
+
 const workload workloads[] = {
     {"fill and flush", fill_and_flush, 100, 64},
     {"overwrite and compact", overwrite_and_compact, 16, 80},
@@ -252,6 +277,7 @@ const workload workloads[] = {
     {"checkpoints", take_checkpoints, 32, 80},
     {"range deletes", delete_ranges, 32, 60},
     {"repairs", take_repairs, 32, 80},
+    {"caches", use_cache, 16, 80},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);

@@ -46,7 +46,7 @@ void profile_init(profile *p, uint64_t seed) {
         [OP_STEP] = 20,     [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
         [OP_SNAPSHOT] = 5,  [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
         [OP_TOUCH] = 4,     [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
-        [OP_PUT_SINCE] = 5,
+        [OP_PUT_SINCE] = 5, [OP_CACHE] = 6,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 

@@ -51,6 +51,7 @@ typedef enum world_op {
     OP_SPACE,     /* creates, writes in, or drops namespaces */
     OP_CLOCK,     /* lets time pass, or sets the wall clock */
     OP_PUT_SINCE, /* puts unless the key was written since a snapshot */
+    OP_CACHE,     /* writes in a namespace that is a cache */
     OP_COUNT
 } world_op;
 
@@ -165,6 +166,13 @@ lsmkv_status world_stale_hash(lsmkv_db *db, const model *m, size_t key, uint64_t
                               lsmkv_error *err);
 /* The stale-tolerant reads of one key. */
 void world_check_stale(world *w, size_t key);
+
+/* caches.c */
+
+/* Writes a value and its mark, then so many others, and looks at what is there. */
+void world_use_cache(world *w, size_t fills);
+/* Whether the cache shows nothing that it must not; else the check fails. */
+lsmkv_status caches_check(lsmkv_db *db);
 
 /* spaces.c */
 void world_use_space(world *w);
