@@ -10,10 +10,15 @@
 #include "base/alloc.h"
 #include "db/job.h"
 
+/* How much of a segment that is being written a follower sees at most, beyond what was
+ * there when it met it. */
+#define GROWTH_MAX (UINT64_C(1) << 30)
+
 lsm_segment *lsm_cache_find_pending(lsmkv_db *db,
                                     const lsm_edit_cache *info) LSM_NO_LOCK_ANALYSIS {
     /* Called with mu held, or before other threads exist. */
-    const lsm_space *space = lsm_catalog_find_locked(db, info->space_id);
+    const lsm_space *space =
+        db->read_only ? NULL : lsm_catalog_find_locked(db, info->space_id);
     lsm_segment *pending =
         space != NULL && space->cache != NULL ? space->cache->pending : NULL;
 
@@ -100,18 +105,44 @@ out:
     return status;
 }
 
-lsmkv_status lsm_cache_view(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
+/* Whether a writer may be at work in the segment: there is none later of its cache. */
+static bool may_grow(const lsm_version *version, size_t index) {
+    for (size_t i = index + 1; i < version->cache_count; i++) {
+        if (version->caches[i]->space_id == version->caches[index]->space_id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Before anybody else knows the segment. */
+static lsmkv_status size_up(lsm_segment *segment, uint64_t size, uint64_t more,
+                            lsmkv_error *err) {
+    if (!lsm_cache_segment_size(segment, size + more, size)) {
+        return lsm_fail_memory(err, (size_t)((size + more) / LSM_VALUE_ALIGN));
+    }
+    if (size != 0) { /* a writer may unlink it; what fails is a miss */
+        lsm_ignore(lsm_segment_hold(segment, NULL));
+    }
+    return LSMKV_OK;
+}
+
+lsmkv_status lsm_cache_view(lsmkv_db *db, const lsm_version *version,
+                            lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
-    for (size_t i = 0; i < db->version->cache_count; i++) {
-        lsm_segment *segment = db->version->caches[i];
+    for (size_t i = 0; i < version->cache_count; i++) {
+        lsm_segment *segment = version->caches[i];
+        bool grows = may_grow(version, i);
         uint64_t size = 0;
-        LSM_TRY(find_size(db, segment, &size, err));
-        if (!lsm_cache_segment_size(segment, size, size)) {
-            LSM_TRY(lsm_fail_memory(err, (size_t)(size / LSM_VALUE_ALIGN)));
+        if (segment->touched != NULL && !grows) {
+            continue;
         }
-        if (size != 0) { /* a writer may unlink it; what fails is a miss */
-            lsm_ignore(lsm_segment_hold(segment, NULL));
+        LSM_TRY(find_size(db, segment, &size, err));
+        if (segment->touched == NULL) {
+            LSM_TRY(size_up(segment, size, grows ? GROWTH_MAX : 0, err));
+        } else if (size <= segment->capacity) {
+            lsm_cache_segment_grow(segment, size);
         }
     }
 out:

@@ -98,8 +98,9 @@ static inline uint64_t lsm_cache_segment_bytes(uint64_t max_bytes) {
  * that are there; the others, and what is over the cap, the edit drops. */
 lsmkv_status lsm_cache_recover(lsmkv_db *db, lsm_edit *edit,
                                lsmkv_error *err) LSM_MUST_CHECK;
-/* For a read-only open: finds out how large they are. */
-lsmkv_status lsm_cache_view(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* For who only reads: finds out how large the segments of a version are by now. */
+lsmkv_status lsm_cache_view(lsmkv_db *db, const lsm_version *version,
+                            lsmkv_error *err) LSM_MUST_CHECK;
 /* After the namespace was dropped: drops its segments. What fails the next open does.
  */
 void lsm_cache_space_drop(lsmkv_db *db, lsm_cache_space *cache);

@@ -674,7 +674,7 @@ lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     }
     for (; next->space_count < next->count; next->space_count++) {
         const lsm_space_definition *definition = &next->definitions[next->space_count];
-        lsm_space *space = living(db, definition->id);
+        lsm_space *space = lsm_catalog_find(db, definition->id);
         if (space == NULL) {
             space = create_space(definition, err);
         }

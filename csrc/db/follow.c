@@ -5,6 +5,7 @@
 #include "db/follow.h"
 
 #include "base/alloc.h"
+#include "db/cache_space.h"
 #include "db/view.h"
 #include "format/filename.h"
 
@@ -269,8 +270,9 @@ static lsmkv_status go_on(lsmkv_db *db, lsm_follow *follow, lsmkv_error *err) {
     LSM_TRY(lsm_recovery_go_on(db, &follow->recovery, err));
     if (version != NULL || follow->recovery.last_sequence != lsm_db_published(db) ||
         !is_shown(db, &follow->recovery, shown)) {
-        LSM_TRY(publish(db, &follow->state, &follow->recovery,
-                        version != NULL ? version : shown, err));
+        lsm_version *next = version != NULL ? version : shown;
+        LSM_TRY(lsm_cache_view(db, next, err)); /* caches grow with the logs */
+        LSM_TRY(publish(db, &follow->state, &follow->recovery, next, err));
     }
 out:
     lsm_version_unref(version);

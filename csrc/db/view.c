@@ -84,7 +84,7 @@ lsmkv_status lsm_view_hold_segments(lsmkv_db *db, const lsm_version *version,
             return lsm_error_copy(err, &failure);
         }
     }
-    return LSMKV_OK;
+    return lsm_cache_view(db, version, err);
 }
 
 lsmkv_status lsm_view_look_again(lsmkv_db *db, const lsm_manifest_mark *before,
@@ -126,7 +126,6 @@ static lsmkv_status load(lsmkv_db *db, const lsm_manifest_mark *before,
     LSM_TRY(lsm_db_recall_options(db, &recovery, &remembered, err));
     LSM_TRY(lsm_recovery_publish(db, &recovery, err));
     LSM_TRY(lsm_catalog_load(db, err));
-    LSM_TRY(lsm_cache_view(db, err));
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
     if (recovery.follows) {
