@@ -21,7 +21,6 @@ STATES: tuple[State, ...] = get_args(State)
 RESERVED = ("namespace", "level", "state", "operation", "le")  # labels of our own
 
 
-@documented
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStats:
     """What a namespace that is a cache takes. What was done counts from the opening.
@@ -50,6 +49,7 @@ class CacheStats:
     pinned_bytes: int
 
 
+@documented
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStats:
     """One level of the tree. Level 0 holds flushed tables, the last the oldest data."""
