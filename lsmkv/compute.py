@@ -345,7 +345,7 @@ async def aget(
         if landed is not None and (landed.stored or mine or superseded):
             return landed.value
         superseded |= landed is not None
-        found = _compute.entry(space, held)
+        found = _compute.entry(space, held, False)
 
 
 def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | None:

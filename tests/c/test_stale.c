@@ -7,6 +7,8 @@
  */
 #include "expiry_help.h"
 
+#include <stdlib.h>
+
 #include "db/db.h"
 
 enum { SECOND = 1000, HOUR = 3600 * SECOND, FRESH_MS = 10, STALE_MS = 20 };
@@ -320,4 +322,98 @@ LSM_TEST(a_put_since_knows_its_namespace_and_its_database) {
     lsmkv_namespace_free(space);
     expiry_end(&other);
     expiry_end(&d);
+}
+
+enum { RACE_WRITES = 2000, RACE_PUTTERS = 3, RACE_LOOKS = 40 };
+
+typedef struct race {
+    lsmkv_db *db;
+    _Atomic int written; /* the number of the newest write that may have happened */
+    _Atomic bool over;
+    _Atomic bool wrong;
+} race;
+
+/* The number that a stale-tolerant read finds; -1: none. */
+static int number_found(race *r) {
+    lsmkv_error err;
+    lsmkv_read read = {.stale = true};
+    lsmkv_pin pin;
+    char text[16] = {0};
+    lsmkv_status status = lsmkv_get(r->db, &read, word_bytes("key"), &pin, &err);
+
+    if (status == LSMKV_NOT_FOUND) {
+        return -1;
+    }
+    CHECK_OK(status);
+    CHECK(pin.value.size < sizeof(text));
+    memcpy(text, pin.value.data, pin.value.size);
+    lsmkv_pin_release(&pin);
+    return (int)strtol(text, NULL, 10);
+}
+
+/* Puts the number that is the newest once the snapshot is made: what the snapshot sees
+ * was announced before. */
+static void put_since_on(void *context) {
+    race *r = context;
+    lsmkv_error err;
+    lsmkv_snapshot *since;
+    char value[16];
+
+    while (!atomic_load(&r->over)) {
+        if (lsmkv_snapshot_create(r->db, &since, &err) != LSMKV_OK) {
+            atomic_store(&r->wrong, true);
+            return;
+        }
+        (void)snprintf(value, sizeof(value), "%d", atomic_load(&r->written));
+        for (int i = 0; i < RACE_LOOKS; i++) {
+            (void)number_found(r); /* so that something may come */
+        }
+        lsmkv_write how = {.since = since, .ttl_ms = 50, .stale_ms = 50};
+        lsmkv_status status =
+            lsmkv_put(r->db, &how, word_bytes("key"), word_bytes(value), &err);
+        if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
+            atomic_store(&r->wrong, true);
+        }
+        lsmkv_snapshot_free(since);
+    }
+}
+
+/* A number is announced, then put, or stood for by a delete: nothing older than it may
+ * be there afterwards. */
+LSM_TEST(a_put_since_never_undoes_a_put_or_delete_at_the_same_time) {
+    lsmkv_error err;
+    race r = {0};
+    lsm_thread threads[RACE_PUTTERS];
+    char path[256];
+    char value[16];
+
+    (void)snprintf(path, sizeof(path), "%s/lsmkv-since-XXXXXX", P_tmpdir);
+    CHECK(mkdtemp(path) != NULL);
+    CHECK_OK(lsmkv_open(path, NULL, &r.db, &err));
+    for (size_t i = 0; i < RACE_PUTTERS; i++) {
+        CHECK(lsm_thread_start(&threads[i], put_since_on, &r, "putter"));
+    }
+    for (int i = 1; i < RACE_WRITES; i++) {
+        atomic_store(&r.written, i);
+        (void)snprintf(value, sizeof(value), "%d", i);
+        CHECK_OK(i % 3 != 0
+                     ? lsmkv_put(r.db, NULL, word_bytes("key"), word_bytes(value), &err)
+                     : lsmkv_delete(r.db, NULL, word_bytes("key"), &err));
+        for (int looks = 0; looks < RACE_LOOKS; looks++) {
+            int found = number_found(&r);
+            if (found >= 0 && found < i) {
+                atomic_store(&r.wrong, true);
+            }
+        }
+        if (i % 500 == 0) {
+            CHECK_OK(lsmkv_flush(r.db, &err));
+        }
+    }
+    atomic_store(&r.over, true);
+    for (size_t i = 0; i < RACE_PUTTERS; i++) {
+        lsm_thread_join(&threads[i]);
+    }
+    lsmkv_free(r.db);
+    CHECK(!atomic_load(&r.wrong));
+    CHECK_OK(lsmkv_destroy(path, &err));
 }
