@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: a refresh that fails leaves the follower where it was, and the next one makes
+ * up for it; a writer that took something back is followed; damage is called by its
+ * name. Method: stories on a simulated disk, told again with every allocation and
+ * every call failing.
+ */
+#include "sim_help.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "api/testing.h"
+#include "base/alloc.h"
+#include "format/filename.h"
+
+enum { VALUE_SIZE = 300, THRESHOLD = 200 };
+
+typedef struct story {
+    lsm_env *env;
+    lsmkv_db *writer;
+    lsmkv_db *follower;
+} story;
+
+static void open_one(story *s, lsmkv_db **db, bool follower) {
+    lsmkv_error err;
+    lsmkv_options options;
+
+    lsmkv_options_init(&options);
+    options.memory_bytes = 1 << 20;
+    options.memtable_bytes = 1 << 14;
+    options.table_bytes = 4096;
+    options.blob_threshold_bytes = THRESHOLD;
+    options.follower = follower;
+    options.seed = 5;
+    CHECK_OK(lsm_test_open(s->env, SIM_PATH, &options, db, &err));
+}
+
+static void begin(story *s) {
+    s->env = lsm_sim_create(11);
+    CHECK(s->env != NULL);
+    lsm_sim_exempt_memory(s->env);
+    open_one(s, &s->writer, false);
+    open_one(s, &s->follower, true);
+}
+
+static void close_one(lsmkv_db *db) {
+    lsmkv_error err;
+    CHECK_OK(lsmkv_close(db, &err));
+    lsmkv_free(db);
+}
+
+static void end(story *s) {
+    close_one(s->follower);
+    close_one(s->writer);
+    lsm_sim_destroy(s->env);
+}
+
+static void put(story *s, const char *key, uint8_t value) {
+    lsmkv_error err;
+    uint8_t bytes[VALUE_SIZE];
+
+    memset(bytes, value, sizeof(bytes));
+    CHECK_OK(lsmkv_put(s->writer, NULL, (lsmkv_bytes){key, strlen(key)},
+                       (lsmkv_bytes){bytes, value % 2 == 0 ? 20 : VALUE_SIZE}, &err));
+}
+
+/* What the follower has under a key; 0: nothing. */
+static uint8_t get(story *s, const lsmkv_snapshot *snapshot, const char *key) {
+    lsmkv_error err;
+    lsmkv_pin pin;
+    lsmkv_read read = {.snapshot = snapshot};
+    lsmkv_status status =
+        lsmkv_get(s->follower, &read, (lsmkv_bytes){key, strlen(key)}, &pin, &err);
+
+    if (status == LSMKV_NOT_FOUND) {
+        return 0;
+    }
+    CHECK_OK(status);
+    uint8_t found = ((const uint8_t *)pin.value.data)[pin.value.size - 1];
+    lsmkv_pin_release(&pin);
+    return found;
+}
+
+static lsmkv_status refresh(story *s) {
+    lsmkv_error err;
+    bool changed;
+    return lsmkv_refresh(s->follower, &changed, &err);
+}
+
+static void found_space(story *s, const char *name) {
+    lsmkv_error err;
+    lsmkv_namespace_how how = {.create = true};
+    lsmkv_namespace *space = NULL;
+
+    CHECK_OK(lsmkv_namespace_open(s->writer, (lsmkv_bytes){name, strlen(name)}, &how,
+                                  &space, &err));
+    lsmkv_namespace_free(space);
+}
+
+static void count_space(void *context, lsmkv_bytes name,
+                        const lsmkv_space_options *options) {
+    (void)name;
+    (void)options;
+    *(size_t *)context += 1;
+}
+
+static size_t space_count(story *s) {
+    lsmkv_error err;
+    size_t count = 0;
+    CHECK_OK(lsmkv_namespace_list(s->follower, NULL, count_space, &count, &err));
+    return count;
+}
+
+/* What the writer does before the refresh that is to fail: number 0 only adds to the
+ * log, 1 rotates and flushes too, 2 starts again. */
+static void tell(story *s, int number) {
+    lsmkv_error err;
+
+    put(s, "a", 3);
+    put(s, "b", 4);
+    found_space(s, "one");
+    if (number > 0) {
+        CHECK_OK(lsmkv_flush(s->writer, &err));
+        put(s, "a", 5);
+        CHECK_OK(lsmkv_sync(s->writer, &err));
+        found_space(s, "two");
+        put(s, "c", 7);
+    }
+    if (number > 1) {
+        close_one(s->writer);
+        open_one(s, &s->writer, false);
+        put(s, "b", 8);
+    }
+}
+
+static void check_told(story *s, int number) {
+    CHECK_EQ(get(s, NULL, "a"), number > 0 ? 5 : 3);
+    CHECK_EQ(get(s, NULL, "b"), number > 1 ? 8 : 4);
+    CHECK_EQ(get(s, NULL, "c"), number > 0 ? 7 : 0);
+    CHECK_EQ(space_count(s), number > 0 ? 2 : 1);
+}
+
+static void check_untold(story *s) {
+    CHECK_EQ(get(s, NULL, "a"), 1);
+    CHECK_EQ(get(s, NULL, "b"), 2);
+    CHECK_EQ(get(s, NULL, "c"), 0);
+    CHECK_EQ(space_count(s), 0);
+}
+
+static void start(story *s) {
+    begin(s);
+    put(s, "a", 1);
+    put(s, "b", 2);
+    CHECK_EQ(refresh(s), LSMKV_OK);
+    check_untold(s);
+}
+
+LSM_TEST(refresh_survives_every_failing_allocation) {
+    for (int number = 0; number < 3; number++) {
+        bool failed = true;
+        for (uint64_t n = 0; failed; n++) {
+            story s;
+            start(&s);
+            tell(&s, number);
+            lsm_alloc_fail_after(n, 0);
+            lsmkv_status status = refresh(&s);
+            lsm_alloc_fail_never();
+            failed = status != LSMKV_OK;
+            if (failed) {
+                CHECK_EQ(status, LSMKV_NO_MEMORY);
+                check_untold(&s);
+                CHECK_EQ(refresh(&s), LSMKV_OK);
+            }
+            check_told(&s, number);
+            end(&s);
+            CHECK(n < 1000);
+        }
+    }
+}
+
+LSM_TEST(refresh_survives_every_failing_call) {
+    static const lsm_sim_call calls[] = {LSM_SIM_OPEN, LSM_SIM_READ};
+
+    for (size_t i = 0; i < 6; i++) {
+        int number = (int)(i % 3);
+        bool failed = true;
+        for (uint64_t n = 0; failed; n++) {
+            story s;
+            start(&s);
+            tell(&s, number);
+            lsm_sim_fail(s.env, calls[i / 3], n, EIO, false);
+            lsmkv_status status = refresh(&s);
+            failed = lsm_sim_failed_name(s.env)[0] != 0;
+            lsm_sim_fail(s.env, calls[i / 3], 0, 0, false);
+            if (status != LSMKV_OK) {
+                CHECK_EQ(status, LSMKV_IO_ERROR);
+                check_untold(&s);
+                CHECK_EQ(refresh(&s), LSMKV_OK);
+            }
+            check_told(&s, number);
+            end(&s);
+            CHECK(n < 1000);
+        }
+    }
+}
+
+/* The name of the newest file of a kind. */
+static void find_newest(story *s, lsm_file_kind kind, char name[LSM_NAME_SIZE_MAX]) {
+    lsmkv_error err;
+    lsm_dir *dir = NULL;
+    lsm_namelist list = {0};
+    uint64_t newest = 0;
+
+    CHECK_OK(lsm_dir_open(s->env, SIM_PATH, false, &dir, &err));
+    CHECK_OK(lsm_dir_list(dir, &list, &err));
+    for (size_t i = 0; i < list.count; i++) {
+        uint64_t number = 0;
+        if (lsm_filename_parse(list.names[i], &number) == kind && number > newest) {
+            newest = number;
+            memcpy(name, list.names[i], LSM_NAME_SIZE_MAX);
+        }
+    }
+    CHECK(newest > 0);
+    lsm_namelist_deinit(&list);
+    lsm_dir_close(dir);
+}
+
+/* Cuts a file to a size, or with `flips` inverts the byte there. */
+static void alter_file(story *s, const char *name, size_t at, bool flips) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+
+    CHECK(lsm_sim_file_read(s->env, SIM_PATH, name, &data, &size));
+    CHECK(at < size);
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, data, size);
+    copy[at] = (uint8_t)(flips ? copy[at] ^ 0xFF : copy[at]);
+    CHECK(lsm_sim_file_write(s->env, SIM_PATH, name, copy, flips ? size : at));
+    lsm_free(copy);
+}
+
+static size_t size_of(story *s, const char *name) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    CHECK(lsm_sim_file_read(s->env, SIM_PATH, name, &data, &size));
+    return size;
+}
+
+LSM_TEST(follower_goes_back_with_a_writer_that_lost_its_last_writes) {
+    lsmkv_error err;
+    lsmkv_snapshot *snapshot = NULL;
+    char name[LSM_NAME_SIZE_MAX];
+    story s;
+
+    start(&s);
+    find_newest(&s, LSM_NAME_LOG, name);
+    size_t kept = size_of(&s, name);
+    put(&s, "a", 3);
+    put(&s, "c", 4);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    CHECK_EQ(get(&s, NULL, "c"), 4);
+    CHECK_OK(lsmkv_snapshot_create(s.follower, &snapshot, &err));
+    lsm_test_abandon(s.writer);
+    alter_file(&s, name, kept, false); /* a power failure took them */
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    check_untold(&s);
+    open_one(&s, &s.writer, false);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    check_untold(&s);
+    CHECK_EQ(get(&s, snapshot, "c"), 4);
+    for (uint8_t i = 1; i < 20; i++) { /* the same sequences again, with other writes */
+        put(&s, "b", i);
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+        CHECK_EQ(get(&s, NULL, "b"), i);
+        CHECK_EQ(get(&s, NULL, "c"), 0);
+        CHECK_EQ(get(&s, snapshot, "b"), 2);
+    }
+    lsmkv_snapshot_free(snapshot);
+    end(&s);
+}
+
+LSM_TEST(refresh_calls_damage_by_its_name_and_shows_what_it_did) {
+    lsmkv_error err;
+    char name[LSM_NAME_SIZE_MAX];
+
+    for (int kind = 0; kind < 2; kind++) {
+        story s;
+        start(&s);
+        find_newest(&s, kind == 0 ? LSM_NAME_LOG : LSM_NAME_MANIFEST, name);
+        size_t at = size_of(&s, name) + 70;
+        put(&s, "a", 3);
+        CHECK_OK(lsmkv_sync(s.writer, &err));
+        put(&s, "a", 5);
+        CHECK_OK(lsmkv_sync(s.writer, &err));
+        CHECK_OK(kind == 0 ? LSMKV_OK : lsmkv_flush(s.writer, &err));
+        alter_file(&s, name, at, true);
+        CHECK_EQ(refresh(&s), LSMKV_CORRUPTION);
+        CHECK_EQ(get(&s, NULL, "a"), 1);
+        alter_file(&s, name, at, true);
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+        CHECK_EQ(get(&s, NULL, "a"), 5);
+        end(&s);
+    }
+}
+
+LSM_TEST(a_write_that_failed_is_seen_until_the_writer_goes_on_without_it) {
+    lsmkv_error err;
+    uint8_t bytes[VALUE_SIZE] = {9};
+    story s;
+
+    start(&s);
+    /* All of the record but a few bytes of its padding, or none of it. */
+    for (uint64_t quota = 1; quota < 700; quota += 13) {
+        char name[LSM_NAME_SIZE_MAX];
+        find_newest(&s, LSM_NAME_LOG, name);
+        put(&s, "b", 2);
+        lsm_sim_set_quota(s.env, quota);
+        CHECK_STATUS(lsmkv_put(s.writer, NULL, (lsmkv_bytes){"x", 1},
+                               (lsmkv_bytes){bytes, VALUE_SIZE}, &err),
+                     LSMKV_DISK_FULL);
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+        CHECK_EQ(get(&s, NULL, "x"), 0);
+        lsm_sim_set_quota(s.env, 0);
+        put(&s, "a", 1);
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+        check_untold(&s);
+        CHECK_EQ(get(&s, NULL, "x"), 0);
+    }
+    end(&s);
+}
