@@ -41,6 +41,9 @@ static bool numbers_fit(const lsm_manifest_state *state, const lsm_edit *edit) {
         ok = segment->number != 0 && segment->number < state->next_file &&
              (segment->kind != LSM_SEGMENT_LOG || segment->number < state->first_log);
     }
+    for (size_t i = 0; ok && i < edit->cache_count; i++) {
+        ok = edit->caches[i].number != 0 && edit->caches[i].number < state->next_file;
+    }
     return ok;
 }
 

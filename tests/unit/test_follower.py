@@ -116,6 +116,23 @@ def test_namespaces_come_and_go(db: lsmkv.DB, follower: lsmkv.DB) -> None:
         follower.namespace("two")
 
 
+def test_a_cache_is_followed_as_it_goes_round(db: lsmkv.DB, follower: lsmkv.DB) -> None:
+    cache = db.namespace("cache", max_bytes=4 << 20)
+    follower.refresh()
+    theirs = follower.namespace("cache", create=False)
+    for i in range(300):
+        cache[b"%03d" % i] = bytes([i % 251]) * 40_000
+        if i % 7 == 0:
+            follower.refresh()
+            assert theirs.get(b"%03d" % i) in (None, bytes([i % 251]) * 40_000)
+    follower.refresh()
+    found = theirs.get_many([b"%03d" % i for i in range(300)])
+    for i, value in enumerate(found):
+        assert value in (None, bytes([i % 251]) * 40_000)
+    assert found[-1] is not None
+    assert found[0] is None
+
+
 def test_only_a_follower_refreshes_or_polls(db: lsmkv.DB, path: Path) -> None:
     with pytest.raises(lsmkv.InvalidArgumentError, match="follower"):
         db.refresh()
