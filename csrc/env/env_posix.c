@@ -38,7 +38,10 @@
 
 enum {
     FD_MIN = 3,
-    IOV_COUNT = 64,     /* pieces written by one call; more come in the next */
+    IOV_COUNT = 64, /* pieces written by one call; more come in the next */
+    /* Bytes likewise. For a larger write Linux takes larger folios for the page cache,
+     * which are cold, and so copies several times slower. */
+    APPEND_MAX = 256 << 10,
     ENTROPY_SIZE = 256, /* what getentropy gives at once */
     NS_PER_S = 1000000000,
     STAMP_AGE_S = 2,
@@ -379,15 +382,17 @@ static int file_append(lsm_file *head, const lsm_slice *pieces, size_t count,
                        size_t *put) {
     posix_file *file = file_of(head);
     struct iovec vector[IOV_COUNT];
+    size_t left = APPEND_MAX;
     int used = 0;
 
     *put = 0;
-    for (size_t i = 0; i < count && used < IOV_COUNT; i++) {
+    for (size_t i = 0; i < count && used < IOV_COUNT && left > 0; i++) {
         if (pieces[i].size > 0) {
             /* iovec serves reads too, so its pointer is not const; copied, not cast. */
             memcpy((void *)&vector[used].iov_base, (const void *)&pieces[i].data,
                    sizeof(void *));
-            vector[used].iov_len = pieces[i].size;
+            vector[used].iov_len = pieces[i].size < left ? pieces[i].size : left;
+            left -= vector[used].iov_len;
             used++;
         }
     }
