@@ -343,13 +343,33 @@ out:
     return status;
 }
 
+/* Asks for what following the pointer of a version will meet, if it is one. */
+static void prefetch_value(const reading *read, const lsm_table_request *request) {
+    uint8_t tag = request->done ? lsm_trailer_tag(request->found.trailer) : 0;
+
+    if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
+        lsm_pointer pointer = lsm_pointer_of_field(tag, request->found.field);
+        const lsm_segment *segment =
+            lsm_readstate_segment(read->state, pointer.segment);
+        if (segment != NULL) {
+            lsm_segment_prefetch(segment, &pointer);
+        }
+    }
+}
+
 /* Turns the versions found into values. */
 static lsmkv_status resolve_many(reading *read, lsm_get_many *many, lsm_owned **owned,
                                  lsmkv_error *err) {
+    for (size_t i = 0; i < many->count && i < PREFETCH_AHEAD; i++) {
+        prefetch_value(read, &many->requests[i]);
+    }
     for (size_t i = 0; i < many->count; i++) {
         lsm_table_request *request = &many->requests[i];
         lsm_value value;
 
+        if (i + PREFETCH_AHEAD < many->count) {
+            prefetch_value(read, &many->requests[i + PREFETCH_AHEAD]);
+        }
         if (!request->done) {
             continue;
         }

@@ -284,6 +284,17 @@ out:
     return status;
 }
 
+void lsm_segment_prefetch(const lsm_segment *segment, const lsm_pointer *pointer) {
+    /* acquire: pairs with the release of open_access. */
+    const segment_access *access =
+        atomic_load_explicit(&segment->access, memory_order_acquire);
+
+    if (access != NULL && pointer->offset < access->mapped) {
+        LSM_PREFETCH(&access->verified[pointer->offset / LSM_VALUE_ALIGN / WORD_BITS]);
+        LSM_PREFETCH(access->data + pointer->offset);
+    }
+}
+
 lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
                               bool nonblocking, lsm_buf *owned, lsm_slice *value,
                               lsmkv_error *err) {

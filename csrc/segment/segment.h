@@ -100,6 +100,10 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
                               bool nonblocking, lsm_buf *owned, lsm_slice *value,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
+/* Touches what lsm_segment_read will look at, and the first bytes of the value, if it
+ * is mapped. Nothing has to be known of the pointer. */
+void lsm_segment_prefetch(const lsm_segment *segment, const lsm_pointer *pointer);
+
 /* Whether the bytes read are those the pointer was made for; CORRUPTION if not. For who
  * writes them somewhere else: that they were right once says nothing of a mapping whose
  * pages the system has dropped since. */
