@@ -14,7 +14,7 @@ from lsmkv.options import NamespaceOptions, NamespaceOverrides
 from lsmkv.ttl import DEFAULT, Ttl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -308,6 +308,43 @@ class Vectors:
             rows[~found] = fill
         return rows if out is None else out, found
 
+    def get_or_compute_many(
+        self,
+        keys: Keys,
+        fn_missing: Callable[[list[bytes]], Any],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+    ) -> npt.NDArray[Any]:
+        """Return the rows of n keys as a new array, computing those that are missing.
+
+        As `DB.get_or_compute_many`, but for `fn_missing`: it gets keys as bytes, of
+        which `ids` makes numbers, and returns their rows as an array of shape (m, dim),
+        of any kind that `put_many` takes.
+        """
+        held = arrays.each_key(keys)
+
+        def compute(missing: list[bytes]) -> list[bytes]:
+            rows = arrays.take_rows(
+                fn_missing(missing), len(missing), self.dim, self.dtype
+            )
+            return [row.tobytes() for row in rows]
+
+        values = self._namespace.get_or_compute_many(
+            map(arrays.take_key, held), compute, ttl=ttl, stale=stale
+        )
+        for key, value in zip(held, values, strict=True):
+            self._check_size(key, value)
+        data = bytearray().join(values)
+        return arrays.take_rows(data, len(values), self.dim, self.dtype)
+
+    def _check_size(self, key: object, value: bytes) -> None:
+        if len(value) != self._row_bytes:
+            raise InvalidArgumentError(
+                f"the value of {key!r} has {len(value)} bytes, a row has "
+                f"{self._row_bytes}"
+            )
+
     def keys(
         self, *, snapshot: Snapshot | None = None, **bounds: Unpack[arrays.Bounds]
     ) -> _scan.KeyScan:
@@ -333,11 +370,7 @@ class Vectors:
         scan = self._namespace.items(snapshot=snapshot, **bounds)
         while pairs := list(itertools.islice(scan, chunk)):
             for key, value in pairs:
-                if len(value) != self._row_bytes:
-                    raise InvalidArgumentError(
-                        f"the value of {key!r} has {len(value)} bytes, a row has "
-                        f"{self._row_bytes}"
-                    )
+                self._check_size(key, value)
             data = bytearray().join(value for _, value in pairs)
             yield (
                 [key for key, _ in pairs],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import lsmkv
 from lsmkv.cli import render
@@ -27,6 +28,10 @@ class _Group(click.Group):
 
 def _to_click(command: Command) -> click.Command:
     def callback(*, as_json: bool, **arguments: Any) -> None:
+        context = click.get_current_context()
+        if context.invoked_subcommand is not None:
+            _refuse_options(context)
+            return
         result = command.run(render.progress(silent=as_json), **arguments)
         if as_json:
             render.show_json(result)
@@ -38,12 +43,30 @@ def _to_click(command: Command) -> click.Command:
     as_json = click.Option(
         ["--json", "as_json"], is_flag=True, help="Print the facts as JSON."
     )
-    return click.Command(
+    if not command.inside:
+        return click.Command(
+            command.name,
+            callback=callback,
+            params=[*command.parameters, as_json],
+            help=command.help,
+        )
+    return click.Group(
         command.name,
         callback=callback,
         params=[*command.parameters, as_json],
         help=command.help,
+        invoke_without_command=True,
+        commands=[_to_click(inner) for inner in command.inside],
     )
+
+
+def _refuse_options(context: click.Context) -> None:
+    """Options stand behind the name of the command that they are for."""
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"options of {context.invoked_subcommand} go behind its name"
+            )
 
 
 @click.group(cls=_Group)

@@ -57,6 +57,7 @@ class Command:
         parameters: Its arguments and options, for click.
         run: Does it. Takes a Progress and the parameters by name, prints nothing.
         show: Writes the result for people.
+        inside: Commands that are called by its name and their own.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Command:
     parameters: Sequence[click.Parameter]
     run: Callable[..., Result]
     show: Callable[[Any, Console], None]
+    inside: Sequence[Command] = ()
 
 
 def _run_demo(progress: Progress, directory: Path | None, kills: int) -> Result:
@@ -78,6 +80,24 @@ def _show_demo(result: Any, console: Console) -> None:
     show(result, console)
 
 
+def _run_vectors(progress: Progress, directory: Path | None) -> Result:
+    from lsmkv.cli.demo.embeddings import run
+
+    return run(progress, directory=directory)
+
+
+def _show_vectors(result: Any, console: Console) -> None:
+    from lsmkv.cli.demo.embeddings_report import show
+
+    show(result, console)
+
+
+_DIRECTORY = click.Option(
+    ["--dir", "directory"],
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the database here; default: a directory that is removed.",
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="demo",
@@ -87,11 +107,7 @@ COMMANDS: tuple[Command, ...] = (
             "that was writing got killed. Ends with status 0 only if all of it held."
         ),
         parameters=(
-            click.Option(
-                ["--dir", "directory"],
-                type=click.Path(file_okay=False, path_type=Path),
-                help="Keep the database here; default: a directory that is removed.",
-            ),
+            _DIRECTORY,
             click.Option(
                 ["--kills"],
                 type=click.IntRange(min=1, max=1000),
@@ -102,5 +118,19 @@ COMMANDS: tuple[Command, ...] = (
         ),
         run=_run_demo,
         show=_show_demo,
+        inside=(
+            Command(
+                name="vectors",
+                help=(
+                    "Embed the docstrings of the standard library with a small model, "
+                    "keep the vectors, find all of them again without the model, and "
+                    "gather batches of them, compared with the array in memory. Needs "
+                    "the extra [demo]."
+                ),
+                parameters=(_DIRECTORY,),
+                run=_run_vectors,
+                show=_show_vectors,
+            ),
+        ),
     ),
 )

@@ -518,3 +518,27 @@ def test_importing_the_library_imports_no_numpy() -> None:
         "assert 'numpy' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_missing_rows_are_computed_once(db: lsmkv.DB) -> None:
+    space, rows = fill(db)
+    asked: list[list[int]] = []
+
+    def compute(keys: list[bytes]) -> Array:
+        numbers = space.ids(keys)
+        asked.append(numbers.tolist())
+        return np.repeat(numbers.astype(np.float32), 5).reshape(-1, 5)
+
+    for _ in range(2):
+        found = space.get_or_compute_many([3, 77, 4, 88], compute)
+        assert same(found[[0, 2]], rows[[3, 4]])
+        assert (found[1] == 77).all()
+        assert (found[3] == 88).all()
+    assert asked == [[77, 88]]
+    assert space.get_or_compute_many([], compute).shape == (0, 5)
+    with pytest.raises(lsmkv.InvalidArgumentError, match=r"shape \(1, 4\)"):
+        space.get_or_compute_many([99], lambda _: np.zeros((1, 4), np.float32))
+    assert 99 not in space
+    space.namespace.put((5).to_bytes(8, "big"), b"x" * 19)
+    with pytest.raises(lsmkv.InvalidArgumentError, match="of 5 has 19 bytes"):
+        space.get_or_compute_many([5], compute)

@@ -7,4 +7,9 @@ expiry.py  sessions that expire while one looks on
 crash.py   the process that writes until it is killed, and what must be left of it
 run.py     the order of things, and the checks
 report.py  how the result looks
+
+`lsmkv demo vectors`: its docstrings as vectors, computed once.
+
+embeddings.py         the order of things, and the checks
+embeddings_report.py  how the result looks
 """

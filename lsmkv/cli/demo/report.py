@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from lsmkv.cli.demo.crash import Kill
-    from lsmkv.cli.demo.run import DemoResult, Latency
+    from lsmkv.cli.demo.run import Check, DemoResult, Latency
 
 
 def show(result: DemoResult, console: Console) -> None:
@@ -32,24 +32,28 @@ def show(result: DemoResult, console: Console) -> None:
         ("the tree", levels(result.levels)),
         ("sessions with a time to live", _expiry(result)),
         ("processes killed while writing", kills_table(result.kills)),
-        ("checks", _checks(result)),
+        ("checks", checks_table(result.checks)),
     ):
         console.print(Panel(content, title=title, title_align="left"))
     if result.kept:
         console.print(f"The database stays in {result.directory}", soft_wrap=True)
-    failed = sum(not check.ok for check in result.checks)
-    seconds = duration(result.seconds["all"])
+    console.print(f"{verdict(result.checks)} ({duration(result.seconds['all'])})")
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """Say, in markup, whether all checks held."""
+    failed = sum(not check.ok for check in checks)
     if failed:
-        console.print(f"[bold red]FAILED[/]: {failed} checks did not hold ({seconds})")
-    else:
-        console.print(f"[bold green]All checks held[/] ({seconds})")
+        return f"[bold red]FAILED[/]: {failed} checks did not hold"
+    return "[bold green]All checks held[/]"
 
 
 def _rate(count: float, seconds: float) -> float:
     return count / seconds if seconds > 0 else 0.0
 
 
-def _grid() -> Table:
+def grid() -> Table:
+    """Return a table of titles and facts."""
     return Table(box=None, show_header=False, padding=(0, 2, 0, 0))
 
 
@@ -57,7 +61,7 @@ def _work(result: DemoResult) -> RenderableType:
     seconds = result.seconds
     count, total = result.record_count, result.record_bytes
     parsed = result.file_count - len(result.skipped)
-    table = _grid()
+    table = grid()
     table.add_row(
         "parsed",
         f"{number(parsed)} files in {duration(seconds['parse'])}{_skipped(result)}",
@@ -126,7 +130,7 @@ def _expiry(result: DemoResult) -> RenderableType:
     found = result.expiry
     if found is None:
         return Text("none")
-    table = _grid()
+    table = grid()
     table.add_row(
         "expired", f"{found.expired} of {found.count}, in {duration(found.seconds)}"
     )
@@ -151,9 +155,10 @@ def kills_table(kills: Sequence[Kill]) -> Table:
     return table
 
 
-def _checks(result: DemoResult) -> RenderableType:
-    table = _grid()
-    for check in result.checks:
+def checks_table(checks: Sequence[Check]) -> Table:
+    """Draw what was checked."""
+    table = grid()
+    for check in checks:
         table.add_row(_mark(check.ok), Text(check.name), Text(check.detail))
     return table
 
