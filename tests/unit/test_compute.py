@@ -32,9 +32,12 @@ from lsmkv import _namespace
 SHORT = 0.05
 
 
-@pytest.fixture(params=["database", "namespace"])
+@pytest.fixture(params=["database", "namespace", "cache"])
 def space(db: lsmkv.DB, request: pytest.FixtureRequest) -> Space:
-    return db if request.param == "database" else db.namespace("space")
+    if request.param == "database":
+        return db
+    max_bytes = 64 << 20 if request.param == "cache" else None
+    return db.namespace("space", max_bytes=max_bytes)
 
 
 @pytest.fixture
@@ -470,3 +473,20 @@ def test_what_happened_is_counted(
     until(lambda: nothing_flies(db))
     seen = counts() - before
     assert (seen["hits"], seen["stale_hits"], seen["computed"]) == (1, 1, 1)
+
+
+def test_what_a_cache_has_given_up_is_computed_again(db: lsmkv.DB) -> None:
+    cache = db.namespace("cache", max_bytes=4 << 20)
+    calls: Counter[int] = Counter()
+
+    def ask(number: int) -> bytes:
+        def compute() -> bytes:
+            calls[number] += 1
+            return b"%08d" % number * 2000
+
+        return cache.get_or_compute(b"%d" % number, compute, ttl=1000, stale=10)
+
+    for number in [*range(600), *range(600)]:
+        assert ask(number) == b"%08d" % number * 2000
+    assert min(calls.values()) >= 1
+    assert max(calls.values()) == 2

@@ -33,9 +33,12 @@ from harness.flights import (
 from lsmkv import _namespace
 
 
-@pytest.fixture(params=["database", "namespace"])
+@pytest.fixture(params=["database", "namespace", "cache"])
 def space(db: lsmkv.DB, request: pytest.FixtureRequest) -> Space:
-    return db if request.param == "database" else db.namespace("space")
+    if request.param == "database":
+        return db
+    max_bytes = 64 << 20 if request.param == "cache" else None
+    return db.namespace("space", max_bytes=max_bytes)
 
 
 @pytest.fixture
