@@ -9,6 +9,7 @@ with lsmkv.open("cache") as db:
 """
 
 from lsmkv import _native as _native  # first: it loads the compiled modules
+from lsmkv import codecs
 from lsmkv._base import version as _version
 from lsmkv._scan import Scan
 from lsmkv.db import DB, open
@@ -80,6 +81,7 @@ __all__ = [
     "VectorSchema",
     "Vectors",
     "WriteBatch",
+    "codecs",
     "destroy",
     "open",
     "repair",

@@ -62,6 +62,17 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
     assert_type(db.options, lsmkv.Options)
     assert_type(db.options.memory_bytes, int | None)
     assert_type(db.mapping(), MutableMapping[bytes, bytes])
+    assert_type(db.get_or_compute(b"key", lambda: b"", ttl=1, stale=2.5), bytes)
+    assert_type(db.get_or_compute_many([b"key"], lambda keys: keys), list[bytes])
+    assert_type(db.append(b"list", b"item", ttl=60), int)
+    assert_type(db.tail(b"list", 3), list[bytes])
+
+    @db.memoize(ttl=60, codec=lsmkv.codecs.json)
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert_type(double(1), int)
+    assert_type(double.key_of(1), bytes)
     assert_type(db.closed, bool)
     assert_type(db.path, str)
 
@@ -71,7 +82,7 @@ lsmkv.Options(durability="always")  # type: ignore[arg-type]
 lsmkv.open("somewhere", memory_gigabytes=1)  # type: ignore[call-arg]
 db.put("key", b"value")  # type: ignore[arg-type]
 db.put(b"key", b"value", ttl="1")  # type: ignore[arg-type]
-db.namespace("sessions", ttl=1)  # type: ignore[call-arg]
+db.namespace("sessions", time=1)  # type: ignore[call-arg]
 try:
     db.get(b"key")
 except lsmkv.CorruptionError as error:
