@@ -90,6 +90,29 @@ static bool read_slot(follow_run *run, const lsmkv_snapshot *snapshot, uint64_t 
     return ok;
 }
 
+/* Of a cache, which may be a miss, but never another value. */
+static bool read_cache(follow_run *run, uint64_t slot) {
+    lsmkv_namespace *cache = NULL;
+    lsmkv_error err;
+    lsmkv_pin pin;
+    char key[16];
+
+    if (lsmkv_namespace_open(run->follower, (lsmkv_bytes){"c", 1}, NULL, &cache,
+                             &err) != LSMKV_OK) {
+        return true;
+    }
+    lsmkv_read read = {.space = cache};
+    lsmkv_status status =
+        lsmkv_get(run->follower, &read, slot_key(key, slot, 'c'), &pin, &err);
+    bool ok = status == LSMKV_OK || status == LSMKV_NOT_FOUND;
+    if (status == LSMKV_OK) {
+        ok = pin.value.size == VALUE_ROOM && number_in(pin.value) % SLOTS == slot;
+        lsmkv_pin_release(&pin);
+    }
+    lsmkv_namespace_free(cache);
+    return ok;
+}
+
 static void *read_often(void *context) {
     follow_run *run = context;
     uint64_t least[SLOTS] = {0};
@@ -103,6 +126,7 @@ static void *read_often(void *context) {
 
         for (uint64_t slot = 0; slot < SLOTS; slot++) {
             EXPECT(read_slot(run, NULL, slot, &least[slot]));
+            EXPECT(read_cache(run, slot));
         }
         EXPECT(lsmkv_snapshot_create(run->follower, &snapshot, &err) == LSMKV_OK);
         lsmkv_namespace_how how = {.snapshot = snapshot};
@@ -150,11 +174,17 @@ static lsmkv_db *open_in(const char *path, bool follower) {
 static void write_batches(follow_run *run, lsmkv_db *writer) {
     static uint8_t value[VALUE_ROOM];
     lsmkv_namespace *space = NULL;
+    lsmkv_namespace *cache = NULL;
     lsmkv_namespace_how how = {.create = true};
+    lsmkv_namespace_how how_cache = {.create = true,
+                                     .has_max_bytes = true,
+                                     .options = {.max_bytes = LSMKV_CACHE_BYTES_MIN}};
     lsmkv_batch *batch = NULL;
     lsmkv_error err;
 
     CHECK_OK(lsmkv_namespace_open(writer, (lsmkv_bytes){"s", 1}, &how, &space, &err));
+    CHECK_OK(
+        lsmkv_namespace_open(writer, (lsmkv_bytes){"c", 1}, &how_cache, &cache, &err));
     CHECK_OK(lsmkv_batch_create(&batch, &err));
     for (uint64_t i = 1; i <= BATCHES && atomic_load(&run->wrong) == 0; i++) {
         char first[16];
@@ -167,12 +197,16 @@ static void write_batches(follow_run *run, lsmkv_db *writer) {
         CHECK_OK(lsmkv_batch_put(batch, NULL, slot_key(second, i, 'b'), bytes, &err));
         CHECK_OK(lsmkv_batch_put(batch, &inside, slot_key(first, i, 'a'), bytes, &err));
         CHECK_OK(lsmkv_write_batch(writer, NULL, batch, &err));
+        lsmkv_write cached = {.space = cache};
+        CHECK_OK(lsmkv_put(writer, &cached, slot_key(first, i, 'c'),
+                           (lsmkv_bytes){value, VALUE_ROOM}, &err));
         atomic_store(&run->acknowledged, i);
         if (i % 1000 == 0) {
             CHECK_OK(lsmkv_compact(writer, NULL, &err));
         }
     }
     lsmkv_batch_free(batch);
+    lsmkv_namespace_free(cache);
     lsmkv_namespace_free(space);
 }
 
