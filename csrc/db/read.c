@@ -345,8 +345,10 @@ out:
 
 /* Asks for what following the pointer of a version will meet, if it is one. */
 static void prefetch_value(const reading *read, const lsm_table_request *request) {
-    uint8_t tag = request->done ? lsm_trailer_tag(request->found.trailer) : 0;
-
+    if (!request->done) {
+        return;
+    }
+    uint8_t tag = lsm_trailer_tag(request->found.trailer);
     if (lsm_tag_kind(tag) == LSM_KIND_POINTER) {
         lsm_pointer pointer = lsm_pointer_of_field(tag, request->found.field);
         const lsm_segment *segment =
