@@ -34,6 +34,7 @@ from lsmkv.keyspace import WriteBatch
 from lsmkv.metrics import Histogram
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, Options
+from lsmkv.publish import Published, Publisher, Version
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
 from lsmkv.stats import (
     CacheStats,
@@ -71,6 +72,8 @@ __all__ = [
     "NotADatabaseError",
     "Options",
     "Problem",
+    "Published",
+    "Publisher",
     "ReadOnlyError",
     "Report",
     "Scan",
@@ -80,6 +83,7 @@ __all__ = [
     "UnsupportedVersionError",
     "VectorSchema",
     "Vectors",
+    "Version",
     "WriteBatch",
     "codecs",
     "destroy",

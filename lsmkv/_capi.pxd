@@ -54,6 +54,8 @@ cdef extern from "include/lsmkv.h" nogil:
         pass
     ctypedef struct lsmkv_namespace:
         pass
+    ctypedef struct lsmkv_publish:
+        pass
 
     ctypedef struct lsmkv_view:
         pass
@@ -278,6 +280,46 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
                                       lsmkv_namespace_fn callback, void *context,
                                       lsmkv_error *err)
+
+    ctypedef struct lsmkv_pair:
+        lsmkv_bytes key
+        lsmkv_bytes value
+
+    ctypedef struct lsmkv_version_info:
+        lsmkv_bytes name
+        lsmkv_bytes version
+        bint current
+        uint64_t created_ms
+        uint64_t row_count
+        uint64_t byte_count
+
+    lsmkv_status lsmkv_publish_begin(lsmkv_db *db, lsmkv_bytes name,
+                                     lsmkv_bytes version,
+                                     const lsmkv_namespace_how *how,
+                                     lsmkv_publish **publishp, lsmkv_error *err)
+    lsmkv_status lsmkv_publish_put(lsmkv_publish *publish, const lsmkv_write *how,
+                                   const lsmkv_pair *pairs, size_t count,
+                                   lsmkv_error *err)
+    lsmkv_status lsmkv_publish_commit(lsmkv_publish *publish, lsmkv_error *err)
+    lsmkv_status lsmkv_publish_abort(lsmkv_publish *publish, lsmkv_error *err)
+    void lsmkv_publish_free(lsmkv_publish *publish)
+
+    lsmkv_status lsmkv_published_open(lsmkv_db *db, lsmkv_bytes name,
+                                      lsmkv_bytes version,
+                                      const lsmkv_snapshot *snapshot,
+                                      lsmkv_namespace **spacep, lsmkv_error *err)
+
+    ctypedef void (*lsmkv_version_fn)(
+        void *context, const lsmkv_version_info *info
+    ) noexcept
+
+    lsmkv_status lsmkv_versions(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes name,
+                                lsmkv_version_fn callback, void *context,
+                                lsmkv_error *err)
+    lsmkv_status lsmkv_rollback(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
+                                lsmkv_error *err)
+    lsmkv_status lsmkv_release(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
+                               lsmkv_error *err)
 
     lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
                                        lsmkv_error *err)

@@ -118,11 +118,6 @@ cdef bytes encode(str name):
         ) from None
 
 
-cdef inline void take_name(bytes encoded, lsmkv_bytes *view) noexcept:
-    view.data = PyBytes_AS_STRING(encoded)
-    view.size = <size_t>PyBytes_GET_SIZE(encoded)
-
-
 cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.create = wanted.get("create", False)
     how.alter = wanted.get("alter", False)

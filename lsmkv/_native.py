@@ -19,6 +19,7 @@ MODULES = (
     "_view",
     "_core",
     "_namespace",
+    "_publish",
     "_scan",
     "_codec",
     "_vectors",

@@ -8,12 +8,13 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
-from lsmkv import _core, _namespace, _zstd
+from lsmkv import _core, _namespace, _publish, _zstd
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.keyspace import Keyspace
 from lsmkv.lists import Locks
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
+from lsmkv.publish import Published, Publisher, Version, versions_of
 from lsmkv.snapshot import Snapshot
 from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
 from lsmkv.vectors import Vectors
@@ -206,6 +207,65 @@ class DB(_core.DB, Keyspace):
         InvalidArgumentError. A new one of the same name starts out empty.
         """
         return _namespace.drop(self, name)
+
+    def publish(
+        self, name: str, *, version: str, **options: Unpack[NamespaceOverrides]
+    ) -> Publisher:
+        """Begin a version of a named, read-only set of rows, for a `with` block.
+
+        The block adds rows with `put` and `put_many`, which are written straight into
+        tables, without the log; when it ends, the version is durable and readers switch
+        to it at once. If it raises, or the process ends, nothing of it stays.
+
+        Gathers up to `memtable_bytes` of rows in memory (64 MiB at most), on top of
+        `memory_bytes`. Rows in the order of their keys are written once.
+
+        Args:
+            name: 1 to 255 bytes of UTF-8; it has nothing to do with namespaces.
+            version: The same, without a slash.
+            **options: Fields of `NamespaceOptions` by name, for this version.
+
+        Raises:
+            InvalidArgumentError: There is this version already, or another one of the
+                name is being written.
+        """
+        return Publisher(self, name, version=version, **options)
+
+    def published(self, name: str, *, version: str | None = None) -> Published:
+        """Return what was published under a name, for reading.
+
+        Without `version` it shows the current one, and from a switch on the next one.
+        KeyError if there is no such name or version.
+        """
+        return Published(self, name, version=version)
+
+    def versions(self, name: str | None = None) -> list[Version]:
+        """Return the versions of a published name in their order; None: of all names.
+
+        They stay until they are released.
+        """
+        return versions_of(self, name)
+
+    def rollback(self, name: str, version: str) -> None:
+        """Make readers see this version of a name, durably; KeyError if there is none.
+
+        It may as well be a later one than that which they see now.
+        """
+        if not _publish.rollback(self, name, version):
+            raise KeyError((name, version))
+
+    def release(self, name: str, version: str | None = None) -> bool:
+        """Let go of a version, or without one of a name; False if there is none.
+
+        That is one small write a version; compactions give the space back. Snapshots
+        taken before still show it; handles raise InvalidArgumentError.
+
+        Raises:
+            InvalidArgumentError: Readers see this version.
+        """
+        if version == "":
+            raise InvalidArgumentError("a version has a name; None releases all")
+        return _publish.release(self, name, version)
 
     def snapshot(self) -> Snapshot:
         """Return a view of the state of this moment; close it when done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from lsmkv import _core, _namespace, _scan
+from lsmkv import _core, _namespace, _publish, _scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,6 +104,15 @@ class Snapshot(_core.Snapshot, _View):
         space = _namespace.Namespace(self.db, name, {}, self)
         return NamespaceSnapshot(self, space, owns=False)
 
+    def published(self, name: str, *, version: str | None = None) -> NamespaceSnapshot:
+        """Return what was published under a name; KeyError if nothing was.
+
+        Without `version` that which was current then. What is returned ends with this
+        snapshot.
+        """
+        space = _publish.Published(self.db, name, version, self)
+        return NamespaceSnapshot(self, space, owns=False)
+
 
 class NamespaceSnapshot(_View):
     """A fixed state of a namespace.
@@ -115,7 +124,11 @@ class NamespaceSnapshot(_View):
     __slots__ = ("_owns", "_snapshot", "_space")
 
     def __init__(
-        self, snapshot: Snapshot, space: _namespace.Namespace, *, owns: bool
+        self,
+        snapshot: Snapshot,
+        space: _namespace.Namespace | _publish.Published,
+        *,
+        owns: bool,
     ) -> None:
         """Show `space` at the moment of `snapshot`, closed with this if it is owned."""
         self._snapshot = snapshot

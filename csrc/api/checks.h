@@ -6,6 +6,7 @@
 #define LSM_API_CHECKS_H
 
 #include "db/db.h"
+#include "db/published.h"
 
 /* The slow halves of the checks below. */
 lsmkv_status lsm_check_read_more(const lsmkv_db *db, const lsmkv_read *read,
@@ -23,13 +24,17 @@ static inline lsmkv_status lsm_check_read(const lsmkv_db *db, const lsmkv_read *
     return lsm_check_read_more(db, read, err);
 }
 
+/* Whether a namespace is of the database and can be written to. */
+lsmkv_status lsm_check_writable(const lsmkv_db *db, const lsmkv_namespace *space,
+                                lsmkv_error *err) LSM_MUST_CHECK;
+
 /* The same for a write. */
 static inline lsmkv_status lsm_check_write(const lsmkv_db *db, const lsmkv_write *how,
                                            lsmkv_error *err) {
     if (LSM_LIKELY(how == NULL || how->space == NULL)) {
         return LSMKV_OK;
     }
-    return lsm_check_space(db, how->space, err);
+    return lsm_check_writable(db, how->space, err);
 }
 
 /* In write_how.c: how to commit, and when a value that is put ends. */
@@ -46,9 +51,31 @@ lsmkv_status lsm_touch_cached(lsm_batch *batch, const lsmkv_write *how, lsmkv_by
                               const lsm_pointer *pointer,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
+/* The id of the namespace to read, or the version of a published name to read. */
 static inline uint32_t lsm_read_space(const lsmkv_read *read) {
-    return read != NULL && read->space != NULL ? read->space->space->id
-                                               : (uint32_t)LSM_NAMESPACE_DEFAULT;
+    if (LSM_LIKELY(read == NULL || read->space == NULL)) {
+        return LSM_NAMESPACE_DEFAULT;
+    }
+    const lsm_space *space = read->space->space;
+    if (LSM_LIKELY(atomic_load_explicit(&space->meaning, memory_order_relaxed) ==
+                   NULL)) {
+        return space->id;
+    }
+    return lsm_published_id(read->space->db, space, read->snapshot);
+}
+
+/* Taken before a read asks for its namespace: what lsm_read_stays goes by. */
+static inline const lsm_meaning *lsm_read_mark(const lsmkv_read *read) {
+    return LSM_LIKELY(read == NULL || read->space == NULL)
+               ? NULL
+               : atomic_load_explicit(&read->space->space->meaning,
+                                      memory_order_acquire);
+}
+
+/* Once a read has its state: whether the namespace that it asked for may be read in it,
+ * or a published name has got another version since. */
+static inline bool lsm_read_stays(const lsmkv_read *read, const lsm_meaning *mark) {
+    return LSM_LIKELY(mark == NULL) || lsm_published_stays(read->space, mark);
 }
 
 /* The namespace that is read, lent. */

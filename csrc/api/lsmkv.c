@@ -87,6 +87,13 @@ static LSM_NOINLINE void count_miss(lsm_space_counters *counters, lsmkv_status s
     }
 }
 
+/* Whether what was read of a published name is nothing because its version was released
+ * before the read had its state; then there is another one. */
+static inline bool was_too_late(const lsmkv_read *read, lsmkv_status status,
+                                const lsm_meaning *mark) {
+    return status == LSMKV_NOT_FOUND && !lsm_read_stays(read, mark);
+}
+
 /* Enters the epoch and looks a key up. On OK the epoch is the caller's to leave. */
 static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_read *read,
                                                    lsmkv_bytes key,
@@ -97,7 +104,7 @@ static LSM_ALWAYS_INLINE lsmkv_status look_up_once(lsmkv_db *db, const lsmkv_rea
 
     lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
-        status = skey_init(&skey, space->id, key, err);
+        status = skey_init(&skey, lsm_read_space(read), key, err);
     }
     if (status != LSMKV_OK) {
         return status;
@@ -126,11 +133,14 @@ static lsmkv_status look_up(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes ke
     lsmkv_error failure;
     lsmkv_error *to = err != NULL ? err : &failure;
     lsmkv_status status;
+    const lsm_meaning *mark;
     bool tried = false;
 
     do {
+        mark = lsm_read_mark(read);
         status = look_up_once(db, read, key, token, value, to);
-    } while (lsm_read_again(db, status, to, &tried));
+    } while (lsm_read_again(db, status, to, &tried) ||
+             was_too_late(read, status, mark));
     return status;
 }
 
@@ -287,6 +297,7 @@ static void lend_many(lsm_space_counters *counters, const lsm_get_many *many,
 static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
                                   lsmkv_lookup *lookups, size_t count, lsmkv_pin *pin,
                                   lsmkv_error *err) {
+    const lsm_meaning *mark = lsm_read_mark(read);
     lsm_get_many many;
     lsm_epoch_token token;
     lsm_owned *memory = NULL;
@@ -306,6 +317,11 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     }
     lsm_readstate *state = lsm_read_state(db, read);
     uint64_t sequence = lsm_read_sequence(db, read);
+    if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
+        lsm_epoch_leave(token); /* there is another version by now */
+        lsm_owned_free(memory);
+        return get_many_once(db, read, lookups, count, pin, err);
+    }
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
         many.requests[i].lookup.stale = read != NULL && read->stale;
@@ -544,6 +560,7 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     seen_version seen = {0};
 
     *ttl_ms = 0;
+    const lsm_meaning *mark = lsm_read_mark(read);
     lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
         status = skey_init(&skey, lsm_read_space(read), key, err);
@@ -557,7 +574,8 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     }
     lsm_buf_deinit(&seen.value);
     skey_deinit(&skey);
-    return status;
+    return was_too_late(read, status, mark) ? lsmkv_ttl(db, read, key, ttl_ms, err)
+                                            : status;
 }
 
 /* One attempt: reads the value and writes it back unless it has changed in between.
@@ -676,6 +694,9 @@ lsmkv_status lsm_batch_take_space(lsmkv_batch *batch, const lsmkv_write *how,
                                   lsmkv_error *err) {
     if (LSM_LIKELY(how == NULL || how->space == NULL)) {
         return LSMKV_OK;
+    }
+    if (LSM_UNLIKELY(how->space->space->sealed)) {
+        return lsm_check_writable(how->space->db, how->space, err);
     }
     uint64_t instance = how->space->db->instance;
     if (batch->instance != 0 && batch->instance != instance) {

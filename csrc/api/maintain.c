@@ -85,6 +85,7 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
     lsm_buf stop = {0};
 
     *iterp = NULL;
+    const lsm_meaning *mark = lsm_read_mark(read);
     LSM_TRY(lsm_check_read(db, read, err));
     LSM_TRY(bounds(lsm_read_space(read), range, &start, &stop, err));
     keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
@@ -94,6 +95,9 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
     }
     if (status != LSMKV_OK) {
         (void)lsm_error_copy(err, &failure);
+    } else if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
+        lsm_db_iter_destroy(*iterp); /* there is another version by now */
+        status = lsmkv_iter_create(db, read, range, iterp, err);
     }
 out:
     lsm_buf_deinit(&start);

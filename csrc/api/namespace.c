@@ -18,6 +18,15 @@ lsmkv_status lsm_check_space(const lsmkv_db *db, const lsmkv_namespace *space,
     return LSMKV_OK;
 }
 
+lsmkv_status lsm_check_writable(const lsmkv_db *db, const lsmkv_namespace *space,
+                                lsmkv_error *err) {
+    if (space->space->sealed) {
+        return lsm_fail(err, LSMKV_READ_ONLY,
+                        "what was published is read-only: publish another version");
+    }
+    return lsm_check_space(db, space, err);
+}
+
 lsmkv_status lsm_check_read_more(const lsmkv_db *db, const lsmkv_read *read,
                                  lsmkv_error *err) {
     if (read->snapshot == NULL) {

@@ -351,8 +351,8 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
     lsmkv_status status = LSMKV_OK;
     lsmkv_error failure;
     lsmkv_error *told = err != NULL ? err : &failure;
-    row_reading reading = {
-        .db = db, .keys = keys, .to = to, .namespace_id = lsm_read_space(read)};
+    row_reading reading = {.db = db, .keys = keys, .to = to};
+    const lsm_meaning *mark;
     lsm_owned *memory = NULL;
     uint64_t *later = NULL;
     uint64_t deadline_us = 0;
@@ -364,8 +364,10 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
     LSM_TRY(lsm_check_read(db, read, err));
     LSM_TRY(prepare(&reading, read, &memory, &later, &deadline_us, err));
     do {
+        mark = lsm_read_mark(read);
+        reading.namespace_id = lsm_read_space(read);
         status = get_rows_once(&reading, read, deadline_us, later, told);
-    } while (lsm_read_again(db, status, told, &tried));
+    } while (lsm_read_again(db, status, told, &tried) || !lsm_read_stays(read, mark));
     LSM_TRY(status);
     count_rows(&reading, &lsm_space_of_read(db, read)->counters);
     *found_count = reading.found;

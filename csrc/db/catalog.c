@@ -11,38 +11,10 @@
 #include "db/cache_space.h"
 #include "db/db.h"
 #include "db/db_iter.h"
-#include "db/read.h"
+#include "db/published.h"
+#include "db/system_key.h"
 #include "format/codec.h"
 #include "format/space.h"
-
-enum { LIST_ROWS = 256 };
-
-/* A key of the system namespace. */
-typedef struct system_key {
-    size_t size;
-    uint8_t skey[LSM_NAMESPACE_SIZE + LSM_SPACE_PREFIX_SIZE + LSM_SPACE_NAME_MAX];
-} system_key;
-
-static void make_key(system_key *key, const char *prefix, lsmkv_bytes rest) {
-    size_t prefix_size = strlen(prefix);
-
-    lsm_put_u32_be(key->skey, LSM_NAMESPACE_SYSTEM);
-    memcpy(key->skey + LSM_NAMESPACE_SIZE, prefix, prefix_size);
-    if (rest.size > 0) {
-        memcpy(key->skey + LSM_NAMESPACE_SIZE + prefix_size, rest.data, rest.size);
-    }
-    key->size = LSM_NAMESPACE_SIZE + prefix_size + rest.size;
-}
-
-static lsm_slice key_slice(const system_key *key) {
-    return lsm_slice_make(key->skey, key->size);
-}
-
-/* As a batch wants it. */
-static lsmkv_bytes key_bytes(const system_key *key) {
-    return (lsmkv_bytes){key->skey + LSM_NAMESPACE_SIZE,
-                         key->size - LSM_NAMESPACE_SIZE};
-}
 
 void lsm_space_ref(lsm_space *space) {
     atomic_fetch_add_explicit(&space->refs, 1, memory_order_relaxed);
@@ -54,6 +26,12 @@ void lsm_space_unref(lsm_space *space) {
         atomic_fetch_sub_explicit(&space->refs, 1, memory_order_acq_rel) == 1) {
         lsm_space_counters_deinit(&space->counters);
         lsm_cache_space_destroy(space->cache);
+        lsm_meaning *meaning = atomic_load(&space->meaning);
+        while (meaning != NULL) {
+            lsm_meaning *next = meaning->next;
+            lsm_free(meaning);
+            meaning = next;
+        }
         lsm_free(space);
     }
 }
@@ -80,8 +58,7 @@ void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
     };
 }
 
-static lsm_space *create_space(const lsm_space_definition *definition,
-                               lsmkv_error *err) {
+lsm_space *lsm_space_create(const lsm_space_definition *definition, lsmkv_error *err) {
     lsm_space *space = lsm_calloc(1, sizeof(*space));
     if (space == NULL) {
         (void)lsm_fail_memory(err, sizeof(*space));
@@ -90,6 +67,7 @@ static lsm_space *create_space(const lsm_space_definition *definition,
     atomic_init(&space->refs, 1);
     space->id = definition->id;
     space->cache_policy = definition->options.cache_policy;
+    space->sealed = definition->sealed;
     set_options(space, &definition->options);
     space->vector_dim = definition->options.vector_dim;
     space->vector_dtype = definition->options.vector_dtype;
@@ -187,46 +165,27 @@ uint32_t lsm_catalog_codec(void *context, uint32_t id, int *level) {
     return lsm_codec_check(codec, NULL) == LSMKV_OK ? codec : LSMKV_CODEC_NONE;
 }
 
-/* Reads a key as a snapshot, or the newest state, has it. OK, NOT_FOUND or an error. */
-static lsmkv_status read_key(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                             const system_key *key, lsm_buf *value, lsmkv_error *err) {
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsm_readstate *state = lsm_db_state_of(db, snapshot);
-    lsm_lookup lookup = lsm_lookup_make(
-        key_slice(key), snapshot != NULL ? snapshot->sequence : lsm_db_published(db));
-    lsm_value found;
-    lsmkv_status status = lsm_db_get(db, &lookup, false, state, &found, err);
-    /* Values of the system namespace lie where their keys do: nothing is owned. */
-    if (status == LSMKV_OK &&
-        !lsm_buf_append(value, found.bytes.data, found.bytes.size)) {
-        status = lsm_fail_memory(err, found.bytes.size);
-    }
-    lsm_epoch_leave(token);
-    return status;
-}
-
 static lsmkv_status read_definition(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                                     lsmkv_bytes name, lsm_space_definition *definition,
                                     lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_buf value = {0};
-    system_key key;
+    lsm_system_key key;
 
-    make_key(&key, LSM_SPACE_PREFIX, name);
-    LSM_TRY(read_key(db, snapshot, &key, &value, err));
+    lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
+    LSM_TRY(lsm_system_read(db, snapshot, &key, &value, err));
     status = lsm_space_decode(lsm_buf_slice(&value), definition, err);
 out:
     lsm_buf_deinit(&value);
     return status;
 }
 
-/* The id for the next namespace. */
-static lsmkv_status read_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
+lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
     lsm_buf value = {0};
-    system_key key;
+    lsm_system_key key;
 
-    make_key(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
-    lsmkv_status status = read_key(db, NULL, &key, &value, err);
+    lsm_system_key_make(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
+    lsmkv_status status = lsm_system_read(db, NULL, &key, &value, err);
     *id = LSM_SPACE_FIRST;
     if (status == LSMKV_OK && value.size != 4) {
         status = lsm_fail(err, LSMKV_CORRUPTION, "the next namespace in %zu bytes",
@@ -248,57 +207,42 @@ static lsmkv_status put_definition(lsm_batch *batch, lsmkv_bytes name,
                                    lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_buf value = {0};
-    system_key key;
+    lsm_system_key key;
 
-    make_key(&key, LSM_SPACE_PREFIX, name);
+    lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
     if (!lsm_space_encode(definition, &value)) {
         LSM_TRY(lsm_fail_memory(err, value.size));
     }
-    status = lsm_batch_put(batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key),
+    status = lsm_batch_put(batch, LSM_NAMESPACE_SYSTEM, lsm_system_key_bytes(&key),
                            (lsmkv_bytes){value.data, value.size}, err);
 out:
     lsm_buf_deinit(&value);
     return status;
 }
 
-static lsmkv_status commit(lsmkv_db *db, lsm_batch *batch, lsm_space *drops,
-                           lsmkv_error *err) {
-    lsm_write_how how = {
-        .sync = db->options.given.durability == LSMKV_DURABILITY_SYNC,
-        .alone = true,
-        .drops = drops,
-    };
-    return lsm_db_write(db, batch, how, err);
-}
-
-static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
-                           const lsmkv_space_options *options, lsm_space **spacep,
-                           lsmkv_error *err) {
+lsmkv_status lsm_catalog_commit_new(lsmkv_db *db, lsm_batch *batch,
+                                    const lsm_space_definition *definition,
+                                    lsm_space **spacep, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_space_definition definition = {.options = *options};
     lsm_space *space = NULL;
     uint8_t next[4];
-    lsm_batch batch;
-    system_key key;
+    lsm_system_key key;
 
-    lsm_batch_init(&batch);
-    LSM_TRY(read_next_id(db, &definition.id, err));
-    lsm_put_u32(next, definition.id + 1);
-    make_key(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
-    LSM_TRY(put_definition(&batch, name, &definition, err));
-    LSM_TRY(lsm_batch_put(&batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key),
+    lsm_put_u32(next, definition->id + 1);
+    lsm_system_key_make(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
+    LSM_TRY(lsm_batch_put(batch, LSM_NAMESPACE_SYSTEM, lsm_system_key_bytes(&key),
                           (lsmkv_bytes){next, sizeof(next)}, err));
-    space = create_space(&definition, err);
+    space = lsm_space_create(definition, err);
     lsm_mutex_lock(&db->mu);
     bool ok = space != NULL && reserve_locked(db);
     lsm_mutex_unlock(&db->mu);
     if (!ok) {
         LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
     }
-    if (ok && space->cache != NULL) {
+    if (space->cache != NULL) {
         LSM_TRY(lsm_scheduler_start_evictor(db, err));
     }
-    LSM_TRY(commit(db, &batch, NULL, err));
+    LSM_TRY(lsm_system_commit(db, batch, NULL, err));
     lsm_mutex_lock(&db->mu);
     insert_locked(db, space);
     count_codecs_locked(db);
@@ -308,6 +252,21 @@ static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
     space = NULL;
 out:
     lsm_space_unref(space);
+    return status;
+}
+
+static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
+                           const lsmkv_space_options *options, lsm_space **spacep,
+                           lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsm_space_definition definition = {.options = *options};
+    lsm_batch batch;
+
+    lsm_batch_init(&batch);
+    LSM_TRY(lsm_catalog_next_id(db, &definition.id, err));
+    LSM_TRY(put_definition(&batch, name, &definition, err));
+    status = lsm_catalog_commit_new(db, &batch, &definition, spacep, err);
+out:
     lsm_batch_deinit(&batch);
     return status;
 }
@@ -380,6 +339,12 @@ static lsmkv_status check_options(const lsmkv_space_options *options,
                               : LSMKV_OK;
 }
 
+lsmkv_status lsm_catalog_options(const lsmkv_namespace_how *how,
+                                 lsmkv_space_options *options, lsmkv_error *err) {
+    *options = merge_options(how, LSM_SPACE_OPTIONS_NONE);
+    return check_options(options, err);
+}
+
 /* Gives a namespace other options. */
 static lsmkv_status alter(lsmkv_db *db, lsmkv_bytes name,
                           const lsm_space_definition *definition, lsm_space *space,
@@ -389,7 +354,7 @@ static lsmkv_status alter(lsmkv_db *db, lsmkv_bytes name,
 
     lsm_batch_init(&batch);
     LSM_TRY(put_definition(&batch, name, definition, err));
-    LSM_TRY(commit(db, &batch, NULL, err));
+    LSM_TRY(lsm_system_commit(db, &batch, NULL, err));
     set_options(space, &definition->options);
     if (space->cache != NULL) {
         lsm_cache_space_alter(db, space->cache,
@@ -423,7 +388,7 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
 
     if (space == NULL && how->snapshot != NULL) {
         /* Dropped since: what the snapshot sees of it can still be read. */
-        space = create_space(definition, err);
+        space = lsm_space_create(definition, err);
         status = space != NULL ? LSMKV_OK : LSMKV_NO_MEMORY;
         LSM_TRY(status);
         atomic_store(&space->dropped, true);
@@ -480,8 +445,8 @@ lsmkv_status lsm_catalog_open(lsmkv_db *db, lsmkv_bytes name,
     if (status == LSMKV_OK) {
         status = open_existing(db, name, how, &definition, spacep, err);
     } else if (status == LSMKV_NOT_FOUND && how->create && how->snapshot == NULL) {
-        lsmkv_space_options wanted = merge_options(how, LSM_SPACE_OPTIONS_NONE);
-        status = check_options(&wanted, err);
+        lsmkv_space_options wanted;
+        status = lsm_catalog_options(how, &wanted, err);
         if (status == LSMKV_OK) {
             status = create(db, name, &wanted, spacep, err);
         }
@@ -497,22 +462,23 @@ static lsmkv_status drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
     lsm_space_definition definition;
     lsm_space *space = NULL;
     lsm_batch batch;
-    system_key key;
+    lsm_system_key key;
 
     lsm_batch_init(&batch);
-    make_key(&key, LSM_SPACE_PREFIX, name);
+    lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
     LSM_TRY(read_definition(db, NULL, name, &definition, err));
     space = lsm_catalog_find(db, definition.id);
     if (space == NULL) {
         LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
                          definition.id));
     }
-    LSM_TRY(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM, key_bytes(&key), err));
+    LSM_TRY(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM, lsm_system_key_bytes(&key),
+                             err));
     LSM_TRY(lsm_batch_delete_range(&batch, definition.id, NULL, err));
     if (space->cache != NULL) {
         LSM_TRY(lsm_cache_forget_pins(definition.id, &batch, err));
     }
-    LSM_TRY(commit(db, &batch, space, err));
+    LSM_TRY(lsm_system_commit(db, &batch, space, err));
     if (space->cache != NULL) {
         lsm_cache_space_drop(db, space->cache);
     }
@@ -532,32 +498,6 @@ lsmkv_status lsm_catalog_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) 
     return status;
 }
 
-/* An iterator over all definitions. */
-static lsmkv_status open_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                              lsmkv_iter **iterp, lsmkv_error *err) {
-    system_key start;
-    system_key stop;
-
-    make_key(&start, LSM_SPACE_PREFIX, (lsmkv_bytes){NULL, 0});
-    stop = start;
-    stop.skey[stop.size - 1] += 1;
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status = lsm_db_iter_create(db, snapshot, key_slice(&start),
-                                             key_slice(&stop), iterp, err);
-    lsm_epoch_leave(token);
-    return status;
-}
-
-/* The next rows, which lie in the iterator until it is asked again. */
-static lsmkv_status next_rows(lsmkv_db *db, lsmkv_iter *iter, lsmkv_chunk *chunk,
-                              lsmkv_error *err) {
-    const lsmkv_fill fill = {.row_max = LIST_ROWS};
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status = lsm_db_iter_fill(iter, &fill, chunk, err);
-    lsm_epoch_leave(token);
-    return status;
-}
-
 typedef lsmkv_status (*definition_fn)(void *context, lsmkv_bytes name,
                                       const lsm_space_definition *definition,
                                       lsmkv_error *err);
@@ -569,9 +509,9 @@ static lsmkv_status walk(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     lsmkv_iter *iter = NULL;
     lsmkv_chunk chunk = {0};
 
-    LSM_TRY(open_list(db, snapshot, &iter, err));
+    LSM_TRY(lsm_system_list(db, snapshot, LSM_SPACE_PREFIX, &iter, err));
     do {
-        LSM_TRY(next_rows(db, iter, &chunk, err));
+        LSM_TRY(lsm_system_next_rows(iter, &chunk, err));
         for (size_t i = 0; i < chunk.row_count; i++) {
             const lsmkv_row *row = &chunk.rows[i];
             lsm_space_definition definition;
@@ -642,13 +582,11 @@ static int compare_definitions(const void *a, const void *b) {
                            ((const lsm_space_definition *)b)->id);
 }
 
-static lsmkv_status add_definition(void *context, lsmkv_bytes name,
-                                   const lsm_space_definition *definition,
-                                   lsmkv_error *err) {
-    lsm_catalog_next *next = context;
+lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
+                                  const lsm_space_definition *definition,
+                                  lsmkv_error *err) {
     void *definitions = next->definitions;
 
-    (void)name;
     if (!lsm_grow(&definitions, &next->capacity, next->count + 1,
                   sizeof(*next->definitions))) {
         return lsm_fail_memory(err, sizeof(*next->definitions));
@@ -658,12 +596,20 @@ static lsmkv_status add_definition(void *context, lsmkv_bytes name,
     return LSMKV_OK;
 }
 
+static lsmkv_status add_definition(void *context, lsmkv_bytes name,
+                                   const lsm_space_definition *definition,
+                                   lsmkv_error *err) {
+    (void)name;
+    return lsm_catalog_next_add(context, definition, err);
+}
+
 lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                                  lsm_catalog_next *next, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
     *next = (lsm_catalog_next){0};
     LSM_TRY(walk(db, snapshot, add_definition, next, err));
+    LSM_TRY(lsm_published_prepare(db, snapshot, next, err));
     if (next->count > 1) {
         qsort(next->definitions, next->count, sizeof(*next->definitions),
               compare_definitions);
@@ -676,7 +622,7 @@ lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
         const lsm_space_definition *definition = &next->definitions[next->space_count];
         lsm_space *space = lsm_catalog_find(db, definition->id);
         if (space == NULL) {
-            space = create_space(definition, err);
+            space = lsm_space_create(definition, err);
         }
         if (space == NULL) {
             status = LSMKV_NO_MEMORY;
@@ -714,6 +660,7 @@ void lsm_catalog_switch_locked(lsmkv_db *db, lsm_catalog_next *next) {
     next->spaces = NULL;
     next->space_count = 0;
     count_codecs_locked(db);
+    lsm_published_switch_locked(db, next);
 }
 
 void lsm_catalog_next_deinit(lsm_catalog_next *next) {
@@ -722,6 +669,7 @@ void lsm_catalog_next_deinit(lsm_catalog_next *next) {
     }
     lsm_free(next->spaces);
     lsm_free(next->definitions);
+    lsm_published_next_deinit(next);
     *next = (lsm_catalog_next){0};
 }
 
@@ -743,4 +691,5 @@ void lsm_catalog_deinit(lsmkv_db *db) LSM_UNSHARED {
         lsm_space_unref(db->spaces[i]);
     }
     lsm_free(db->spaces);
+    lsm_published_deinit(db);
 }

@@ -24,10 +24,21 @@
 /* What a namespace that is a cache has beside; in cache_space.h. */
 typedef struct lsm_cache_space lsm_cache_space;
 
+/* From which write on a published name means which namespace. */
+typedef struct lsm_meaning {
+    struct lsm_meaning *next; /* the one before; owned */
+    uint64_t sequence;        /* of the switch; 0: before this open */
+    uint32_t id;
+} lsm_meaning;
+
+/* A namespace; or, with `meaning`, a published name, which means another namespace from
+ * one version to the next (db/published.h). */
 typedef struct lsm_space {
     _Atomic uint32_t refs; /* the list, handles */
     uint32_t id;
+    bool sealed; /* published: nobody writes to it */
     _Atomic bool dropped;
+    _Atomic(lsm_meaning *) meaning;       /* newest first; release/acquire */
     _Atomic int64_t default_ttl_ms;       /* 0: none */
     _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
     _Atomic int32_t codec;                /* -1: the database's */
@@ -42,6 +53,9 @@ typedef struct lsm_space {
     lsm_cache_space *cache; /* constant; owned; NULL: it is no cache */
 } lsm_space;
 
+struct lsm_batch;
+struct lsm_space_definition;
+
 struct lsmkv_namespace {
     lsmkv_db *db;     /* one reference */
     lsm_space *space; /* one reference */
@@ -55,6 +69,8 @@ typedef struct lsm_catalog_next {
     struct lsm_space_definition *definitions; /* by id; owned */
     lsm_space **spaces;                       /* one reference each; owned */
     size_t count, capacity, space_count;
+    struct lsm_published **published; /* published names; owned */
+    size_t published_count, published_capacity;
 } lsm_catalog_next;
 
 /* Reads them in a snapshot of that state; NULL: what is shown already. */
@@ -83,6 +99,28 @@ lsm_space *lsm_catalog_find(lsmkv_db *db, uint32_t id);
 /* The same, lent while mu is held. */
 lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id);
 
+/* For what defines namespaces in another way, with catalog_mu: the options that were
+ * given, checked, over none; ... */
+lsmkv_status lsm_catalog_options(const lsmkv_namespace_how *how,
+                                 lsmkv_space_options *options,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+/* ... the id for the next namespace, ... */
+lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+/* ... a batch, which got the definition, that brings it into being, one reference, ...
+ */
+lsmkv_status lsm_catalog_commit_new(lsmkv_db *db, struct lsm_batch *batch,
+                                    const struct lsm_space_definition *definition,
+                                    lsm_space **spacep,
+                                    lsmkv_error *err) LSM_MUST_CHECK;
+/* ... and one more that will be known. */
+lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
+                                  const struct lsm_space_definition *definition,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
+
+/* NULL: no memory. One reference. */
+lsm_space *lsm_space_create(const struct lsm_space_definition *definition,
+                            lsmkv_error *err);
 void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);

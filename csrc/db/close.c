@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "db/follow.h"
+#include "db/publish.h"
 #include "db/view.h"
 
 enum { DRAIN_POLL_US = 200 };
@@ -112,6 +113,7 @@ static void close_files(lsmkv_db *db) LSM_UNSHARED {
 
 static void shut(lsmkv_db *db) {
     lsm_scheduler_stop(db);
+    lsm_publish_discard_all(db);
     close_files(db);
     lsm_gc_collect(db);
     lsm_lock_release(db->lock);

@@ -139,6 +139,8 @@ struct lsmkv_db {
     lsm_latencies latencies;
     lsm_space default_space; /* the namespace without a name; not counted, no options */
     _Atomic uint32_t coded_spaces; /* namespaces with a codec of their own */
+    _Atomic bool switching; /* a published name gets another version, and handles of it
+                               may not know yet */
 
     lsm_mutex catalog_mu; /* who defines namespaces; above mu, held over I/O */
     lsm_mutex mu;
@@ -170,6 +172,10 @@ struct lsmkv_db {
     lsm_space **spaces LSM_GUARDED_BY(mu); /* living namespaces, ascending ids; owned */
     size_t space_count LSM_GUARDED_BY(mu);
     size_t space_capacity LSM_GUARDED_BY(mu);
+    struct lsm_published **published_names LSM_GUARDED_BY(mu); /* owned */
+    size_t published_count LSM_GUARDED_BY(mu);
+    size_t published_capacity LSM_GUARDED_BY(mu);
+    lsm_list publishes LSM_GUARDED_BY(mu); /* lsmkv_publish.link; running */
     lsm_db_state state LSM_GUARDED_BY(mu);
     lsmkv_error failure LSM_GUARDED_BY(mu);    /* why it is POISONED or DEGRADED */
     lsmkv_error background LSM_GUARDED_BY(mu); /* the last job failed; OK: it did not */
@@ -437,6 +443,10 @@ lsmkv_status lsm_scheduler_wait_flushed(lsmkv_db *db, lsmkv_error *err) LSM_MUST
 lsmkv_status lsm_scheduler_retry(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Waits until nothing runs and nothing is due. */
 lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+/* Waits until no compaction runs and lets none start, but the caller's, until
+ * lsm_scheduler_unclaim. */
+lsmkv_status lsm_scheduler_claim(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+void lsm_scheduler_unclaim(lsmkv_db *db);
 /* Runs a manual compaction of a range of stored keys to its end. */
 lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
                                    lsmkv_error *err) LSM_MUST_CHECK;

@@ -48,7 +48,8 @@ static lsmkv_status add_tables(lsmkv_iter *iter, lsm_children *children,
     for (size_t i = 1; i < LSMKV_LEVEL_COUNT; i++) {
         const lsm_level *level = &version->levels[i];
         if (level->count > 0 &&
-            !add(children, lsm_level_iter(&iter->db->table_cache, level))) {
+            !add(children,
+                 lsm_level_iter(&iter->db->table_cache, level, LSM_ACCESS_CACHED))) {
             LSM_TRY(lsm_fail_memory(err, sizeof(lsm_iter)));
         }
     }

@@ -118,9 +118,11 @@ static lsmkv_status publish(lsmkv_db *db, const lsm_manifest_state *state,
     lsm_clock_raise(&db->clock, recovery->time_ms > state->time_ms ? recovery->time_ms
                                                                    : state->time_ms);
     lsm_mutex_lock(&db->catalog_mu);
+    atomic_store(&db->switching, true);
     lsm_mutex_lock(&db->mu);
     expose_locked(db, &news);
     lsm_mutex_unlock(&db->mu);
+    atomic_store(&db->switching, false);
     lsm_mutex_unlock(&db->catalog_mu);
 out:
     lsm_readstate_unref(news.readstate);

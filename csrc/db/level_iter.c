@@ -12,8 +12,9 @@ typedef struct lsm_level_cursor {
     lsm_iter base;
     lsm_table_cache *cache;
     const lsm_level *level; /* borrowed from the version */
-    size_t index;           /* of the table `table` iterates over */
-    lsm_iter *table;        /* owned; NULL before the first use */
+    lsm_table_access access;
+    size_t index;    /* of the table `table` iterates over */
+    lsm_iter *table; /* owned; NULL before the first use */
 } lsm_level_cursor;
 
 static lsm_level_cursor *cursor_of(lsm_iter *iter) {
@@ -50,7 +51,7 @@ static bool use_table(lsm_level_cursor *cursor, size_t index) {
     base->status = lsm_table_cache_get(cursor->cache, cursor->level->tables[index],
                                        false, &table, &base->error);
     if (base->status == LSMKV_OK) {
-        cursor->table = lsm_table_iter(table, LSM_ACCESS_CACHED);
+        cursor->table = lsm_table_iter(table, cursor->access);
         if (cursor->table == NULL) {
             base->status = lsm_fail_memory(&base->error, sizeof(lsm_iter));
         }
@@ -146,7 +147,8 @@ static const lsm_iter_ops LEVEL_ITER_OPS = {
     .prev = level_prev,
 };
 
-lsm_iter *lsm_level_iter(lsm_table_cache *cache, const lsm_level *level) {
+lsm_iter *lsm_level_iter(lsm_table_cache *cache, const lsm_level *level,
+                         lsm_table_access access) {
     LSM_ASSERT(level->count > 0);
     lsm_level_cursor *cursor = lsm_calloc(1, sizeof(*cursor));
     if (cursor == NULL) {
@@ -155,5 +157,6 @@ lsm_iter *lsm_level_iter(lsm_table_cache *cache, const lsm_level *level) {
     cursor->base.ops = &LEVEL_ITER_OPS;
     cursor->cache = cache;
     cursor->level = level;
+    cursor->access = access;
     return &cursor->base;
 }

@@ -9,7 +9,8 @@
 #include "db/table_cache.h"
 #include "table/iter.h"
 
-/* The version outlives the iterator. NULL: no memory. */
-lsm_iter *lsm_level_iter(lsm_table_cache *cache, const lsm_level *level);
+/* The level outlives the iterator. NULL: no memory. */
+lsm_iter *lsm_level_iter(lsm_table_cache *cache, const lsm_level *level,
+                         lsm_table_access access);
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "base/alloc.h"
 #include "db/cache_space.h"
+#include "db/published.h"
 #include "db/read.h"
 #include "db/recover.h"
 #include "db/view.h"
@@ -50,6 +51,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     lsm_cond_init(&db->idle);
     lsm_list_init(&db->writers);
     lsm_list_init(&db->snapshots);
+    lsm_list_init(&db->publishes);
     lsm_error_clear(&db->failure);
     lsm_error_clear(&db->background);
     lsm_gc_init(db);
@@ -361,6 +363,7 @@ static lsmkv_status open_for_writing(lsm_env *env, const char *path,
     LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
     LSM_TRY(remember_options(db, remembered, err));
     LSM_TRY(lsm_scheduler_start(db, err));
+    LSM_TRY(lsm_published_clean(db, err));
     *dbp = db;
     db = NULL;
 out:

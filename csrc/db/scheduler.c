@@ -430,8 +430,7 @@ static lsmkv_status compact_level(lsmkv_db *db, uint32_t level, lsm_key_range ra
     return job != NULL ? run_job(job, err) : status;
 }
 
-lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
-                                   lsmkv_error *err) {
+lsmkv_status lsm_scheduler_claim(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
     lsm_mutex_lock(&db->mu);
@@ -439,18 +438,36 @@ lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
     while (status == LSMKV_OK && (db->compactions > 0 || db->manual)) {
         status = lsm_scheduler_await_locked(db, err);
     }
-    bool own = status == LSMKV_OK;
-    db->manual |= own;
+    if (status == LSMKV_OK) {
+        db->manual = true;
+    } else {
+        db->pause_compactions -= 1;
+        lsm_cond_broadcast(&db->work);
+    }
     lsm_mutex_unlock(&db->mu);
+    return status;
+}
+
+void lsm_scheduler_unclaim(lsmkv_db *db) {
+    lsm_mutex_lock(&db->mu);
+    db->pause_compactions -= 1;
+    db->manual = false;
+    lsm_cond_broadcast(&db->changed);
+    lsm_cond_broadcast(&db->work);
+    lsm_mutex_unlock(&db->mu);
+}
+
+lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
+                                   lsmkv_error *err) {
+    lsmkv_status status = lsm_scheduler_claim(db, err);
+
+    if (status != LSMKV_OK) {
+        return status;
+    }
     for (uint32_t level = 0; status == LSMKV_OK && level < LSMKV_LEVEL_COUNT; level++) {
         status = compact_level(db, level, range, err);
         status = status == LSMKV_NOT_FOUND ? LSMKV_OK : status;
     }
-    lsm_mutex_lock(&db->mu);
-    db->pause_compactions -= 1;
-    db->manual &= !own;
-    lsm_cond_broadcast(&db->changed);
-    lsm_cond_broadcast(&db->work);
-    lsm_mutex_unlock(&db->mu);
+    lsm_scheduler_unclaim(db);
     return status;
 }

@@ -34,12 +34,15 @@ enum {
                            .vector_dtype = -1,         \
                            .vector_metric = -1})
 
-/* The id behind the last one bounds its keys, so the largest number is none. */
-#define LSM_SPACE_LAST (UINT32_MAX - 1)
+/* The id behind one bounds its keys, so the largest number is none; and the one before
+ * it stands for a namespace that holds nothing. */
+#define LSM_SPACE_LAST (UINT32_MAX - 2)
+#define LSM_SPACE_NOTHING (UINT32_MAX - 1)
 
 /* A definition; -1 and, for the TTL, 0: none of its own. */
 typedef struct lsm_space_definition {
     uint32_t id;
+    bool sealed; /* not stored: it is that of a published version */
     lsmkv_space_options options;
 } lsm_space_definition;
 

@@ -129,8 +129,8 @@ LSM_TEST(definitions_of_namespaces_with_impossible_fields_are_refused) {
     CHECK_STATUS(decode_space("\1\2\0\0\0", 5), LSMKV_OK);
     CHECK_STATUS(decode_space("\1\1\0\0\0", 5),
                  LSMKV_CORRUPTION); /* the default's id */
-    CHECK_STATUS(decode_space("\1\xFE\xFF\xFF\xFF", 5), LSMKV_OK);
-    CHECK_STATUS(decode_space("\1\xFF\xFF\xFF\xFF", 5), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\xFD\xFF\xFF\xFF", 5), LSMKV_OK);
+    CHECK_STATUS(decode_space("\1\xFE\xFF\xFF\xFF", 5), LSMKV_CORRUPTION);
     CHECK_STATUS(decode_space("\1\2\0\0\0\2\1", 7), LSMKV_OK);
     CHECK_STATUS(decode_space("\1\2\0\0\0\2\0", 7), LSMKV_CORRUPTION);
     CHECK_STATUS(decode_space("\1\2\0\0\0\3\1", 7), LSMKV_OK);

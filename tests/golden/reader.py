@@ -19,6 +19,7 @@ import xxhash
 import zstandard
 
 from golden.cursor import Cursor, checksum, need, unzigzag
+from golden.definitions import read_published, read_spaces
 from golden.frames import read_cached, read_caches
 
 PUT, DELETE, RANGE_DELETE, POINTER, CACHED = 1, 2, 3, 4, 6
@@ -599,6 +600,8 @@ class Database:
     rows: dict[bytes, bytes]
     options: dict[int, int]
     spaces: dict[str, dict[bytes, bytes]]
+    published: dict[tuple[str, str], dict[bytes, bytes]]  # by name and version
+    currents: dict[str, str]
 
 
 def read_database(directory: Path) -> Database:
@@ -662,39 +665,26 @@ def read_database(directory: Path) -> Database:
     for stored_key, value in sorted(newest.items()):
         if value is not None:
             rows[int.from_bytes(stored_key[:4], "big")][stored_key[4:]] = value
-    options = read_options(rows[SYSTEM].pop(b"options"))
-    spaces = read_spaces(rows[SYSTEM])
+    options, spaces, published, currents = read_system(rows.pop(SYSTEM))
     read_caches(caches, files.uuid, files.caches)
-    need(not rows.pop(SYSTEM), "unknown keys of the engine's")
     named = {name: rows.pop(number, {}) for name, number in spaces.items()}
     plain = rows.pop(DEFAULT, {})
+    sets = {name: rows.pop(number, {}) for name, number in published.items()}
     need(not rows, "rows of a namespace without a definition")
-    return Database(files, tables, logs, segments, plain, options, named)
-
-
-def read_spaces(rows: dict[bytes, bytes]) -> dict[str, int]:
-    """Take the definitions of namespaces out of the engine's own rows."""
-    found: dict[str, int] = {}
-    for key in [key for key in rows if key.startswith(b"namespace/")]:
-        value = Cursor(rows.pop(key))
-        need(value.uint(1) == 1, "version of a namespace")
-        found[key.removeprefix(b"namespace/").decode()] = value.uint(4)
-        tags = [0]
-        while value.left:
-            tag = value.varint()
-            need(tag <= 9, "options of a namespace")
-            need(tags[-1] < tag and value.varint() > 0, "options of a namespace")
-            tags.append(tag)
-        vectors, caches = {7, 8, 9} & {*tags}, {5, 6} & {*tags}
-        need(len(vectors) in (0, 3) and len(caches) in (0, 2), "half of what it is")
-    following = int.from_bytes(
-        rows.pop(b"next_namespace", bytes([2, 0, 0, 0])), "little"
+    return Database(
+        files, tables, logs, segments, plain, options, named, sets, currents
     )
-    need(all(2 <= number < following for number in found.values()), "ids")
-    need(len(set(found.values())) == len(found), "an id twice")
-    pins = [key for key in rows if key.startswith(b"pin/")]
-    need(all(len(rows.pop(key)) == 8 for key in pins), "a pin")
-    return found
+
+
+def read_system(
+    rows: dict[bytes, bytes],
+) -> tuple[dict[int, int], dict[str, int], dict[tuple[str, str], int], dict[str, str]]:
+    """Take the engine's own rows apart: options, namespaces, what is published."""
+    options = read_options(rows.pop(b"options"))
+    published, currents = read_published(rows)
+    spaces = read_spaces(rows, published)
+    need(not rows, "unknown keys of the engine's")
+    return options, spaces, published, currents
 
 
 def segment_name(number: int, segment: Segment) -> str:

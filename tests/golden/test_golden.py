@@ -141,6 +141,24 @@ def test_what_the_engine_writes_now_is_as_specified(
     assert any(table.ranges for table in found.tables.values())
 
 
+def test_what_is_published_now_is_as_specified(tmp_path: Path) -> None:
+    rows = {b"%04d" % i: b"x" * (i * 7 % 3000) for i in range(1000)}
+    shuffled = sorted(rows.items(), key=lambda row: row[1])
+    with lsmkv.open(tmp_path / "db", memtable_bytes=64 << 10) as db:
+        with db.publish("a/b", version="1") as publisher:
+            publisher.put_many(shuffled)
+        with db.publish("a/b", version="2", default_ttl=1e9) as publisher:
+            publisher.put(b"key", b"value")
+        db.namespace("plain").put(b"key", b"value")
+        db.rollback("a/b", "1")
+    found = reader.read_database(tmp_path / "db")
+    assert found.published.keys() == {("a/b", "1"), ("a/b", "2")}
+    assert found.published["a/b", "1"] == rows
+    assert found.published["a/b", "2"] == {b"key": b"value"}
+    assert found.currents == {"a/b": "1"}
+    assert found.spaces == {"plain": {b"key": b"value"}}
+
+
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*", "*.log", "*.tbl", "*.seg"])
 def test_the_second_reader_notices_any_changed_byte(golden: Path, name: str) -> None:
     rng = random.Random(name)

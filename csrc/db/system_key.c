@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See system_key.h.
+ */
+#include "db/system_key.h"
+
+#include "base/assert.h"
+#include "db/db_iter.h"
+#include "db/read.h"
+
+enum { LIST_ROWS = 256 };
+
+void lsm_system_key_add(lsm_system_key *key, lsmkv_bytes more) {
+    LSM_ASSERT(more.size <= sizeof(key->skey) - key->size);
+    if (more.size > 0) {
+        memcpy(key->skey + key->size, more.data, more.size);
+    }
+    key->size += more.size;
+}
+
+void lsm_system_key_make(lsm_system_key *key, const char *prefix, lsmkv_bytes rest) {
+    lsm_put_u32_be(key->skey, LSM_NAMESPACE_SYSTEM);
+    key->size = LSM_NAMESPACE_SIZE;
+    lsm_system_key_add(key, (lsmkv_bytes){prefix, strlen(prefix)});
+    lsm_system_key_add(key, rest);
+}
+
+static lsm_slice key_slice(const lsm_system_key *key) {
+    return lsm_slice_make(key->skey, key->size);
+}
+
+lsmkv_bytes lsm_system_key_bytes(const lsm_system_key *key) {
+    return (lsmkv_bytes){key->skey + LSM_NAMESPACE_SIZE,
+                         key->size - LSM_NAMESPACE_SIZE};
+}
+
+lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const lsm_system_key *key, lsm_buf *value,
+                             lsmkv_error *err) {
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsm_readstate *state = lsm_db_state_of(db, snapshot);
+    lsm_lookup lookup = lsm_lookup_make(
+        key_slice(key), snapshot != NULL ? snapshot->sequence : lsm_db_published(db));
+    lsm_value found;
+    lsmkv_status status = lsm_db_get(db, &lookup, false, state, &found, err);
+    /* Values of the system namespace lie where their keys do: nothing is owned. */
+    if (status == LSMKV_OK &&
+        !lsm_buf_append(value, found.bytes.data, found.bytes.size)) {
+        status = lsm_fail_memory(err, found.bytes.size);
+    }
+    lsm_epoch_leave(token);
+    return status;
+}
+
+lsmkv_status lsm_system_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const char *prefix, lsmkv_iter **iterp, lsmkv_error *err) {
+    lsm_system_key start;
+    lsm_system_key stop;
+
+    lsm_system_key_make(&start, prefix, (lsmkv_bytes){NULL, 0});
+    stop = start;
+    stop.skey[stop.size - 1] += 1;
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsmkv_status status = lsm_db_iter_create(db, snapshot, key_slice(&start),
+                                             key_slice(&stop), iterp, err);
+    lsm_epoch_leave(token);
+    return status;
+}
+
+lsmkv_status lsm_system_next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk,
+                                  lsmkv_error *err) {
+    const lsmkv_fill fill = {.row_max = LIST_ROWS};
+    lsm_epoch_token token = lsm_epoch_enter(&iter->db->epoch);
+    lsmkv_status status = lsm_db_iter_fill(iter, &fill, chunk, err);
+    lsm_epoch_leave(token);
+    return status;
+}
+
+lsmkv_status lsm_system_commit(lsmkv_db *db, lsm_batch *batch, lsm_space *drops,
+                               lsmkv_error *err) {
+    lsm_write_how how = {
+        .sync = db->options.given.durability == LSMKV_DURABILITY_SYNC,
+        .alone = true,
+        .drops = drops,
+    };
+    return lsm_db_write(db, batch, how, err);
+}
