@@ -251,22 +251,17 @@ cdef extern from "include/lsmkv.h" nogil:
                                  lsmkv_space_options *options)
 
     ctypedef struct lsmkv_cache_stats:
-        uint64_t max_bytes
         uint64_t file_bytes
         uint64_t segment_count
         uint64_t written_bytes
         uint64_t reinserted_bytes
-        uint64_t evicted_bytes
         uint64_t evicted_segments
         uint64_t pinned_count
         uint64_t pinned_bytes
 
     lsmkv_status lsmkv_cache_pin(lsmkv_db *db, const lsmkv_namespace *space,
-                                 const lsmkv_bytes *keys, size_t count,
+                                 const lsmkv_bytes *keys, size_t count, bint pins,
                                  lsmkv_error *err)
-    lsmkv_status lsmkv_cache_unpin(lsmkv_db *db, const lsmkv_namespace *space,
-                                   const lsmkv_bytes *keys, size_t count,
-                                   lsmkv_error *err)
     lsmkv_status lsmkv_get_cache_stats(lsmkv_db *db, const lsmkv_namespace *space,
                                        lsmkv_cache_stats *stats, lsmkv_error *err)
 

@@ -67,11 +67,11 @@ cdef class Namespace(Keyspace):
                 `max_bytes`; also raised by a put that would have them do so.
             InvalidArgumentError: The namespace is no cache.
         """
-        change_pins(self, keys, False)
+        change_pins(self, keys, True)
 
     def unpin(self, keys):
         """End what pin() began; keys that are not pinned are passed over."""
-        change_pins(self, keys, True)
+        change_pins(self, keys, False)
 
     def _cache_stats(self):
         """What lsmkv_get_cache_stats() tells."""
@@ -84,7 +84,7 @@ cdef class Namespace(Keyspace):
         return stats
 
 
-cdef int change_pins(Namespace space, object keys, bint unpins) except -1:
+cdef int change_pins(Namespace space, object keys, bint pins) except -1:
     """Pin or unpin keys, all of them or none."""
     cdef tuple held = tuple([bytes(key) for key in keys])
     cdef Py_ssize_t count = len(held), i
@@ -98,12 +98,8 @@ cdef int change_pins(Namespace space, object keys, bint unpins) except -1:
     for i in range(count):
         take_name(<bytes>held[i], &views[i])
     with nogil:
-        if unpins:
-            status = lsmkv_cache_unpin(space._db, space._space, views, <size_t>count,
-                                       &err)
-        else:
-            status = lsmkv_cache_pin(space._db, space._space, views, <size_t>count,
-                                     &err)
+        status = lsmkv_cache_pin(space._db, space._space, views, <size_t>count, pins,
+                                 &err)
     PyMem_Free(views)
     check(status, &err, space.path)
     return 0

@@ -26,24 +26,20 @@ class CacheStats:
     """What a namespace that is a cache takes. What was done counts from the opening.
 
     Attributes:
-        max_bytes: The bytes it may take.
-        file_bytes: Size of its files: at most 1.05 times that.
+        file_bytes: Size of its files: at most 1.05 times its `max_bytes`.
         segment_count: How many those are.
         written_bytes: Values written, with their keys; those that follow included.
         reinserted_bytes: Of them, written again when their file was given up.
-        evicted_bytes: Of files given up.
-        evicted_segments: How many those were.
+        evicted_segments: Files given up.
         pinned_count: Keys that are pinned.
         pinned_bytes: What their values take, as far as known: one that has expired or
             was deleted counts until the next put or unpin().
     """
 
-    max_bytes: int
     file_bytes: int
     segment_count: int
     written_bytes: int
     reinserted_bytes: int
-    evicted_bytes: int
     evicted_segments: int
     pinned_count: int
     pinned_bytes: int

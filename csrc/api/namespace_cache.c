@@ -93,30 +93,19 @@ static lsmkv_status check_cache(lsmkv_db *db, const lsmkv_namespace *space,
     return status;
 }
 
-static lsmkv_status change_pins(lsmkv_db *db, const lsmkv_namespace *space,
-                                lsm_pin_request *request, lsmkv_error *err) {
+lsmkv_status lsmkv_cache_pin(lsmkv_db *db, const lsmkv_namespace *space,
+                             const lsmkv_bytes *keys, size_t count, bool pins,
+                             lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    lsm_pin_request request = {
+        .cache = space->space->cache, .keys = keys, .count = count, .unpins = !pins};
 
     LSM_TRY(check_cache(db, space, err));
     LSM_TRY(lsm_db_begin(db, err));
-    request->cache = space->space->cache;
-    status = lsm_cache_change_pins(db, request, err);
+    status = lsm_cache_change_pins(db, &request, err);
     lsm_db_end(db);
 out:
     return status;
-}
-
-lsmkv_status lsmkv_cache_pin(lsmkv_db *db, const lsmkv_namespace *space,
-                             const lsmkv_bytes *keys, size_t count, lsmkv_error *err) {
-    lsm_pin_request request = {.keys = keys, .count = count};
-    return change_pins(db, space, &request, err);
-}
-
-lsmkv_status lsmkv_cache_unpin(lsmkv_db *db, const lsmkv_namespace *space,
-                               const lsmkv_bytes *keys, size_t count,
-                               lsmkv_error *err) {
-    lsm_pin_request request = {.keys = keys, .count = count, .unpins = true};
-    return change_pins(db, space, &request, err);
 }
 
 lsmkv_status lsmkv_get_cache_stats(lsmkv_db *db, const lsmkv_namespace *space,

@@ -229,7 +229,6 @@ out:
 static void settle_locked(lsm_cache_space *cache, uint64_t bytes) {
     uint64_t most = cache->max_bytes / CREDIT_DIVISOR;
 
-    cache->evicted_bytes += bytes;
     cache->evicted_segments += 1;
     cache->credit += bytes - bytes / 8;
     cache->credit = cache->credit < most ? cache->credit : most;

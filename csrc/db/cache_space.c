@@ -82,12 +82,10 @@ lsm_cache_piece *lsm_cache_shift_locked(lsm_cache_space *cache) {
 void lsm_cache_describe(lsmkv_db *db, const lsm_cache_space *cache,
                         lsmkv_cache_stats *stats) {
     lsm_mutex_lock(&db->mu);
-    *stats = (lsmkv_cache_stats){.max_bytes = cache->max_bytes,
-                                 .file_bytes = cache->bytes,
+    *stats = (lsmkv_cache_stats){.file_bytes = cache->bytes,
                                  .segment_count = cache->count,
                                  .written_bytes = cache->written_bytes,
                                  .reinserted_bytes = cache->reinserted_bytes,
-                                 .evicted_bytes = cache->evicted_bytes,
                                  .evicted_segments = cache->evicted_segments};
     stats->pinned_bytes = lsm_cache_pinned_bytes(cache, &stats->pinned_count);
     lsm_mutex_unlock(&db->mu);

@@ -51,7 +51,7 @@ struct lsm_cache_space {
     bool starved; /* a writer waits for an eviction */
     bool dropped;
     struct lsm_cache_pins *pins; /* owned; NULL: none */
-    uint64_t written_bytes, reinserted_bytes, evicted_bytes, evicted_segments;
+    uint64_t written_bytes, reinserted_bytes, evicted_segments;
 };
 
 /* A value to be written. */

@@ -396,16 +396,11 @@ typedef struct lsmkv_space_options {
     int32_t cache_policy;  /* of a cache: LSMKV_CACHE_FIFO_REINSERT */
 } lsmkv_space_options;
 
-/* A namespace with max_bytes is a cache from its creation on; another number of bytes
- * can be given to it later, but none cannot. What is read from a cache is the newest
- * value of its key, or nothing: values are given up when they take too much space, when
- * they are damaged, and, those of the last moments, by a power failure, however they
- * were written. Never does an older value come back. Its files take at most 1.05 x
- * max_bytes at any moment. A value larger than max_bytes / 64 is LIMIT_EXCEEDED. */
-enum {
-    LSMKV_CACHE_FIFO_REINSERT = 1, /* the oldest go, but for what was read meanwhile */
-    LSMKV_CACHE_BYTES_MIN = 1 << 16,
-};
+/* A namespace with max_bytes is a cache from its creation on. What is read from one is
+ * the newest value of a key, or nothing, never an older one: values are given up for
+ * space, when they are damaged, and, those of the last moments, by a power failure. Its
+ * files take 1.05 x max_bytes at most. LIMIT_EXCEEDED: a value of more than a 64th. */
+enum { LSMKV_CACHE_FIFO_REINSERT = 1, LSMKV_CACHE_BYTES_MIN = 1 << 16 };
 
 typedef struct lsmkv_namespace_how {
     bool create;                    /* if there is none of that name */
@@ -436,30 +431,23 @@ LSMKV_API void lsmkv_namespace_options(const lsmkv_namespace *space,
                                        lsmkv_space_options *options);
 
 typedef struct lsmkv_cache_stats {
-    uint64_t max_bytes;
     uint64_t file_bytes; /* of its files at this moment */
     uint64_t segment_count;
     uint64_t written_bytes; /* since the database was opened; with what comes again */
     uint64_t reinserted_bytes; /* of them, written again when their segment went */
-    uint64_t evicted_bytes;    /* of segments that went */
     uint64_t evicted_segments;
     uint64_t pinned_count;
     uint64_t pinned_bytes; /* of their values, as far as is known */
 } lsmkv_cache_stats;
 
 /* Keeps the values of keys of a cache, also those to come, from being given up for
- * space, for good: all of them, or none. LIMIT_EXCEEDED when they would take more than
- * half of max_bytes; later, when a value put does. INVALID_ARGUMENT: it is no cache. */
+ * space, or (`pins` is false) no longer: all or none. LIMIT_EXCEEDED, also for a value
+ * put later, when pinned ones would take more than half of max_bytes. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_cache_pin(lsmkv_db *db,
                                                         const lsmkv_namespace *space,
                                                         const lsmkv_bytes *keys,
-                                                        size_t count, lsmkv_error *err);
-/* Ends that. Keys that are not pinned are passed over. */
-LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_cache_unpin(lsmkv_db *db,
-                                                          const lsmkv_namespace *space,
-                                                          const lsmkv_bytes *keys,
-                                                          size_t count,
-                                                          lsmkv_error *err);
+                                                        size_t count, bool pins,
+                                                        lsmkv_error *err);
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status
 lsmkv_get_cache_stats(lsmkv_db *db, const lsmkv_namespace *space,
                       lsmkv_cache_stats *stats, lsmkv_error *err);

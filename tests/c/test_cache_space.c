@@ -243,7 +243,8 @@ LSM_TEST(cache_is_one_from_its_creation_on) {
     CHECK_STATUS(lsmkv_namespace_open(c.db, text("tiny"), &tiny, &other, &err),
                  LSMKV_INVALID_ARGUMENT);
     CHECK_OK(lsmkv_namespace_open(c.db, text("plain"), &plain, &other, &err));
-    CHECK_STATUS(lsmkv_cache_pin(c.db, other, NULL, 0, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK_STATUS(lsmkv_cache_pin(c.db, other, NULL, 0, true, &err),
+                 LSMKV_INVALID_ARGUMENT);
     lsmkv_namespace_free(other);
     CHECK_STATUS(lsmkv_namespace_open(c.db, text("plain"), &more, &other, &err),
                  LSMKV_INVALID_ARGUMENT);
@@ -254,7 +255,8 @@ LSM_TEST(cache_is_one_from_its_creation_on) {
     lsmkv_namespace_free(other);
     stop(&c);
     start(&c, 0);
-    CHECK_EQ(stats_of(&c).max_bytes, 2 * CAP);
+    lsmkv_namespace_options(c.space, &found);
+    CHECK_EQ(found.max_bytes, 2 * CAP);
     end(&c);
 }
 
@@ -572,7 +574,7 @@ LSM_TEST(cache_pins_outlive_evictions_and_restarts) {
         keys[i] = key_of(names[i], i);
     }
     load(&c, 0, 40, 0);
-    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, 10, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, 10, true, &err));
     CHECK_EQ(stats_of(&c).pinned_count, 10);
     load(&c, 100, 400, 0);
     CHECK_EQ(count_hits(&c, 0, 10, 0), 10);
@@ -582,7 +584,7 @@ LSM_TEST(cache_pins_outlive_evictions_and_restarts) {
     CHECK_EQ(stats_of(&c).pinned_count, 10);
     load(&c, 400, 800, 0);
     CHECK_EQ(count_hits(&c, 0, 10, 0), 10);
-    CHECK_OK(lsmkv_cache_unpin(c.db, c.space, keys, 10, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, 10, false, &err));
     CHECK_EQ(stats_of(&c).pinned_count, 0);
     CHECK_EQ(stats_of(&c).pinned_bytes, 0);
     stop(&c);
@@ -605,17 +607,17 @@ LSM_TEST(cache_pins_take_half_of_the_cap_at_most) {
         keys[i] = key_of(names[i], i);
     }
     load(&c, 0, MANY, 0);
-    CHECK_STATUS(lsmkv_cache_pin(c.db, c.space, keys, MANY, &err),
+    CHECK_STATUS(lsmkv_cache_pin(c.db, c.space, keys, MANY, true, &err),
                  LSMKV_LIMIT_EXCEEDED);
     CHECK_EQ(stats_of(&c).pinned_count, 0);
-    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, MANY / 2, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, MANY / 2, true, &err));
     /* Keys without values, which then come. */
-    CHECK_OK(lsmkv_cache_unpin(c.db, c.space, keys, MANY, &err));
-    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, 1, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, MANY, false, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, 1, true, &err));
     for (size_t i = 0; i < MANY; i++) {
         keys[i] = key_of(names[i], 5000 + i);
     }
-    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, MANY, &err));
+    CHECK_OK(lsmkv_cache_pin(c.db, c.space, keys, MANY, true, &err));
     lsmkv_write how = {.space = c.space};
     size_t taken = 0;
     while (taken < MANY && put_how(&c, &how, 5000 + taken, SIZE, 0) == LSMKV_OK) {

@@ -263,9 +263,8 @@ static void change_pins(world *w, const pair *p) {
     char name[NAME_SIZE];
     lsmkv_bytes key = key_of(name, (size_t)world_below(w, SLOTS));
     lsmkv_error err = {0};
-    lsmkv_status status = world_odds(w, 500)
-                              ? lsmkv_cache_pin(w->db, p->cache, &key, 1, &err)
-                              : lsmkv_cache_unpin(w->db, p->cache, &key, 1, &err);
+    lsmkv_status status =
+        lsmkv_cache_pin(w->db, p->cache, &key, 1, world_odds(w, 500), &err);
     (void)world_ok(w, status, &err, "pinning");
 }
 

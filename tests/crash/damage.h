@@ -22,7 +22,8 @@ typedef struct image_file {
     char name[LSM_NAME_SIZE_MAX];
     uint8_t *bytes; /* owned */
     size_t size;
-    bool lasting; /* an open leaves it in use, not CURRENT or what it writes anew */
+    bool lasting; /* an open leaves it in use and needs it: not CURRENT, nor what it
+                     writes anew, nor a cache */
 } image_file;
 
 typedef struct image_row {
@@ -60,6 +61,8 @@ lsm_env *image_load(const char *directory);
 /* Whether the file grows record by record, so that less of it may look like what a
  * crash left. */
 bool image_is_records(const image_file *file);
+/* Whether it is of a cache, so that whatever happens to it is no problem. */
+bool image_is_cache(const image_file *file);
 
 /* Repairs the damaged disk, into another directory of a copy, and checks the result. */
 void damage_repair(const image *im, lsm_env *before, const damage *d);

@@ -15,6 +15,10 @@ bool image_is_records(const image_file *file) {
     return strstr(file->name, ".log") != NULL || strstr(file->name, "MANIFEST") != NULL;
 }
 
+bool image_is_cache(const image_file *file) {
+    return strstr(file->name, ".cache") != NULL;
+}
+
 static void add_file(image *im, const char *name) {
     const uint8_t *bytes = NULL;
     image_file *file;
@@ -88,6 +92,7 @@ static void read_rows(image *im) {
         size_t size = 0;
         im->files[i].lasting =
             strcmp(im->files[i].name, "CURRENT") != 0 &&
+            !image_is_cache(&im->files[i]) &&
             lsm_sim_file_read(disk, WORLD_PATH, im->files[i].name, &bytes, &size);
     }
     lsm_test_abandon(db);

@@ -61,6 +61,18 @@ def test_a_small_run_of_large_values_reports_what_was_written(tmp_path: Path) ->
     assert report["segments"] > 0
 
 
+def test_a_small_trace_is_replayed_beside_an_lru(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    requests = ([n % 7, 100 + n % 40, 1000 + n] for n in range(300))
+    trace.write_text("".join(json.dumps({"hash_ids": ids}) + "\n" for ids in requests))
+    size = ["--blocks", "100", "--block-bytes", "1000", "--dir", str(tmp_path)]
+    report = json.loads(run("traces.py", str(trace), *size))
+    run_of_it = report["caps"][0]
+    assert 0 < run_of_it["hits"] <= report["hits_infinite"] <= 2 / 3
+    assert run_of_it["peak_of_cap"] <= 1.05
+    assert 1 < run_of_it["write_amplification"] < 3
+
+
 def test_a_small_stampede_computes_once() -> None:
     size = ["--askers", "50", "--calls", "1000", "--rounds", "1", "--seconds", "0.05"]
     report = json.loads(run("stampede.py", *size))
