@@ -212,7 +212,7 @@ lsmkv_status lsm_published_switch(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes ve
         fresh = create_entry(name, err);
         LSM_TRY(fresh != NULL ? LSMKV_OK : LSMKV_NO_MEMORY);
         if (!reserve_name(db)) {
-            LSM_TRY(lsm_fail_memory(err, sizeof(fresh)));
+            LSM_TRY(lsm_fail_memory(err, sizeof(*fresh)));
         }
     }
     meaning = lsm_calloc(1, sizeof(*meaning));

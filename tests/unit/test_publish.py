@@ -89,12 +89,15 @@ def test_versions_switch_roll_back_and_are_released(db: lsmkv.DB) -> None:
 
 def test_an_exception_discards_it(db: lsmkv.DB) -> None:
     publish(db, "1", {b"k": b"one"})
-    with (
-        pytest.raises(ZeroDivisionError),
-        db.publish("users", version="2") as w,
-    ):
-        w.put_many((b"%d" % i, b"x" * 2000) for i in range(1000))
-        raise ZeroDivisionError
+    w = db.publish("users", version="2")
+
+    def fail() -> None:
+        with w:
+            w.put_many((b"%d" % i, b"x" * 2000) for i in range(1000))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with pytest.raises(InvalidArgumentError, match="has ended"):
         w.put(b"a", b"b")
     assert names(db) == [("users", "1", True)]
@@ -238,3 +241,31 @@ def test_readers_see_one_version_in_a_call_while_versions_come_and_go(
         thread.join()
     assert wrong == []
     assert names(db) == [("users", "29", True)]
+
+
+def test_a_follower_sees_the_switch_at_its_next_refresh(tmp_path: Path) -> None:
+    with (
+        lsmkv.open(tmp_path / "db") as db,
+        lsmkv.open(tmp_path / "db", mode="follower") as follower,
+    ):
+        publish(db, "1", {b"k": b"one"})
+        with pytest.raises(KeyError):
+            follower.published("users")
+        follower.refresh()
+        users = follower.published("users")
+        with follower.snapshot() as moment:
+            publish(db, "2", {b"k": b"two" * 1000})
+            db.release("users", "1")
+            assert users.get(b"k") == b"one"
+            follower.refresh()
+            assert users.get(b"k") == b"two" * 1000
+            assert users.get(b"k", snapshot=moment) == b"one"
+        publish(db, "3", {b"k": b"three"})
+        db.rollback("users", "2")
+        follower.refresh()
+        assert users.get(b"k") == b"two" * 1000
+        assert names(follower) == [("users", "2", True), ("users", "3", False)]
+        db.release("users")
+        follower.refresh()
+        with pytest.raises(InvalidArgumentError, match="dropped"):
+            users.get(b"k")
