@@ -353,6 +353,7 @@ lsmkv_status lsm_cache_write(lsmkv_db *db, lsm_cache_space *cache,
     if (status != LSMKV_OK) {
         return status;
     }
+    LSM_ASSERT(where.piece != NULL);
     status = write_frame(&where, value, frame, err);
     lsm_cache_piece *piece = where.piece;
     *pointer = (lsm_pointer){.segment = piece->segment->number,
