@@ -329,6 +329,82 @@ LSM_TEST(codec_that_fails_its_test_is_refused_and_the_old_one_stays) {
     CHECK(round_trip(PLAIN_ID, 0, lsm_slice_make(raw, sizeof(raw))));
 }
 
+static size_t greedy_compress(void *context, void *dst, size_t capacity,
+                              const void *src, size_t size) {
+    return plain_codec.compress(context, dst, capacity, src, size) + capacity;
+}
+
+static size_t short_decompress(void *context, void *dst, size_t capacity,
+                               const void *src, size_t size) {
+    size_t used = plain_decompress(context, dst, capacity, src, size);
+
+    return used - (used != 0);
+}
+
+static size_t boasting_decompress(void *context, void *dst, size_t capacity,
+                                  const void *src, size_t size) {
+    return plain_decompress(context, dst, capacity, src, size) + 5 * capacity;
+}
+
+LSM_TEST(codec_that_says_wrong_sizes_is_refused) {
+    lsmkv_codec codec = plain_codec;
+    lsmkv_error err;
+    uint8_t raw[1];
+
+    codec.compress = greedy_compress;
+    CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
+    codec = plain_codec;
+    codec.decompress = short_decompress;
+    CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
+    codec.decompress = boasting_decompress;
+    CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
+    register_plain();
+    CHECK_STATUS(lsm_codec_decompress(PLAIN_ID, lsm_slice_make("", 0), raw, 0, &err),
+                 LSMKV_CORRUPTION);
+}
+
+static void *twin_create(int level) {
+    return plain_create(level);
+}
+
+static void twin_destroy(void *context) {
+    free_toy(context);
+}
+
+static size_t twin_bound(size_t size) {
+    return toy_bound(size);
+}
+
+static size_t twin_compress(void *context, void *dst, size_t capacity, const void *src,
+                            size_t size) {
+    return plain_compress(context, dst, capacity, src, size);
+}
+
+static size_t twin_decompress(void *context, void *dst, size_t capacity,
+                              const void *src, size_t size) {
+    return plain_decompress(context, dst, capacity, src, size);
+}
+
+/* A context of one must never come to the functions of another. */
+LSM_TEST(codecs_are_the_same_only_if_all_their_functions_are) {
+    static const uint8_t raw[64] = {0};
+    lsmkv_error err;
+
+    for (int round = 0; round < 2; round++) {
+        for (int part = 0; part < 5; part++) {
+            lsmkv_codec codec = plain_codec;
+            codec.create = part == 0 ? twin_create : codec.create;
+            codec.destroy = part == 1 ? twin_destroy : codec.destroy;
+            codec.bound = part == 2 ? twin_bound : codec.bound;
+            codec.compress = part == 3 ? twin_compress : codec.compress;
+            codec.decompress = part == 4 ? twin_decompress : codec.decompress;
+            CHECK_OK(lsmkv_register_codec(&codec, &err));
+            CHECK(round_trip(PLAIN_ID, 0, lsm_slice_make(raw, sizeof(raw))));
+        }
+    }
+    register_plain();
+}
+
 LSM_TEST(codec_with_a_missing_part_is_an_invalid_argument) {
     lsmkv_error err;
 

@@ -8,6 +8,7 @@
 #include "table_fixture.h"
 
 #include "base/buf.h"
+#include "dead_help.h"
 #include "format/bloom.h"
 #include "format/footer.h"
 
@@ -23,6 +24,10 @@ typedef struct tail_parts {
     lsm_buf separators[BLOCKS_MAX];
     lsm_block_handle handles[BLOCKS_MAX];
     size_t block_count;
+    lsm_block_type filter_type;
+    uint8_t filter_codec;
+    size_t gaps[4]; /* zeros before filter, index, properties and footer */
+    bool malformed; /* the properties */
 } tail_parts;
 
 static void take_apart(table_fixture *f, tail_parts *parts) {
@@ -33,6 +38,7 @@ static void take_apart(table_fixture *f, tail_parts *parts) {
     size_t size = 0;
 
     memset(parts, 0, sizeof(*parts));
+    parts->filter_type = LSM_BLOCK_FILTER;
     CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
     CHECK_OK(lsm_footer_decode(data + size - LSM_FOOTER_SIZE, size, TABLE_NAME,
                                &parts->footer, &err));
@@ -55,15 +61,19 @@ static void take_apart(table_fixture *f, tail_parts *parts) {
     lsm_block_cursor_deinit(&cursor);
 }
 
-static void put_block(lsm_buf *file, lsm_slice payload, lsm_block_type type,
-                      lsm_block_handle *handle) {
-    lsm_block_frame frame = {(uint32_t)payload.size, 0, type};
-
+static void put_block_as(lsm_buf *file, lsm_slice payload, lsm_block_frame frame,
+                         lsm_block_handle *handle) {
     *handle = (lsm_block_handle){file->size, payload.size};
     CHECK(lsm_buf_append(file, payload.data, payload.size));
     CHECK(lsm_buf_append_zeros(file, LSM_BLOCK_FRAME_SIZE));
     lsm_block_frame_seal(file->data + handle->offset, payload.size, frame,
                          TABLE_FILE_ID, handle->offset);
+}
+
+static void put_block(lsm_buf *file, lsm_slice payload, lsm_block_type type,
+                      lsm_block_handle *handle) {
+    put_block_as(file, payload, (lsm_block_frame){(uint32_t)payload.size, 0, type},
+                 handle);
 }
 
 /* Writes the file again with these parts, and tells the MANIFEST its sizes. */
@@ -76,8 +86,11 @@ static void put_together(table_fixture *f, tail_parts *parts) {
 
     CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
     CHECK(lsm_buf_append(&file, data, parts->footer.tail_offset));
-    put_block(&file, lsm_buf_slice(&parts->filter), LSM_BLOCK_FILTER,
-              &parts->footer.filter);
+    lsm_block_frame filter = {(uint32_t)parts->filter.size, parts->filter_codec,
+                              parts->filter_type};
+    CHECK(lsm_buf_append_zeros(&file, parts->gaps[0]));
+    put_block_as(&file, lsm_buf_slice(&parts->filter), filter, &parts->footer.filter);
+    CHECK(lsm_buf_append_zeros(&file, parts->gaps[1]));
     lsm_block_builder_init(&index);
     for (size_t i = 0; i < parts->block_count; i++) {
         uint8_t encoded[LSM_BLOCK_HANDLE_SIZE_MAX];
@@ -89,9 +102,11 @@ static void put_together(table_fixture *f, tail_parts *parts) {
     put_block(&file, lsm_block_builder_finish(&index), LSM_BLOCK_INDEX,
               &parts->footer.index);
     CHECK(lsm_properties_encode(&parts->properties, &properties));
+    properties.size -= parts->malformed;
+    CHECK(lsm_buf_append_zeros(&file, parts->gaps[2]));
     put_block(&file, lsm_buf_slice(&properties), LSM_BLOCK_PROPERTIES,
               &parts->footer.properties);
-    CHECK(lsm_buf_append_zeros(&file, LSM_FOOTER_SIZE));
+    CHECK(lsm_buf_append_zeros(&file, parts->gaps[3] + LSM_FOOTER_SIZE));
     lsm_footer_encode(&parts->footer, file.data + file.size - LSM_FOOTER_SIZE);
     CHECK(lsm_sim_file_write(f->env, SIM_PATH, TABLE_NAME, file.data, file.size));
     f->info.file_size = file.size;
@@ -280,4 +295,119 @@ LSM_TEST(forged_filter_that_denies_keys_is_found_by_verify) {
     put_together(&f, &parts);
     CHECK_EQ(verify(&f), f.set.count);
     fixture_end(&f);
+}
+
+static void check_refused(table_fixture *f, const char *what) {
+    lsm_table *table = NULL;
+    lsmkv_error err;
+
+    CHECK_STATUS(lsm_table_open(&f->context, &f->info, &table, &err), LSMKV_CORRUPTION);
+    CHECK(table == NULL && strcmp(err.file, TABLE_NAME) == 0);
+    if (strstr(err.message, what) == NULL) {
+        lsm_test_fail(__FILE__, __LINE__, "\"%s\" is not about %s", err.message, what);
+    }
+}
+
+LSM_TEST(forged_tail_with_gaps_or_other_blocks_does_not_open) {
+    static const char *const what[] = {
+        "end to end",
+        "does not lie behind",
+        "end to end",
+        "end to end",
+        "checksum of the filter",
+        "checksum of the filter",
+        "malformed filter",
+        "malformed properties",
+        "expected id",
+        "range deletes are missing",
+        "a tail of",
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(what); i++) {
+        table_fixture f;
+        tail_parts parts;
+
+        begin_small(&f, &parts);
+        if (i < 4) {
+            parts.gaps[i] = 3;
+        }
+        parts.filter_type = i == 4 ? LSM_BLOCK_DATA : LSM_BLOCK_FILTER;
+        parts.filter_codec = i == 5;
+        parts.filter.size -= i == 6;
+        parts.malformed = i == 7;
+        parts.footer.number += i == 8;
+        parts.properties.range_delete_count = i == 9;
+        f.info.range_delete_count = i == 9;
+        put_together(&f, &parts);
+        f.info.tail_size += i == 10 ? f.info.file_size : 0;
+        check_refused(&f, what[i]);
+        fixture_end(&f);
+    }
+}
+
+LSM_TEST(a_table_of_the_database_that_this_is_a_copy_of_opens) {
+    static uint8_t origins[1][LSM_UUID_SIZE];
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+
+    begin_small(&f, &parts);
+    memcpy(origins[0], f.context.uuid, LSM_UUID_SIZE);
+    put_together(&f, &parts);
+    f.context.uuid[0]++;
+    check_refused(&f, "another database");
+    f.context.origins = (lsm_uuids){(const uint8_t (*)[LSM_UUID_SIZE])origins, 1};
+    CHECK_EQ(scan(&f, &count), LSMKV_OK);
+    CHECK_EQ(count, f.set.count);
+    fixture_end(&f);
+}
+
+/* Seals the second data block again, as something else. */
+static void forge_block(table_fixture *f, const tail_parts *parts,
+                        lsm_block_frame frame, bool zeros) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    lsm_block_handle handle = parts->handles[1];
+
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, data, size);
+    if (zeros) {
+        memset(copy + handle.offset, 0, (size_t)handle.size);
+    }
+    lsm_block_frame_seal(copy + handle.offset, (size_t)handle.size, frame,
+                         TABLE_FILE_ID, handle.offset);
+    CHECK(lsm_sim_file_write(f->env, SIM_PATH, TABLE_NAME, copy, size));
+    lsm_free(copy);
+}
+
+LSM_TEST(forged_data_block_is_found_out_when_it_is_read) {
+    static const struct {
+        lsm_block_type type;
+        uint8_t codec;
+        bool zeros;
+        lsmkv_status status;
+    } cases[] = {
+        {LSM_BLOCK_DATA, 0, false, LSMKV_OK},
+        {LSM_BLOCK_DATA, 0, true, LSMKV_CORRUPTION},
+        {LSM_BLOCK_INDEX, 0, false, LSMKV_CORRUPTION},
+        {LSM_BLOCK_DATA, DEAD_CODEC, true, LSMKV_CORRUPTION},
+    };
+
+    dead_register_codec();
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        table_fixture f;
+        tail_parts parts;
+        size_t count = 0;
+
+        begin_small(&f, &parts);
+        lsm_block_frame frame = {(uint32_t)parts.handles[1].size, cases[i].codec,
+                                 cases[i].type};
+        put_together(&f, &parts);
+        forge_block(&f, &parts, frame, cases[i].zeros);
+        CHECK_EQ(scan(&f, &count), cases[i].status);
+        CHECK_EQ(verify(&f) == 0, cases[i].status == LSMKV_OK);
+        fixture_end(&f);
+    }
 }
