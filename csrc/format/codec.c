@@ -337,8 +337,8 @@ static const char *test_decompress(const codec_functions *functions, lsm_slice p
     /* The byte behind the room must not be touched, whatever the result is. */
     uint8_t behind = (uint8_t)(sample.data[--job.room] ^ UINT8_MAX);
     back[job.room] = behind;
-    if (run_once(functions, &job) == sample.size || back[job.room] != behind ||
-        back[sample.size] != 0) {
+    (void)run_once(functions, &job);
+    if (back[job.room] != behind || back[sample.size] != 0) {
         return "it writes more than it may";
     }
     return NULL;
@@ -371,13 +371,14 @@ static lsmkv_status test_codec(const codec_functions *functions, lsmkv_error *er
     return status;
 }
 
+/* Those of zstd are all there, or none of them is. */
 static bool functions_equal(const codec_functions *a, const codec_functions *b) {
     const lsmkv_codec *x = &a->plain;
     const lsmkv_codec *y = &b->plain;
 
     return x->id == y->id && x->create == y->create && x->destroy == y->destroy &&
            x->bound == y->bound && x->compress == y->compress &&
-           x->decompress == y->decompress && a->is_zstd == b->is_zstd &&
+           x->decompress == y->decompress &&
            memcmp(&a->zstd, &b->zstd, sizeof(a->zstd)) == 0;
 }
 

@@ -32,19 +32,20 @@ _Static_assert(sizeof("MANIFEST-") + DIGITS_MAX + 1 + HEX_DIGITS + 1 <=
                "the content of CURRENT fits");
 
 static const name_shape *find_shape(lsm_file_kind kind) {
-    for (size_t i = 0; i < LSM_ARRAY_COUNT(shapes); i++) {
-        if (shapes[i].kind == kind) {
-            return &shapes[i];
-        }
+    const name_shape *shape = shapes;
+
+    while (shape->kind != kind) {
+        shape++;
+        LSM_ASSERT(shape < shapes + LSM_ARRAY_COUNT(shapes));
     }
-    return NULL;
+    return shape;
 }
 
 void lsm_filename_make(char to[LSM_FILENAME_SIZE], lsm_file_kind kind,
                        uint64_t number) {
     const name_shape *shape = find_shape(kind);
 
-    LSM_ASSERT(shape != NULL && number != 0);
+    LSM_ASSERT(number != 0);
     int size = snprintf(to, LSM_FILENAME_SIZE, "%s%0*llu%s", shape->before, DIGITS_MIN,
                         (unsigned long long)number, shape->after);
     LSM_ASSERT(size > 0 && size < LSM_FILENAME_SIZE);

@@ -19,6 +19,7 @@ enum {
     CODEC_AT = 4,
     TYPE_AT = 5,
     ZEROS_AT = 6,
+    START_COUNT = 8,        /* places where a block may begin, kept in mind */
     WINDOW_SIZE = 64 << 10, /* read at once while iterating */
 };
 
@@ -161,30 +162,35 @@ static bool find_indexed(lsm_salvage *salvage, lsm_slice file, found_block index
 }
 
 /* Compressed blocks between two blocks that were found: from `begin` on, or from behind
- * something that looks like a frame, to the next frame that verifies. */
+ * one of the last few places that look like a frame, to the next frame that verifies.
+ * Few: the raw size of a frame may make four bytes before it look like one, too. */
 static bool find_between(lsm_salvage *salvage, lsm_slice file, uint64_t begin,
                          uint64_t end) {
-    uint64_t starts[2] = {begin, begin};
+    uint64_t starts[START_COUNT] = {begin};
+    size_t count = 1;
 
     for (uint64_t at = begin; at + LSM_BLOCK_FRAME_SIZE <= end; at++) {
         lsm_block_frame frame;
-        bool found = false;
+        size_t i = 0;
 
         if (!may_be_frame(file.data + at, true)) {
             continue;
         }
-        for (size_t i = 0; i < 2 && !found; i++) {
-            found = starts[i] < at &&
-                    verifies(salvage, file, starts[i], at - starts[i], &frame);
-            if (found && !keep_block(salvage, (found_block){starts[i], at - starts[i],
-                                                            frame.type})) {
+        while (i < count && (starts[i] >= at || !verifies(salvage, file, starts[i],
+                                                          at - starts[i], &frame))) {
+            i++;
+        }
+        if (i < count) {
+            if (!keep_block(salvage,
+                            (found_block){starts[i], at - starts[i], frame.type})) {
                 return false;
             }
+            count = 0;
+        } else if (count == START_COUNT) {
+            count--;
+            memmove(starts + 1, starts + 2, (count - 1) * sizeof(*starts));
         }
-        starts[1] = at + LSM_BLOCK_FRAME_SIZE;
-        if (found) {
-            starts[0] = starts[1];
-        }
+        starts[count++] = at + LSM_BLOCK_FRAME_SIZE;
     }
     return true;
 }
@@ -471,7 +477,13 @@ static lsmkv_status load(salvage_iter *iter, const found_block *block,
     if (raw == NULL) {
         return lsm_fail_memory(err, frame.raw_size);
     }
-    LSM_TRY(lsm_codec_decompress(frame.codec, stored, raw, frame.raw_size, err));
+    status = lsm_codec_decompress(frame.codec, stored, raw, frame.raw_size, err);
+    if (status == LSMKV_CORRUPTION) {
+        status =
+            lsm_fail_at(err, LSMKV_CORRUPTION, iter->salvage->name,
+                        (int64_t)block->offset, "a data block does not decompress");
+    }
+    LSM_TRY(status);
     LSM_TRY(decode_raw(iter, block, lsm_slice_make(raw, frame.raw_size), err));
 out:
     lsm_free(raw);

@@ -346,6 +346,17 @@ static size_t boasting_decompress(void *context, void *dst, size_t capacity,
     return plain_decompress(context, dst, capacity, src, size) + 5 * capacity;
 }
 
+/* Writes behind a room that is large enough, and nothing where it is not. */
+static size_t excessive_decompress(void *context, void *dst, size_t capacity,
+                                   const void *src, size_t size) {
+    size_t used = plain_decompress(context, dst, capacity, src, size);
+
+    if (used != 0) {
+        ((uint8_t *)dst)[capacity] ^= 1;
+    }
+    return used;
+}
+
 LSM_TEST(codec_that_says_wrong_sizes_is_refused) {
     lsmkv_codec codec = plain_codec;
     lsmkv_error err;
@@ -358,6 +369,9 @@ LSM_TEST(codec_that_says_wrong_sizes_is_refused) {
     CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
     codec.decompress = boasting_decompress;
     CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
+    codec.decompress = excessive_decompress;
+    CHECK_STATUS(lsmkv_register_codec(&codec, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "more than it may") != NULL);
     register_plain();
     CHECK_STATUS(lsm_codec_decompress(PLAIN_ID, lsm_slice_make("", 0), raw, 0, &err),
                  LSMKV_CORRUPTION);
@@ -606,6 +620,44 @@ LSM_TEST(zstd_context_that_refuses_its_level_is_freed) {
                            &smaller, &err),
         LSMKV_NO_MEMORY);
     CHECK_EQ(live_toys, before);
+    lsm_buf_deinit(&to);
+}
+
+static int zstd_twin_free_dctx_calls;
+
+static size_t zstd_twin_free_dctx(struct ZSTD_DCtx_s *context) {
+    zstd_twin_free_dctx_calls++;
+    return zstd_free_dctx(context);
+}
+
+/* A library that was loaded again lies elsewhere. */
+LSM_TEST(zstd_at_other_addresses_takes_over_and_may_lack_memory) {
+    lsmkv_zstd_functions functions = zstd_functions();
+    size_t (*twin)(struct ZSTD_DCtx_s *) = zstd_twin_free_dctx;
+    static const uint8_t raw[64] = {0};
+    static const uint8_t packed[] = {64, 0};
+    lsm_buf to = {0};
+    uint8_t back[64];
+    lsmkv_error err;
+    bool smaller = true;
+
+    CHECK_OK(lsmkv_register_zstd(&functions, &err));
+    memcpy((char *)&functions + 3 * sizeof(void *), &twin, sizeof(twin));
+    CHECK_OK(lsmkv_register_zstd(&functions, &err));
+    CHECK(zstd_twin_free_dctx_calls > 0);
+    creation_fails = true;
+    lsmkv_status compressed = lsm_codec_compress(
+        LSMKV_CODEC_ZSTD, 55, lsm_slice_make(raw, sizeof(raw)), &to, &smaller, &err);
+    lsmkv_status decompressed =
+        lsm_codec_decompress(LSMKV_CODEC_ZSTD, lsm_slice_make(packed, sizeof(packed)),
+                             back, sizeof(back), &err);
+    creation_fails = false;
+    CHECK_STATUS(compressed, LSMKV_NO_MEMORY);
+    CHECK_STATUS(decompressed, LSMKV_NO_MEMORY);
+    CHECK_OK(lsm_codec_decompress(LSMKV_CODEC_ZSTD,
+                                  lsm_slice_make(packed, sizeof(packed)), back,
+                                  sizeof(back), &err));
+    CHECK(memcmp(back, raw, sizeof(raw)) == 0);
     lsm_buf_deinit(&to);
 }
 

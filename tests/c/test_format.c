@@ -293,11 +293,15 @@ LSM_TEST(current_round_trips_and_every_damage_to_it_is_corruption) {
     uint64_t number = 0;
 
     for (size_t i = 0; i < LSM_ARRAY_COUNT(numbers); i++) {
-        char content[LSM_CURRENT_SIZE_MAX];
+        char content[2 * LSM_CURRENT_SIZE_MAX];
         size_t size = lsm_current_encode(content, numbers[i]);
 
         CHECK_OK(lsm_current_decode(lsm_slice_make(content, size), &number, &err));
         CHECK_EQ(number, numbers[i]);
+        memset(content + size, '0', sizeof(content) - size);
+        CHECK_STATUS(
+            lsm_current_decode(lsm_slice_make(content, sizeof(content)), &number, &err),
+            LSMKV_CORRUPTION);
         for (size_t cut = 0; cut < size; cut++) {
             CHECK_STATUS(
                 lsm_current_decode(lsm_slice_make(content, cut), &number, &err),
