@@ -8,7 +8,10 @@
 #include "dead_help.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
+#include "base/xxh3.h"
+#include "format/edit.h"
 #include "format/record.h"
 
 enum { CALLS_MAX = 20000, NAMES_MAX = 64 };
@@ -20,6 +23,11 @@ typedef struct names {
     size_t count;
 } names;
 
+static int compare_names(const void *a, const void *b) {
+    return strcmp(a, b);
+}
+
+/* Ascending. */
 static void list_names(lsm_env *env, const char *part, names *found) {
     lsmkv_error err;
     lsm_namelist list = {0};
@@ -35,6 +43,7 @@ static void list_names(lsm_env *env, const char *part, names *found) {
         }
     }
     CHECK(found->count > 0);
+    qsort(found->list, found->count, sizeof(found->list[0]), compare_names);
     lsm_namelist_deinit(&list);
     lsm_dir_close(dir);
 }
@@ -80,7 +89,7 @@ static void add_manifest(lsm_env *env) {
     names found;
 
     list_names(env, "MANIFEST", &found);
-    copy_file(env, found.list[0], "MANIFEST-000000", SIZE_MAX, SIZE_MAX);
+    copy_file(env, found.list[0], "MANIFEST-900000", SIZE_MAX, SIZE_MAX);
     lose_current(env);
 }
 
@@ -325,6 +334,162 @@ LSM_TEST(a_repair_reads_around_what_the_device_cannot_read) {
     for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
         fail_everywhere(call, EIO, 1, 3);
     }
+}
+
+/* Appends a record that verifies, to the first or the last file of such a name. */
+static void append_record(lsm_env *env, const char *part, bool last,
+                          lsm_record_type type, lsm_slice payload) {
+    names found;
+    const uint8_t *bytes;
+    size_t size;
+    lsm_record_file_header header;
+    lsmkv_error err;
+    lsm_buf file = {0};
+
+    list_names(env, part, &found);
+    const char *name = found.list[last ? found.count - 1 : 0];
+    CHECK(lsm_sim_file_read(env, SIM_PATH, name, &bytes, &size));
+    CHECK_OK(lsm_record_file_header_decode(bytes, size, name, &header, &err));
+    CHECK(lsm_buf_append(&file, bytes, size));
+    CHECK(lsm_buf_append_zeros(&file, (size_t)lsm_record_size(payload.size)));
+    if (payload.size > 0) {
+        memcpy(file.data + size + LSM_RECORD_HEADER_SIZE, payload.data, payload.size);
+    }
+    lsm_record_seal(file.data + size, payload.size, type,
+                    (lsm_record_place){header.file_id, size, 0});
+    CHECK(lsm_sim_file_write(env, SIM_PATH, name, file.data, file.size));
+    lsm_buf_deinit(&file);
+}
+
+/* A batch of one record, which is of no kind there is. */
+static void append_batch(lsm_env *env, uint64_t sequence) {
+    uint8_t payload[40] = {0};
+
+    lsm_put_u64(payload, sequence);
+    lsm_put_u32(payload + 16, 1);
+    payload[20] = 0xEE;
+    append_record(env, ".log", true, LSM_RECORD_BATCH,
+                  lsm_slice_make(payload, sizeof(payload)));
+}
+
+static void append_edit(lsm_env *env, uint64_t deleted, uint64_t first_log) {
+    lsm_edit edit;
+    lsm_buf payload = {0};
+
+    lsm_edit_init(&edit);
+    edit.has_first_log = first_log != 0;
+    edit.first_log = first_log;
+    CHECK(deleted == 0 || lsm_edit_delete_table(&edit, 0, deleted));
+    CHECK(lsm_edit_encode(&edit, &payload));
+    append_record(env, "MANIFEST", true, LSM_RECORD_EDIT, lsm_buf_slice(&payload));
+    lsm_buf_deinit(&payload);
+    lsm_edit_deinit(&edit);
+}
+
+LSM_TEST(a_repair_tells_of_records_that_verify_and_make_no_sense) {
+    static const struct {
+        const char *file;
+        lsm_record_type type;
+        size_t size;
+        uint64_t problems;
+    } records[] = {
+        {"MANIFEST", LSM_RECORD_VALUES, 8, 1}, {"MANIFEST", LSM_RECORD_EDIT, 30, 1},
+        {".log", LSM_RECORD_EDIT, 8, 1},       {".log", LSM_RECORD_BATCH, 12, 1},
+        {".log", LSM_RECORD_PAD, 8, 0},
+    };
+    static const uint8_t junk[30] = {0xFF, 0xFF, 0xFF};
+    dead_db dead;
+
+    dead_begin(&dead);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(records) + 2; i++) {
+        lsm_env *env = dead_copy(&dead);
+        uint64_t problems = i == LSM_ARRAY_COUNT(records); /* not of what tables have */
+        lsmkv_error err;
+        told t;
+        lose_current(env);
+        if (i < LSM_ARRAY_COUNT(records)) {
+            append_record(env, records[i].file, true, records[i].type,
+                          lsm_slice_make(junk, records[i].size));
+            problems = records[i].problems;
+        } else {
+            append_batch(env, problems > 0 ? 1000000 : 1);
+        }
+        CHECK_OK(repair(env, "into", &t, &err));
+        if (t.count != problems) {
+            lsm_test_fail(__FILE__, __LINE__, "record %zu: %llu problems", i,
+                          (unsigned long long)t.count);
+        }
+        check_repaired(&dead, env, "into", true);
+        lsm_sim_destroy(env);
+    }
+    dead_end(&dead);
+}
+
+LSM_TEST(a_repair_leaves_out_what_the_manifest_has_given_up) {
+    dead_db dead;
+    names tables;
+    lsmkv_error err;
+    told t;
+
+    dead_begin(&dead);
+    for (int part = 0; part < 2; part++) {
+        lsm_env *env = dead_copy(&dead);
+        lose_current(env);
+        list_names(env, ".tbl", &tables);
+        for (size_t i = 0; part == 0 && i < tables.count; i++) {
+            append_edit(env, strtoull(tables.list[i], NULL, 10), 0);
+        }
+        if (part == 1) {
+            append_edit(env, 0, 900000); /* a number no log has come to */
+        }
+        CHECK_OK(repair(env, "into", &t, &err));
+        CHECK_EQ(t.count, 0);
+        check_repaired(&dead, env, "into", false);
+        lsmkv_db *db = NULL;
+        lsmkv_pin pin = {0};
+        char key[16];
+        uint8_t value[DEAD_LARGE_SIZE];
+        CHECK_OK(dead_open(env, "into", false, &db, &err));
+        /* Key 1 was written last, into a log: what a table has of it is older. */
+        lsmkv_status status = lsmkv_get(db, NULL, dead_key(key, 1), &pin, &err);
+        CHECK_STATUS(status, LSMKV_OK);
+        lsmkv_bytes newest = dead_value(value, 1, dead.rounds[1]);
+        CHECK_EQ(memcmp(pin.value.data, newest.data, newest.size) == 0, part == 0);
+        lsmkv_pin_release(&pin);
+        dead_close(db);
+        lsm_sim_destroy(env);
+    }
+    dead_end(&dead);
+}
+
+LSM_TEST(a_repair_leaves_logs_of_a_later_version_alone) {
+    dead_db dead;
+    names logs;
+    lsmkv_error err;
+    told t;
+
+    dead_begin(&dead);
+    lsm_env *env = dead_copy(&dead);
+    lose_current(env);
+    list_names(env, ".log", &logs);
+    const uint8_t *bytes;
+    size_t size;
+    CHECK(lsm_sim_file_read(env, SIM_PATH, logs.list[0], &bytes, &size));
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes, size);
+    lsm_put_u32(copy + 8, LSM_RECORD_VERSION + 1);
+    lsm_put_u64(copy + 56, lsm_xxh3(copy, 56));
+    CHECK(lsm_sim_file_write(env, SIM_PATH, logs.list[0], copy, size));
+    CHECK_STATUS(repair(env, "into", &t, &err), LSMKV_UNSUPPORTED_VERSION);
+    CHECK(strcmp(err.file, logs.list[0]) == 0);
+    /* Cut inside of its header it is a log that was being made. */
+    CHECK(lsm_sim_file_write(env, SIM_PATH, logs.list[0], copy, 10));
+    CHECK_OK(repair(env, "into", &t, &err));
+    check_repaired(&dead, env, "into", false);
+    lsm_free(copy);
+    lsm_sim_destroy(env);
+    dead_end(&dead);
 }
 
 LSM_TEST(a_repair_of_nothing_says_so) {

@@ -14,7 +14,7 @@
 
 static const row_shape small = {40, 5, 2, 8, 24, 30};
 
-enum { BLOCKS_MAX = 64 };
+enum { BLOCKS_MAX = 64, FOREIGN_CODEC = 7 };
 
 /* The parts of a tail with one index block. */
 typedef struct tail_parts {
@@ -393,6 +393,7 @@ LSM_TEST(forged_data_block_is_found_out_when_it_is_read) {
         {LSM_BLOCK_DATA, 0, true, LSMKV_CORRUPTION},
         {LSM_BLOCK_INDEX, 0, false, LSMKV_CORRUPTION},
         {LSM_BLOCK_DATA, DEAD_CODEC, true, LSMKV_CORRUPTION},
+        {LSM_BLOCK_DATA, FOREIGN_CODEC, true, LSMKV_UNSUPPORTED_VERSION},
     };
 
     dead_register_codec();
@@ -407,7 +408,85 @@ LSM_TEST(forged_data_block_is_found_out_when_it_is_read) {
         put_together(&f, &parts);
         forge_block(&f, &parts, frame, cases[i].zeros);
         CHECK_EQ(scan(&f, &count), cases[i].status);
-        CHECK_EQ(verify(&f) == 0, cases[i].status == LSMKV_OK);
+        if (cases[i].status != LSMKV_UNSUPPORTED_VERSION) {
+            CHECK_EQ(verify(&f) == 0, cases[i].status == LSMKV_OK);
+        }
         fixture_end(&f);
     }
+}
+
+/* Gets the first key of the table. */
+static lsmkv_status get_first(table_fixture *f, lsmkv_error *err) {
+    lsm_table *table = NULL;
+    lsm_found found = {0};
+    lsmkv_status status = lsm_table_open(&f->context, &f->info, &table, err);
+
+    if (status == LSMKV_OK) {
+        lsm_epoch_token token = lsm_epoch_enter(&f->epoch);
+        lsm_lookup lookup =
+            lsm_lookup_make(row_skey(&f->set.rows[0]), LSM_SEQUENCE_MAX);
+        status = lsm_table_get(table, &lookup, false, &found, err);
+        CHECK(status != LSMKV_OK ||
+              lsm_slice_equal(found.field, row_field(&f->set.rows[0])));
+        lsm_epoch_leave(token);
+    }
+    lsm_table_unref(table);
+    lsm_epoch_poll(&f->epoch);
+    return status;
+}
+
+LSM_TEST(a_read_that_lacks_memory_says_so) {
+    static const row_shape shape = {20, 6, 3, 4, 60, 1000};
+
+    for (uint32_t codec = 0; codec <= DEAD_CODEC; codec += DEAD_CODEC) {
+        table_fixture f;
+        uint64_t at = 0;
+        uint64_t count;
+        lsmkv_error err;
+
+        dead_register_codec();
+        fixture_begin(&f, 1 << 20);
+        f.options.codec = codec;
+        f.options.block_bytes = 16 << 10; /* one that is read into memory of its own */
+        lsm_rng rng = {5};
+        f.set = rows_make(&rng, &shape);
+        for (size_t i = 0; i < f.set.count; i++) {
+            row *r = &f.set.rows[i];
+            if (r->field_size != 0) {
+                lsm_free(r->field);
+                r->field_size = 1000;
+                r->field = lsm_alloc(r->field_size);
+                CHECK(r->field != NULL);
+                memset(r->field, (int)i, r->field_size);
+            }
+        }
+        fixture_write(&f);
+        do {
+            CHECK(at < 1000);
+            count = lsm_alloc_count();
+            lsm_alloc_fail_after(at, 0);
+            lsmkv_status status = get_first(&f, &err);
+            lsm_alloc_fail_never();
+            count = lsm_alloc_count() - count;
+            CHECK(status == LSMKV_OK || (count > at && status == LSMKV_NO_MEMORY));
+        } while (count > at++);
+        CHECK_STATUS(get_first(&f, &err), LSMKV_OK);
+        fixture_end(&f);
+    }
+}
+
+LSM_TEST(a_table_that_is_gone_is_damage_or_the_work_of_a_writer) {
+    table_fixture f;
+    tail_parts parts;
+    lsm_table *table = NULL;
+    lsmkv_error err;
+
+    begin_small(&f, &parts);
+    put_together(&f, &parts);
+    CHECK(lsm_sim_file_remove(f.env, SIM_PATH, TABLE_NAME));
+    check_refused(&f, "the file is missing");
+    f.context.read_only = true;
+    CHECK_STATUS(lsm_table_open(&f.context, &f.info, &table, &err), LSMKV_CHANGED);
+    CHECK(table == NULL);
+    fixture_end(&f);
 }
