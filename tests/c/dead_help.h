@@ -129,7 +129,7 @@ static inline lsmkv_bytes dead_value(uint8_t to[DEAD_LARGE_SIZE], size_t index,
 
     memset(to, (int)index + 1, size);
     for (size_t i = 0; i < size; i += 10) {
-        to[i] = (uint8_t)(index * 31 + i * 7 + round * 101);
+        to[i] = (uint8_t)(index * 31 + i * 7 + (size_t)round * 101);
     }
     to[0] = round;
     return (lsmkv_bytes){to, size};
