@@ -16,7 +16,11 @@
 #include "format/footer.h"
 #include "table/table_salvage.h"
 
-enum { FOREIGN_CODEC = 7, LAYOUT_BLOCKS_MAX = 512, ALLOCATIONS_MAX = 5000 };
+enum {
+    FOREIGN_CODEC = LSMKV_CODEC_COUNT,
+    LAYOUT_BLOCKS_MAX = 512,
+    ALLOCATIONS_MAX = 5000
+};
 
 /* What a search told and showed. */
 typedef struct told {

@@ -14,7 +14,7 @@
 
 static const row_shape small = {40, 5, 2, 8, 24, 30};
 
-enum { BLOCKS_MAX = 64, FOREIGN_CODEC = 7 };
+enum { BLOCKS_MAX = 64, FOREIGN_CODEC = LSMKV_CODEC_COUNT };
 
 /* The parts of a tail with one index block. */
 typedef struct tail_parts {
