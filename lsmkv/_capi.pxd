@@ -437,6 +437,7 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t coalesced
         uint64_t evictions
         uint64_t evicted_bytes
+        uint64_t bytes
 
     ctypedef enum lsmkv_count_kind:
         LSMKV_COUNT_HITS
@@ -464,6 +465,7 @@ cdef extern from "include/lsmkv.h" nogil:
     ctypedef enum lsmkv_latency_kind:
         LSMKV_LATENCY_GET
         LSMKV_LATENCY_GET_MANY
+        LSMKV_LATENCY_GATHER
         LSMKV_LATENCY_WRITE
         LSMKV_LATENCY_SCAN
         LSMKV_LATENCY_SYNC

@@ -32,6 +32,7 @@ cdef enum:
 cdef dict TIMED = {
     "get": LSMKV_LATENCY_GET,
     "get_many": LSMKV_LATENCY_GET_MANY,
+    "gather": LSMKV_LATENCY_GATHER,
     "write": LSMKV_LATENCY_WRITE,
     "scan": LSMKV_LATENCY_SCAN,
     "sync": LSMKV_LATENCY_SYNC,

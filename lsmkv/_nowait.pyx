@@ -65,29 +65,6 @@ def contains(Keyspace space not None, Snapshot snapshot, key):
     return found
 
 
-def entry(Keyspace space not None, key):
-    """Return what _compute.entry() returns, or WAIT."""
-    cdef Hold hold
-    cdef lsmkv_bytes view
-    cdef lsmkv_read read
-    cdef lsmkv_entry times
-    cdef lsmkv_pin pin
-    cdef lsmkv_error err
-    cdef lsmkv_status status
-    take(key, &view, &hold)
-    begin_read(space, None, True, &read)
-    read.stale = True
-    status = lsmkv_get_entry(space._db, &read, view, &times, &pin, &err)
-    PyBuffer_Release(&hold)
-    if status == LSMKV_WOULD_BLOCK:
-        return wait
-    if status == LSMKV_NOT_FOUND:
-        return None
-    check(status, &err, space.path)
-    value = value_of(&pin)
-    return value if times.stale_for_ms < 0 else (value, times.stale_for_ms / 1000.0)
-
-
 cdef inline lsmkv_write writing(Keyspace space, object sync, int64_t ttl_ms) noexcept:
     cdef lsmkv_write how
     how.sync = sync is not None and bool(sync)

@@ -34,6 +34,7 @@ _FIRST_EXPONENT, _LAST_EXPONENT = 7, 36
 LATENCIES = {
     "get": "single lookups; one in 64 is timed and counts for all",
     "get_many": "batched lookups, each batch as a whole",
+    "gather": "rows of vectors, each batch as a whole",
     "write": "puts, deletes and batches; without a sync, one in 64 counts for all",
     "scan": "chunks of rows read by iterations",
     "sync": "device syncs of the log",

@@ -76,6 +76,10 @@ class NamespaceStats:
     coalesced: int = counter("Callers who waited for a value that another computed.")
     evictions: int = counter("Values that a full cache gave up.")
     evicted_bytes: int = counter("Bytes of the values that a full cache gave up.")
+    bytes: int = gauge(
+        "Size of its tables and large values, about: of a table shared with others, "
+        "its share of the records; nothing of what memtables hold."
+    )
 
     @property
     def hit_ratio(self) -> float:

@@ -111,14 +111,14 @@ lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
     return status;
 }
 
-static lsm_space_counters *counters_of(lsmkv_db *db, const lsmkv_namespace *space) {
-    return space != NULL ? &space->space->counters : &db->default_space.counters;
+static lsm_space *space_of(lsmkv_db *db, const lsmkv_namespace *space) {
+    return space != NULL ? space->space : &db->default_space;
 }
 
 void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind kind,
                  uint64_t n) {
     if ((uint32_t)kind < LSMKV_COUNT_KINDS) {
-        lsm_space_count(counters_of(db, space), kind, n);
+        lsm_space_count(&space_of(db, space)->counters, kind, n);
     }
 }
 
@@ -127,7 +127,7 @@ lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
     *stats = (lsmkv_space_stats){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
-        lsm_space_counters_sum(counters_of(db, space), stats);
+        lsm_space_stats(db, space_of(db, space), stats);
         lsm_db_end(db);
     }
     return status;
@@ -138,7 +138,7 @@ lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
     lsmkv_space_stats stats;
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
-        lsm_space_counters_sum(&db->default_space.counters, &stats);
+        lsm_space_stats(db, &db->default_space, &stats);
         callback(context, (lsmkv_bytes){"", 0}, &stats);
         status = lsm_catalog_list_stats(db, callback, context, err);
         lsm_db_end(db);

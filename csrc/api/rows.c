@@ -356,6 +356,7 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
     lsm_owned *memory = NULL;
     uint64_t *later = NULL;
     uint64_t deadline_us = 0;
+    uint64_t begun = 0;
     bool tried = false;
 
     *found_count = 0;
@@ -363,12 +364,14 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
     LSM_TRY(check_keys(keys, err));
     LSM_TRY(lsm_check_read(db, read, err));
     LSM_TRY(prepare(&reading, read, &memory, &later, &deadline_us, err));
+    begun = lsm_latency_begin(&db->latencies, keys->count);
     do {
         mark = lsm_read_mark(read);
         reading.namespace_id = lsm_read_space(read);
         status = get_rows_once(&reading, read, deadline_us, later, told);
     } while (lsm_read_again(db, status, told, &tried) || !lsm_read_stays(read, mark));
     LSM_TRY(status);
+    lsm_latency_end(&db->latencies, LSMKV_LATENCY_GATHER, begun, keys->count);
     count_rows(&reading, &lsm_space_of_read(db, read)->counters);
     *found_count = reading.found;
 out:

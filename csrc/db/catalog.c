@@ -549,6 +549,19 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     return walk(db, snapshot, list_definition, &to, err);
 }
 
+void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats) {
+    uint8_t ends[2][LSM_NAMESPACE_SIZE];
+
+    lsm_put_u32_be(ends[0], space->id);
+    lsm_put_u32_be(ends[1], space->id + 1);
+    lsm_key_range range = {lsm_slice_make(ends[0], sizeof(ends[0])),
+                           lsm_slice_make(ends[1], sizeof(ends[1])), true};
+    lsm_space_counters_sum(&space->counters, stats);
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    stats->bytes = lsm_db_bytes(db, &range);
+    lsm_epoch_leave(token);
+}
+
 typedef struct stats_listing {
     lsmkv_db *db;
     lsmkv_space_stats_fn callback;
@@ -564,7 +577,7 @@ static lsmkv_status list_stats(void *context, lsmkv_bytes name,
 
     (void)err;
     if (space != NULL) { /* else it was dropped meanwhile */
-        lsm_space_counters_sum(&space->counters, &stats);
+        lsm_space_stats(to->db, space, &stats);
         to->callback(to->context, name, &stats);
         lsm_space_unref(space);
     }

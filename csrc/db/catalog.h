@@ -91,7 +91,7 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_namespace_fn callback, void *context,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The same for the counters of each. */
+/* The same for what lsm_space_stats tells of each. */
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) LSM_MUST_CHECK;
 /* The living namespace of an id. NULL: none. One reference. Takes mu. */
@@ -121,6 +121,8 @@ lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
 /* NULL: no memory. One reference. */
 lsm_space *lsm_space_create(const struct lsm_space_definition *definition,
                             lsmkv_error *err);
+/* What it has counted, and about how large it is. Between begin and end of a call. */
+void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats);
 void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);

@@ -462,6 +462,9 @@ void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory);
 lsmkv_status lsm_db_count(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                           const lsm_key_range *range, uint64_t *count,
                           lsmkv_error *err) LSM_MUST_CHECK;
+/* About how many bytes of tables, and of large values they point to, belong to a range
+ * of stored keys. Inside the epoch; reads no file. */
+uint64_t lsm_db_bytes(lsmkv_db *db, const lsm_key_range *range);
 lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                            lsmkv_report *report, lsmkv_error *err) LSM_MUST_CHECK;
 

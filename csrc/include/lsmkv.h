@@ -736,6 +736,8 @@ typedef struct lsmkv_space_stats {
     uint64_t coalesced;  /* askers who waited for a value that another one made */
     uint64_t evictions;  /* values that a full cache gave up */
     uint64_t evicted_bytes;
+    uint64_t bytes; /* of its tables and large values, about: of a table shared with
+                       others, its share of the records; nothing of memtables */
 } lsmkv_space_stats;
 
 /* The same, to be added to. */
@@ -774,6 +776,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_space_stats_list(
 typedef enum lsmkv_latency_kind {
     LSMKV_LATENCY_GET,        /* answers of lsmkv_get and its like */
     LSMKV_LATENCY_GET_MANY,   /* whole batches */
+    LSMKV_LATENCY_GATHER,     /* whole batches of rows, lsmkv_get_rows */
     LSMKV_LATENCY_WRITE,      /* puts, deletes, batches; the wait for a sync included */
     LSMKV_LATENCY_SCAN,       /* chunks of lsmkv_iter_fill */
     LSMKV_LATENCY_SYNC,       /* device syncs of the log */

@@ -209,6 +209,10 @@ class AsyncDB(AsyncKeyspace):
         """Try at once to write again after the disk was full."""
         await self._maintain(self._space.resume)
 
+    async def refresh(self) -> bool:
+        """Move a follower on to the state of this moment; see `DB.refresh`."""
+        return await self._maintain(self._space.refresh)
+
     async def checkpoint(self, path: Path) -> None:
         """Make `path`, absent or empty, a database with the state of this moment."""
         await self._maintain(self._space.checkpoint, path)
@@ -274,6 +278,7 @@ def open(
     path: Path,
     *,
     mode: db_.Mode = "rw",
+    poll: float | None = None,
     create: bool = True,
     error_if_exists: bool = False,
     options: Options | None = None,
@@ -284,7 +289,8 @@ def open(
 
     Args:
         path: The directory; this and what is not explained here as for `lsmkv.open`.
-        mode: "rw" or "r".
+        mode: "rw", "r" or "follower".
+        poll: Seconds after which a follower refreshes by itself.
         create: Make it if there is none.
         error_if_exists: Raise InvalidArgumentError if there is one.
         options: See `Options`.
@@ -296,6 +302,7 @@ def open(
         db_.open,
         path,
         mode=mode,
+        poll=poll,
         create=create,
         error_if_exists=error_if_exists,
         options=options,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from lsmkv import _base, _batch, _compute, _nowait
+from lsmkv import _base, _batch, _nowait
 from lsmkv import db as db_
 from lsmkv.aio.rows import AsyncScan
 from lsmkv.keyspace import WriteBatch
@@ -288,17 +288,11 @@ class AsyncKeyspace(AsyncReader):
         on_error: Literal["raise", "stale"] = "raise",
         timeout: float | None = None,
     ) -> bytes:
-        """Do what `DB.aget_or_compute` does; the first look waits for no disk."""
+        """Do what `DB.aget_or_compute` does."""
         self._workers.check()
-        found = _nowait.entry(self._space, key)
-        if found is _nowait.WAIT:
-            found = await self._run(_compute.entry, self._space, _base.to_bytes(key))
-        if type(found) is bytes:
-            return found
-        from lsmkv import compute
-
-        want = compute.Want(self._space, ttl, stale, on_error, timeout)
-        return await compute.aget(self._space, want, key, async_fn, found)
+        return await self._space.aget_or_compute(
+            key, async_fn, ttl=ttl, stale=stale, on_error=on_error, timeout=timeout
+        )
 
     async def append(
         self, key: Buffer, item: Buffer, *, ttl: Ttl = DEFAULT, sync: bool | None = None

@@ -190,6 +190,17 @@ def test_every_method_does_what_the_database_does(tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
+def test_a_follower_moves_on_when_it_is_told_to(tmp_path: Path) -> None:
+    async def body(adb: lsmkv.aio.AsyncDB) -> None:
+        async with lsmkv.aio.open(tmp_path / "db", mode="follower") as follower:
+            await adb.put(b"a", b"1")
+            assert await follower.get(b"a") is None
+            assert await follower.refresh()
+            assert await follower.get(b"a") == b"1"
+
+    run(tmp_path, body)
+
+
 def test_values_are_computed_once_for_all_tasks(tmp_path: Path) -> None:
     calls = 0
 

@@ -79,3 +79,12 @@ def test_a_small_stampede_computes_once() -> None:
     assert report["threads"]["computed"] == 1
     assert report["coroutines"]["computed"] == 1
     assert report["get_or_compute_ns"] > 0
+
+
+def test_a_short_run_tells_how_late_an_event_loop_is(tmp_path: Path) -> None:
+    size = ["--seconds", "1", "--repeat", "1", "--keys", "3000"]
+    report = json.loads(run("loop_lag.py", *size, "--dir", str(tmp_path)))
+    for kind in ("without", "lsmkv"):
+        assert report["runs"][kind][0]["calls"]["hot"] > 0
+        assert 0 < report[kind]["p50_ms"] <= report[kind]["p999_ms"]
+    assert set(report["added"]) == {"p50_ms", "p99_ms", "p999_ms", "max_ms"}

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def counts(db: lsmkv.DB, name: str = "") -> dict[str, int]:
-    """Return what is not 0."""
+    """Return what was counted and is not 0."""
     found = dataclasses.asdict(db.stats().namespaces[name])
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in found.items() if value and key != "bytes"}
 
 
 def test_lookups_are_counted_once_each_however_they_are_made(db: lsmkv.DB) -> None:
@@ -81,6 +81,22 @@ def test_expired_values_are_misses_of_their_own_kind(db: lsmkv.DB) -> None:
     db.get(b"b")
     db.get_many([b"a", b"c"])
     assert counts(db) == {"misses": 4, "expired": 2}
+
+
+@pytest.mark.parametrize("size", [100, 4000])
+def test_a_namespace_knows_about_how_large_it_is(db: lsmkv.DB, size: int) -> None:
+    draw = random.Random(7)
+    one, two = db.namespace("one"), db.namespace("two")
+    db.namespace("empty")
+    one.put_many({f"{i}".encode(): draw.randbytes(size) for i in range(300)})
+    two.put_many({f"{i}".encode(): draw.randbytes(size) for i in range(900)})
+    assert db.stats().namespaces["one"].bytes == 0
+    db.compact()
+    assert one.get(b"0")  # now the table is open
+    sizes = {name: each.bytes for name, each in db.stats().namespaces.items()}
+    assert 0.7 < sizes["one"] / (300 * size) < 1.5
+    assert 0.7 < sizes["two"] / (900 * size) < 1.5
+    assert sizes[""] + sizes["empty"] < 10 * size
 
 
 def test_callers_add_what_the_engine_does_not_see(db: lsmkv.DB) -> None:
@@ -159,6 +175,15 @@ def test_slow_work_is_timed_each_time(db: lsmkv.DB) -> None:
     assert grown("flush") == after.flush_count - before.flush_count
     assert grown("compaction") == after.compact_count - before.compact_count
     assert list(after.latencies) == list(metrics.LATENCIES)
+
+
+def test_rows_are_timed_and_counted(db: lsmkv.DB) -> None:
+    np = pytest.importorskip("numpy")
+    space = db.vectors("items", dim=4)
+    space.put_many(range(20), np.zeros((20, 4), np.float32))
+    space.gather(range(25), missing="zero")
+    assert db.stats().latencies["gather"].count == 1
+    assert counts(db, "items") == {"hits": 20, "misses": 5, "read_bytes": 320}
 
 
 def histogram(*seconds: float) -> lsmkv.Histogram:
