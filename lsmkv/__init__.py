@@ -47,6 +47,7 @@ from lsmkv.stats import (
 )
 from lsmkv.ttl import DEFAULT
 from lsmkv.vectors import Vectors, VectorSchema
+from lsmkv.warm import WarmReport
 
 __all__ = [
     "DB",
@@ -84,6 +85,7 @@ __all__ = [
     "VectorSchema",
     "Vectors",
     "Version",
+    "WarmReport",
     "WriteBatch",
     "codecs",
     "destroy",

@@ -98,6 +98,7 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t log_bytes
         bint mapping
         uint64_t seed
+        int64_t warm_bytes
 
     void lsmkv_options_init(lsmkv_options *options)
 
@@ -363,6 +364,25 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err)
     lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err)
 
+    ctypedef int (*lsmkv_warm_fn)(void *context, uint64_t done,
+                                  uint64_t total) noexcept nogil
+
+    ctypedef struct lsmkv_warm_how:
+        const lsmkv_range *range
+        const lsmkv_namespace *space
+        uint64_t budget_bytes
+        lsmkv_warm_fn on_progress
+        void *context
+
+    ctypedef struct lsmkv_warm_report:
+        uint64_t byte_count
+        uint64_t total_bytes
+        uint64_t block_count
+        uint64_t value_count
+
+    lsmkv_status lsmkv_warm(lsmkv_db *db, const lsmkv_warm_how *how,
+                            lsmkv_warm_report *report, lsmkv_error *err)
+
     ctypedef struct lsmkv_report:
         uint64_t file_count
         uint64_t block_count
@@ -423,6 +443,9 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t relocated_bytes
         uint64_t recovered_records
         uint64_t recovered_dropped_bytes
+        uint64_t warm_bytes
+        uint64_t warm_total_bytes
+        bint warming
         uint32_t state
 
     lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err)

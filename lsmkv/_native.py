@@ -25,6 +25,7 @@ MODULES = (
     "_vectors",
     "_compute",
     "_nowait",
+    "_warm",
 )
 
 

@@ -8,6 +8,10 @@ from typing_extensions import Buffer, disjoint_base
 from lsmkv._base import Handle
 from lsmkv._core import Snapshot
 
+def narrow(
+    start: Buffer | None, stop: Buffer | None, prefix: bytes
+) -> tuple[bytes, bytes | None]: ...
+
 @disjoint_base
 class Scan:
     def __new__(

@@ -18,7 +18,7 @@ cdef enum:
     LAST_CHUNK_BYTES = 256 << 10
 
 
-cdef tuple narrow(start, stop, bytes prefix):
+def narrow(start, stop, bytes prefix not None) -> tuple:
     """Narrow start and stop to the keys that begin with the prefix."""
     first = prefix
     stem = prefix.rstrip(b"\xff")

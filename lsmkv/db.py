@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
 
 from lsmkv import _core, _namespace, _publish, _zstd
+from lsmkv import warm as warm_
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.keyspace import Keyspace
 from lsmkv.lists import Locks
@@ -20,7 +21,10 @@ from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
 from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+    from typing_extensions import Buffer
 
     from lsmkv.arrays import DType
     from lsmkv.flights import Flights
@@ -64,6 +68,7 @@ class DB(_core.DB, Keyspace):
         poll: float | None = None,
         create: bool = True,
         error_if_exists: bool = False,
+        warm: bool | int = False,
         options: Options | None = None,
         **overrides: Unpack[Overrides],
     ) -> Self:
@@ -86,6 +91,7 @@ class DB(_core.DB, Keyspace):
                 "read_only": mode == "r",
                 "follower": mode == "follower",
                 "follow_interval_ms": _interval_ms(mode, poll),
+                "warm_bytes": warm_.to_engine(warm),
             },
         )
         self._absolute = os.path.abspath(self.path)  # noqa: PTH100
@@ -282,6 +288,33 @@ class DB(_core.DB, Keyspace):
         """
         self._checkpoint(name_of(path))
 
+    def warm(
+        self,
+        prefix: Buffer | None = None,
+        *,
+        budget_bytes: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> warm_.WarmReport:
+        """Read ahead what will be wanted soon; return what has been read.
+
+        Blocks go into the block cache, where nothing that is read more often goes for
+        them, large values into the memory of the operating system. Files are read in
+        their order, with pauses while others read from them.
+
+        Args:
+            prefix: All keys that begin with this; b"" is all of them. None is what was
+                in memory when the database was last closed, or some minutes before its
+                process ended: it is written down every five minutes, too. What
+                compactions have replaced since then is passed over.
+            budget_bytes: At most so many bytes of files; None is as many as the block
+                cache may hold.
+            progress: Called now and then with the bytes read so far and about how many
+                there will be. What it raises ends the reading and is raised here.
+
+        What cannot be read is left out, and raises when somebody asks for it.
+        """
+        return warm_.warm(self, prefix, budget_bytes, progress)
+
     def verify(self) -> Report:
         """Read and check every byte of every live file.
 
@@ -314,6 +347,7 @@ def open(
     poll: float | None = None,
     create: bool = True,
     error_if_exists: bool = False,
+    warm: bool | int = False,
     options: Options | None = None,
     **overrides: Unpack[Overrides],
 ) -> DB:
@@ -332,6 +366,9 @@ def open(
         create: Make the directory and the database if there is none; otherwise
             NotADatabaseError.
         error_if_exists: Raise InvalidArgumentError if there is a database.
+        warm: Bring back into memory what was there when the database was last open, as
+            `DB.warm` does, in the background: True within its default budget, a number
+            within so many bytes. `stats()` tells how far it is; close() ends it.
         options: See `Options`; every field that is None is as the database remembers
             it, else the default.
         **overrides: Fields of `Options` by name, which win over `options`.
@@ -349,6 +386,7 @@ def open(
         poll=poll,
         create=create,
         error_if_exists=error_if_exists,
+        warm=warm,
         options=options,
         **overrides,
     )

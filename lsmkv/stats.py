@@ -155,6 +155,11 @@ class Stats:
     recovered_dropped_bytes: int = counter(
         "Unsynced end of the log that this opening cut off."
     )
+    warm_bytes: int = counter(
+        "Bytes of files that `open(warm=...)` has brought back into memory."
+    )
+    warm_total_bytes: int = gauge("About how many those will be in the end.")
+    warming: bool = plain("Whether `open(warm=...)` is still at it.")
     state: State = plain(
         '"open"; "degraded": the disk is full; "poisoned": a device error made the '
         'database read-only until it is reopened; "closed"; "read-only": opened so.'

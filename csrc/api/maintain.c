@@ -7,6 +7,7 @@
 #include "db/db.h"
 #include "db/db_iter.h"
 #include "db/repair.h"
+#include "db/warm.h"
 #include "format/ikey.h"
 #include "include/lsmkv.h"
 
@@ -302,6 +303,57 @@ lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) 
         }
         lsm_db_end(db);
     }
+    return status;
+}
+
+/* Runs it to its end, or until it is to stop. */
+static lsmkv_status run_warm(lsmkv_db *db, const lsmkv_warm_how *how, lsm_warm *warm,
+                             lsmkv_error *err) {
+    const lsmkv_warm_report *report = lsm_warm_report(warm);
+    lsmkv_status status = LSMKV_OK;
+    bool done = false;
+    bool goes_on = true;
+
+    while (status == LSMKV_OK && !done && goes_on) {
+        status = atomic_load(&db->closing)
+                     ? lsm_fail(err, LSMKV_CLOSED, "the database is closed")
+                     : lsm_warm_step(warm, &done, err);
+        if (status == LSMKV_OK && how->on_progress != NULL) {
+            goes_on = how->on_progress(how->context, report->byte_count,
+                                       report->total_bytes) != 0;
+        }
+        lsm_warm_yield(warm);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_warm(lsmkv_db *db, const lsmkv_warm_how *how,
+                        lsmkv_warm_report *report, lsmkv_error *err) {
+    const lsmkv_warm_how plain = {0};
+    lsmkv_status status = LSMKV_OK;
+    lsm_buf start = {0};
+    lsm_buf stop = {0};
+    lsm_key_range keys;
+    lsm_warm *warm = NULL;
+
+    *report = (lsmkv_warm_report){0};
+    how = how != NULL ? how : &plain;
+    lsmkv_read read = {.space = how->space};
+    LSM_TRY(lsm_check_read(db, &read, err));
+    LSM_TRY(bounds(lsm_read_space(&read), how->range, &start, &stop, err));
+    keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
+    lsm_warm_plan plan = {how->range != NULL ? &keys : NULL, how->budget_bytes};
+    LSM_TRY(lsm_db_begin(db, err));
+    status = lsm_warm_create(db, &plan, &warm, err);
+    if (status == LSMKV_OK) {
+        status = run_warm(db, how, warm, err);
+        *report = *lsm_warm_report(warm);
+    }
+    lsm_warm_destroy(warm);
+    lsm_db_end(db);
+out:
+    lsm_buf_deinit(&start);
+    lsm_buf_deinit(&stop);
     return status;
 }
 

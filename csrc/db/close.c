@@ -139,6 +139,8 @@ lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
         relieve_level0(db);
     }
     record_time(db);
+    lsm_scheduler_stop(db);
+    lsm_hot_save_now(db);
     shut(db);
     return status;
 }

@@ -199,6 +199,17 @@ struct lsmkv_db {
     bool evictor_runs LSM_GUARDED_BY(mu); /* started; there is a cache */
     uint32_t worker_count;                /* constant after start */
 
+    /* Warm starts; db/warm.h. */
+    uint64_t opened_us;                       /* constant after open; monotonic */
+    uint64_t hot_begun_us LSM_GUARDED_BY(mu); /* when the last hot list was */
+    bool hot_saving LSM_GUARDED_BY(mu);       /* somebody has `saving` */
+    struct lsm_hot_save *saving;              /* owned; of who has set hot_saving */
+    uint64_t hot_print;                       /* of the last list; likewise */
+    struct lsm_warm *warming;                 /* owned; the warmer's */
+    lsm_thread warmer;
+    _Atomic bool warm_runs; /* the opening wants warming, and it is not done */
+    _Atomic uint64_t warm_bytes, warm_total_bytes;
+
     /* Files to unlink. */
     lsm_mutex sink_mu;
     lsm_live_table *dropped LSM_GUARDED_BY(sink_mu);
@@ -453,6 +464,23 @@ lsmkv_status lsm_scheduler_compact(lsmkv_db *db, lsm_key_range range,
 
 /* Has evictions run in a thread of their own, from the first cache on. */
 lsmkv_status lsm_scheduler_start_evictor(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
+
+/* In hot_save.c, warm_start.c. */
+
+/* How long until it is time for another hot list; 0: it is. */
+uint64_t lsm_hot_wait_us_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
+/* Whether it is, and nobody is at it. */
+bool lsm_hot_due_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
+/* Claims it: lsm_hot_step is then to be called until it answers false. */
+void lsm_hot_begin_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
+bool lsm_hot_step(lsmkv_db *db);
+/* For close, after the threads have ended. */
+void lsm_hot_save_now(lsmkv_db *db);
+/* The warming that the opening asks for, if it does; a step of it where there are no
+ * threads (false: it is done); its end. */
+void lsm_warm_start(lsmkv_db *db);
+bool lsm_warm_start_step(lsmkv_db *db);
+void lsm_warm_start_end(lsmkv_db *db);
 
 /* In stats.c, count.c, verify.c. */
 

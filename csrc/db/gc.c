@@ -155,10 +155,12 @@ static bool is_needed_locked(lsmkv_db *db, lsm_file_kind kind, uint64_t number)
         case LSM_NAME_MANIFEST:
             return number == lsm_wal_number(db->manifest);
         case LSM_NAME_CURRENT_TEMP:
+        case LSM_NAME_HOTLIST_TEMP:
             return false;
         case LSM_NAME_OTHER:
         case LSM_NAME_LOCK:
         case LSM_NAME_CURRENT:
+        case LSM_NAME_HOTLIST:
             break;
     }
     return true;

@@ -12,21 +12,6 @@
 
 #include "base/alloc.h"
 
-/* A reference to the open table, or NULL. */
-static lsm_table *hold(lsmkv_db *db, lsm_live_table *live, bool only_open) {
-    lsm_table *table = NULL;
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-
-    if (lsm_table_cache_get(&db->table_cache, live, only_open, &table, NULL) ==
-        LSMKV_OK) {
-        lsm_table_ref(table);
-    } else {
-        table = NULL;
-    }
-    lsm_epoch_leave(token);
-    return table;
-}
-
 typedef struct heirs {
     lsmkv_db *db;
     lsm_table **tables; /* owned array, a reference each, ascending keys */
@@ -54,7 +39,8 @@ static bool open_heirs(const lsm_job *job, heirs *to) {
     for (size_t i = 0; i < job->edit.added_count; i++) {
         lsm_live_table *live =
             lsm_version_find_table(version, job->edit.added[i].info.number);
-        lsm_table *table = live != NULL ? hold(db, live, false) : NULL;
+        lsm_table *table =
+            live != NULL ? lsm_table_cache_hold(&db->table_cache, live, false) : NULL;
 
         if (table != NULL) {
             to->tables[to->count++] = table;
@@ -84,7 +70,7 @@ static void bequeath(lsm_table *from, uint32_t block, heirs *to) {
 }
 
 static void bequeath_all(lsm_live_table *live, heirs *to) {
-    lsm_table *from = hold(to->db, live, true);
+    lsm_table *from = lsm_table_cache_hold(&to->db->table_cache, live, true);
 
     if (from == NULL) {
         return; /* not open: none of its blocks is in the cache */

@@ -38,6 +38,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     }
     db->env = env;
     db->threaded = lsm_env_threaded(env);
+    db->opened_us = lsm_env_monotonic_us(env);
     db->fork_generation = lsm_fork_generation();
     atomic_init(&db->refs, 1);
     db->instance = atomic_fetch_add(&instances, 1) + 1;
@@ -377,7 +378,12 @@ out:
 
 lsmkv_status lsm_db_open(lsm_env *env, const char *path, const lsmkv_options *options,
                          lsmkv_db **dbp, lsmkv_error *err) {
-    return options->read_only || options->follower
-               ? lsm_view_open(env, path, options, dbp, err)
-               : open_for_writing(env, path, options, dbp, err);
+    lsmkv_status status = options->read_only || options->follower
+                              ? lsm_view_open(env, path, options, dbp, err)
+                              : open_for_writing(env, path, options, dbp, err);
+
+    if (status == LSMKV_OK) {
+        lsm_warm_start(*dbp);
+    }
+    return status;
 }

@@ -295,6 +295,11 @@ static lsmkv_status resolve_rest(lsm_options *options, lsmkv_error *err) {
     LSM_TRY(check_range("durability", (uint64_t)given->durability, LSMKV_DURABILITY_OS,
                         LSMKV_DURABILITY_INTERVAL, err));
     options->max_open_files = given->max_open_files;
+    if (given->warm_bytes < -1) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                        "warm_bytes is %lld: must be -1 or more",
+                        (long long)given->warm_bytes);
+    }
 out:
     return status;
 }

@@ -14,12 +14,14 @@
 
 #include "base/assert.h"
 #include "db/cache_space.h"
+#include "db/warm.h"
 
 enum {
     FAILURES_MAX = 3,
     RETRY_FIRST_US = 50 * 1000,
     RETRY_DOUBLINGS_MAX = 6,
     EXPIRY_WAIT_MAX_MS = 3600 * 1000, /* then one looks again */
+    HOT_WAIT_US = 60 * 1000 * 1000,   /* likewise */
 };
 
 typedef struct lsm_due {
@@ -112,13 +114,19 @@ static uint64_t expiry_wait_us_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
 static void pause_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     uint64_t now = lsm_env_monotonic_us(db->env);
     uint64_t expiry_us = expiry_wait_us_locked(db);
-    if (db->retry_at_us > now) {
-        (void)lsm_cond_wait_us(&db->work, &db->mu, db->retry_at_us - now);
-    } else if (expiry_us != 0) {
-        (void)lsm_cond_wait_us(&db->work, &db->mu, expiry_us);
-    } else {
-        lsm_cond_wait(&db->work, &db->mu);
+    uint64_t hot_us = lsm_hot_wait_us_locked(db);
+    uint64_t wait_us = db->retry_at_us > now ? db->retry_at_us - now : expiry_us;
+    hot_us = hot_us == 0 ? (uint64_t)HOT_WAIT_US : hot_us; /* it cannot be done now */
+    (void)lsm_cond_wait_us(&db->work, &db->mu,
+                           wait_us != 0 && wait_us < hot_us ? wait_us : hot_us);
+}
+
+static void save_hot_list_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
+    lsm_hot_begin_locked(db);
+    lsm_mutex_unlock(&db->mu);
+    while (!atomic_load(&db->stopping) && lsm_hot_step(db)) {
     }
+    lsm_mutex_lock(&db->mu);
 }
 
 static void work(lsmkv_db *db, lsm_due allowed) {
@@ -134,6 +142,8 @@ static void work(lsmkv_db *db, lsm_due allowed) {
             note_outcome_locked(db, &outcome);
         } else if (outcome.status == LSMKV_NO_MEMORY) {
             note_outcome_locked(db, &outcome);
+        } else if (lsm_hot_due_locked(db)) {
+            save_hot_list_locked(db);
         } else {
             pause_locked(db);
         }
@@ -225,6 +235,9 @@ static void end_jobs(lsmkv_db *db) LSM_UNSHARED {
     while (db->job_count > 0) {
         lsm_job_end(db->jobs[--db->job_count]);
     }
+    lsm_hot_save_end(db->saving);
+    db->saving = NULL;
+    lsm_warm_start_end(db);
 }
 
 void lsm_scheduler_stop(lsmkv_db *db) {
@@ -238,6 +251,7 @@ void lsm_scheduler_stop(lsmkv_db *db) {
     }
     lsm_thread_join(&db->syncer);
     lsm_thread_join(&db->evictor);
+    lsm_thread_join(&db->warmer);
     end_jobs(db);
 }
 
@@ -265,33 +279,10 @@ static void take_out_locked(lsmkv_db *db, const lsm_job *job) LSM_REQUIRES(db->m
     db->jobs[place] = db->jobs[--db->job_count];
 }
 
-/* One step of one job; false when there is none. */
-static bool step_once(lsmkv_db *db) {
+/* One step of that job. */
+static void step_job(lsmkv_db *db, lsm_job *job) {
     lsmkv_error outcome;
     bool done = false;
-    lsm_due all = {true, true, true};
-
-    lsm_error_clear(&outcome);
-    lsm_mutex_lock(&db->mu);
-    while (db->job_count < LSM_JOBS_MAX) {
-        lsm_job *job = start_locked(db, all, &outcome);
-        if (job == NULL) {
-            break;
-        }
-        db->jobs[db->job_count++] = job;
-    }
-    if (db->job_count == 0) {
-        if (outcome.status == LSMKV_NO_MEMORY) {
-            note_outcome_locked(db, &outcome);
-        }
-        lsm_mutex_unlock(&db->mu);
-        return outcome.status == LSMKV_NO_MEMORY;
-    }
-    lsm_job *job = choose_locked(db);
-    lsm_mutex_unlock(&db->mu);
-    if (job == NULL) {
-        return false;
-    }
 
     lsm_error_clear(&outcome);
     lsmkv_status status = lsm_job_step(job, &done, &outcome);
@@ -303,6 +294,47 @@ static bool step_once(lsmkv_db *db) {
         lsm_mutex_lock(&db->mu);
         note_outcome_locked(db, &outcome);
         lsm_mutex_unlock(&db->mu);
+    }
+}
+
+/* One step of one job, of the hot list or of warming; false when there is none. */
+static bool step_once(lsmkv_db *db) {
+    lsmkv_error outcome;
+    lsm_due all = {true, true, true};
+
+    lsm_error_clear(&outcome);
+    lsm_mutex_lock(&db->mu);
+    while (db->job_count < LSM_JOBS_MAX) {
+        lsm_job *job = start_locked(db, all, &outcome);
+        if (job == NULL) {
+            break;
+        }
+        db->jobs[db->job_count++] = job;
+    }
+    if (lsm_hot_due_locked(db)) {
+        lsm_hot_begin_locked(db);
+    }
+    size_t jobs = db->job_count;
+    size_t total = jobs + db->hot_saving + atomic_load(&db->warm_runs);
+    if (total == 0) {
+        if (outcome.status == LSMKV_NO_MEMORY) {
+            note_outcome_locked(db, &outcome);
+        }
+        lsm_mutex_unlock(&db->mu);
+        return outcome.status == LSMKV_NO_MEMORY;
+    }
+    size_t chosen = total == jobs ? 0 : (size_t)lsm_rng_below(&db->rng, total);
+    bool saves = db->hot_saving && (chosen == jobs || !atomic_load(&db->warm_runs));
+    lsm_job *job = chosen < jobs ? choose_locked(db) : NULL;
+    lsm_mutex_unlock(&db->mu);
+    if (job != NULL) {
+        step_job(db, job);
+    } else if (saves) {
+        (void)lsm_hot_step(db);
+    } else if (jobs < total) {
+        (void)lsm_warm_start_step(db);
+    } else {
+        return false;
     }
     return true;
 }

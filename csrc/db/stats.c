@@ -90,6 +90,9 @@ void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     stats->open_tables = lsm_table_cache_open_count(&db->table_cache);
     stats->recovered_records = db->recovered_records;
     stats->recovered_dropped_bytes = db->recovered_dropped_bytes;
+    stats->warm_bytes = atomic_load(&db->warm_bytes);
+    stats->warm_total_bytes = atomic_load(&db->warm_total_bytes);
+    stats->warming = atomic_load(&db->warm_runs);
 }
 
 void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory) {

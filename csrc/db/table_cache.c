@@ -188,6 +188,20 @@ lsmkv_status lsm_table_cache_get(lsm_table_cache *cache, lsm_live_table *live,
     return nonblocking ? LSMKV_WOULD_BLOCK : get_closed(cache, live, tablep, err);
 }
 
+lsm_table *lsm_table_cache_hold(lsm_table_cache *cache, lsm_live_table *live,
+                                bool only_open) {
+    lsm_table *table = NULL;
+    lsm_epoch_token token = lsm_epoch_enter(cache->epoch);
+
+    if (lsm_table_cache_get(cache, live, only_open, &table, NULL) == LSMKV_OK) {
+        lsm_table_ref(table);
+    } else {
+        table = NULL;
+    }
+    lsm_epoch_leave(token);
+    return table;
+}
+
 void lsm_table_cache_forget(lsm_table_cache *cache, lsm_live_table *live) {
     lsm_mutex_lock(&cache->mu);
     if (live->listed) {

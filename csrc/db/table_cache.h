@@ -35,6 +35,10 @@ void lsm_table_cache_deinit(lsm_table_cache *cache); /* all tables were dropped 
 lsmkv_status lsm_table_cache_get(lsm_table_cache *cache, lsm_live_table *live,
                                  bool nonblocking, lsm_table **tablep,
                                  lsmkv_error *err) LSM_MUST_CHECK;
+/* A reference to the open table, for outside the epoch; NULL where it cannot be opened,
+ * or with `only_open` is not open. */
+lsm_table *lsm_table_cache_hold(lsm_table_cache *cache, lsm_live_table *live,
+                                bool only_open) LSM_MUST_CHECK;
 /* Closes one in `divisor` of the open tables, as soon as no reader inside the epoch can
  * hold them. */
 void lsm_table_cache_relieve(lsm_table_cache *cache, uint32_t divisor);

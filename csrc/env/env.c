@@ -507,6 +507,12 @@ void lsm_env_unmap(lsm_env *env, const uint8_t *data, uint64_t size) {
     }
 }
 
+void lsm_env_will_need(lsm_env *env, const uint8_t *data, uint64_t size) {
+    if (env->ops->map_will_need != NULL) {
+        env->ops->map_will_need(data, size);
+    }
+}
+
 uint64_t lsm_env_now_ms(lsm_env *env) {
     return env->ops->now_ms(env);
 }

@@ -135,6 +135,8 @@ void lsm_file_will_need(lsm_file *file, uint64_t offset, uint64_t size);
  * instead. The mapping outlives the file; lsm_env_unmap ends it. */
 bool lsm_file_map(lsm_file *file, uint64_t size, const uint8_t **data) LSM_MUST_CHECK;
 void lsm_env_unmap(lsm_env *env, const uint8_t *data, uint64_t size);
+/* Tells the system that a part of a mapping will be read soon; a hint. */
+void lsm_env_will_need(lsm_env *env, const uint8_t *data, uint64_t size);
 
 uint64_t lsm_env_now_ms(lsm_env *env); /* wall clock, since 1970 */
 /* Never goes back; counts the time the machine sleeps where the system can. */
@@ -180,6 +182,7 @@ typedef struct lsm_env_ops {
     /* NULL where files cannot be mapped. */
     int (*file_map)(lsm_file *file, uint64_t size, const uint8_t **data);
     void (*unmap)(const uint8_t *data, uint64_t size);
+    void (*map_will_need)(const uint8_t *data, uint64_t size); /* may be NULL */
     uint64_t (*now_ms)(lsm_env *env);
     uint64_t (*monotonic_ns)(lsm_env *env);
     void (*entropy)(lsm_env *env, void *to, size_t size);

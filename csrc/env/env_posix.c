@@ -503,6 +503,15 @@ static void unmap(const uint8_t *data, uint64_t size) {
     (void)munmap(at, (size_t)size);
 }
 
+static void map_will_need(const uint8_t *data, uint64_t size) {
+    uintptr_t skip = (uintptr_t)data % (uintptr_t)sysconf(_SC_PAGESIZE);
+    void *at;
+
+    data -= skip;
+    memcpy((void *)&at, (const void *)&data, sizeof(at)); /* copied, not cast */
+    (void)posix_madvise(at, (size_t)size + skip, POSIX_MADV_WILLNEED);
+}
+
 static uint64_t clock_ns(clockid_t clock) {
     struct timespec now;
     int code = clock_gettime(clock, &now);
@@ -576,6 +585,7 @@ lsm_env *lsm_env_posix(void) {
         .file_will_need = file_will_need,
         .file_map = file_map,
         .unmap = unmap,
+        .map_will_need = map_will_need,
         .now_ms = now_ms,
         .monotonic_ns = monotonic_ns,
         .entropy = entropy,

@@ -26,6 +26,19 @@ static const name_shape shapes[] = {
     {LSM_NAME_CACHE, "", ".cache"},
 };
 
+typedef struct fixed_name {
+    lsm_file_kind kind;
+    const char *name;
+} fixed_name;
+
+static const fixed_name fixed_names[] = {
+    {LSM_NAME_LOCK, LSM_LOCK_NAME},
+    {LSM_NAME_CURRENT, LSM_CURRENT_NAME},
+    {LSM_NAME_CURRENT_TEMP, LSM_CURRENT_TEMP_NAME},
+    {LSM_NAME_HOTLIST, LSM_HOTLIST_NAME},
+    {LSM_NAME_HOTLIST_TEMP, LSM_HOTLIST_TEMP_NAME},
+};
+
 _Static_assert(sizeof("MANIFEST-") + DIGITS_MAX <= LSM_FILENAME_SIZE, "names fit");
 _Static_assert(sizeof("MANIFEST-") + DIGITS_MAX + 1 + HEX_DIGITS + 1 <=
                    LSM_CURRENT_SIZE_MAX,
@@ -63,14 +76,10 @@ static uint64_t read_digits(const char *text) {
 
 lsm_file_kind lsm_filename_parse(const char *name, uint64_t *number) {
     *number = 0;
-    if (strcmp(name, LSM_LOCK_NAME) == 0) {
-        return LSM_NAME_LOCK;
-    }
-    if (strcmp(name, LSM_CURRENT_NAME) == 0) {
-        return LSM_NAME_CURRENT;
-    }
-    if (strcmp(name, LSM_CURRENT_TEMP_NAME) == 0) {
-        return LSM_NAME_CURRENT_TEMP;
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(fixed_names); i++) {
+        if (strcmp(name, fixed_names[i].name) == 0) {
+            return fixed_names[i].kind;
+        }
     }
     for (size_t i = 0; i < LSM_ARRAY_COUNT(shapes); i++) {
         char canonical[LSM_FILENAME_SIZE];

@@ -139,6 +139,9 @@ typedef struct lsmkv_options {
     bool mapping;                 /* default true: large values are read through memory
                                      mappings; see docs/durability.md */
     uint64_t seed;                /* 0: from the operating system */
+    int64_t warm_bytes;           /* what the opening brings back into memory, as
+                                     lsmkv_warm does, in the background: bytes at most;
+                                     -1: what the block cache may hold; default 0 */
 } lsmkv_options;
 
 LSMKV_API void lsmkv_options_init(lsmkv_options *options);
@@ -638,6 +641,35 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path,
                                                          lsmkv_error *err);
 
+/* How far warming has come, in bytes of files. 0 ends it. */
+typedef int (*lsmkv_warm_fn)(void *context, uint64_t done, uint64_t total);
+
+typedef struct lsmkv_warm_how {
+    const lsmkv_range *range;     /* NULL: what was in memory at the last close, or a
+                                     few minutes before the end of a process */
+    const lsmkv_namespace *space; /* of the range; NULL: the default namespace */
+    uint64_t budget_bytes;     /* at most so many; 0: what the block cache may hold */
+    lsmkv_warm_fn on_progress; /* may be NULL */
+    void *context;
+} lsmkv_warm_how;
+
+typedef struct lsmkv_warm_report {
+    uint64_t byte_count;  /* of files, that are in memory now */
+    uint64_t total_bytes; /* that it set out to read; in the end as many as it has */
+    uint64_t block_count; /* read into the block cache */
+    uint64_t value_count; /* large values read and checked */
+} lsmkv_warm_report;
+
+/* Reads what will be wanted soon, in the order of the files: blocks into the cache,
+ * where nothing hotter goes for them, and large values into the system's memory.
+ * Without a list of what was in memory, nothing. What cannot be read stays cold;
+ * whoever wants it gets the error. Answers CLOSED when the database closes meanwhile,
+ * with the report of what was done. `how` may be NULL. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_warm(lsmkv_db *db,
+                                                   const lsmkv_warm_how *how,
+                                                   lsmkv_warm_report *report,
+                                                   lsmkv_error *err);
+
 typedef struct lsmkv_report {
     uint64_t file_count;
     uint64_t block_count;
@@ -718,6 +750,9 @@ typedef struct lsmkv_stats {
     uint64_t relocated_bytes;         /* of values that compactions moved */
     uint64_t recovered_records;       /* by this open */
     uint64_t recovered_dropped_bytes; /* unsynced tail that this open cut off */
+    uint64_t warm_bytes;              /* read ahead because the opening asked for it */
+    uint64_t warm_total_bytes;        /* of about so many */
+    bool warming;                     /* that still goes on */
     uint32_t state; /* 0 open, 1 degraded, 2 poisoned, 3 closed, 4 read-only */
 } lsmkv_stats;
 

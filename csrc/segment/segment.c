@@ -331,8 +331,54 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
             return LSMKV_WOULD_BLOCK;
         }
         LSM_TRY(lsm_segment_check(segment, pointer, *value, err));
-        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+        uint64_t before = atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+        if ((before & bit) == 0) {
+            atomic_fetch_add_explicit(&segment->verified_bytes, pointer->size,
+                                      memory_order_relaxed);
+        }
     }
 out:
     return status;
+}
+
+bool lsm_segment_next_read(const lsm_segment *segment, uint64_t *unit) {
+    const segment_access *access =
+        atomic_load_explicit(&segment->access, memory_order_acquire);
+
+    if (access == NULL || access->verified == NULL) {
+        return false;
+    }
+    uint64_t end = access->mapped / LSM_VALUE_ALIGN;
+    while (*unit < end) {
+        uint64_t word = atomic_load_explicit(&access->verified[*unit / WORD_BITS],
+                                             memory_order_relaxed) >>
+                        *unit % WORD_BITS;
+        if (word == 0) {
+            *unit += WORD_BITS - *unit % WORD_BITS;
+        } else if ((word & 1) == 0) {
+            *unit += 1;
+        } else {
+            return true;
+        }
+    }
+    return false;
+}
+
+lsmkv_status lsm_segment_will_need(lsm_segment *segment, uint64_t offset, uint64_t size,
+                                   lsmkv_error *err) {
+    lsmkv_status status = lsm_segment_hold(segment, err);
+    uint64_t end = 0;
+
+    if (status != LSMKV_OK || !lsm_add_ok(offset, size, &end) ||
+        end > size_of(segment)) {
+        return status;
+    }
+    segment_access *access =
+        atomic_load_explicit(&segment->access, memory_order_acquire);
+    if (end <= access->mapped) {
+        lsm_env_will_need(access->env, access->data + offset, size);
+    } else if (access->file != NULL) {
+        lsm_file_will_need(access->file, offset, size);
+    }
+    return LSMKV_OK;
 }

@@ -62,6 +62,7 @@ struct lsm_segment {
      * acquire: the bytes before the end are there. */
     _Atomic uint64_t size;
     _Atomic uint32_t refs;
+    _Atomic uint64_t verified_bytes; /* of values, since it was opened; relaxed */
     _Atomic(struct lsm_segment_access *) access; /* NULL: not open; release/acquire */
     _Atomic bool used;       /* some memtable or table has pointed into it */
     _Atomic bool keeps_name; /* not for the sink to unlink: others see to the name */
@@ -103,6 +104,12 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
 /* Touches what lsm_segment_read will look at, and the first bytes of the value, if it
  * is mapped. Nothing has to be known of the pointer. */
 void lsm_segment_prefetch(const lsm_segment *segment, const lsm_pointer *pointer);
+/* The first value at or behind *unit, in units of LSM_VALUE_ALIGN, that was read from
+ * the mapping so far. false: there is none. */
+bool lsm_segment_next_read(const lsm_segment *segment, uint64_t *unit);
+/* Opens the file and tells the system that an extent of it will be read soon. */
+lsmkv_status lsm_segment_will_need(lsm_segment *segment, uint64_t offset, uint64_t size,
+                                   lsmkv_error *err) LSM_MUST_CHECK;
 
 /* Whether the bytes read are those the pointer was made for; CORRUPTION if not. For who
  * writes them somewhere else: that they were right once says nothing of a mapping whose

@@ -288,6 +288,83 @@ lsm_cached_block *lsm_cache_insert_hot(lsm_cache *cache, lsm_cache_slot *slot,
     return insert(cache, slot, block, true);
 }
 
+/* Whether the oldest block of a queue was not read again. */
+static bool has_cold_head_locked(const lsm_cache *cache, uint8_t queue)
+    LSM_REQUIRES(cache->mu) {
+    const lsm_list *head = &cache->queues[queue];
+
+    return !lsm_list_empty(head) &&
+           atomic_load_explicit(&block_of(head->next)->hits, memory_order_relaxed) == 0;
+}
+
+/* Evicts for a block of `charge` bytes, if it displaces any, only what was not read
+ * again. A block goes from one queue to the other at most once, so this ends. */
+static bool make_room_locked(lsm_cache *cache, uint64_t charge, bool displaces,
+                             lsm_cached_block **victims) LSM_REQUIRES(cache->mu) {
+    uint64_t capacity = atomic_load_explicit(&cache->capacity, memory_order_relaxed);
+
+    while (used_locked(cache) + charge > capacity) {
+        if (!displaces) {
+            return false;
+        }
+        if (has_cold_head_locked(cache, QUEUE_SMALL)) {
+            evict_small_locked(cache, victims);
+        } else if (has_cold_head_locked(cache, QUEUE_MAIN)) {
+            evict_main_locked(cache, victims);
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lsm_cache_insert_warm(lsm_cache *cache, lsm_cache_slot *slot,
+                           lsm_cached_block *block, uint8_t heat) {
+    lsm_cached_block *victims = NULL;
+    bool main_queue = heat >= LSM_HEAT_MAIN;
+    uint8_t hits = (uint8_t)(heat - (main_queue ? LSM_HEAT_MAIN : LSM_HEAT_SMALL));
+
+    lsm_mutex_lock(&cache->mu);
+    uintptr_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    bool there = word != 0 && (word & 1) == 0;
+    bool room = !there && make_room_locked(cache, charge_of(block),
+                                           heat > LSM_HEAT_SMALL, &victims);
+    if (room) {
+        block->slot = slot;
+        atomic_store_explicit(&block->hits, hits, memory_order_relaxed);
+        enqueue_locked(cache, block, main_queue ? QUEUE_MAIN : QUEUE_SMALL);
+        /* release: pairs with the acquire of lsm_cache_load. */
+        atomic_store_explicit(slot, (uintptr_t)block, memory_order_release);
+    }
+    atomic_store_explicit(&cache->used, used_locked(cache), memory_order_relaxed);
+    lsm_mutex_unlock(&cache->mu);
+    retire_chain(cache, victims);
+    if (!room) {
+        lsm_cached_block_unref(block);
+    }
+    return room || there;
+}
+
+/* Of what a slot holds; under the mutex. */
+static uint8_t heat_of(uintptr_t word) {
+    if (word == 0 || (word & 1) != 0) {
+        return 0;
+    }
+    const lsm_cached_block *block = (const lsm_cached_block *)word;
+    uint8_t hits = atomic_load_explicit(&block->hits, memory_order_relaxed);
+    return (uint8_t)(hits +
+                     (block->queue == QUEUE_MAIN ? LSM_HEAT_MAIN : LSM_HEAT_SMALL));
+}
+
+void lsm_cache_heats(lsm_cache *cache, lsm_cache_slot *slots, size_t count,
+                     uint8_t *heats) {
+    lsm_mutex_lock(&cache->mu);
+    for (size_t i = 0; i < count; i++) {
+        heats[i] = heat_of(atomic_load_explicit(&slots[i], memory_order_relaxed));
+    }
+    lsm_mutex_unlock(&cache->mu);
+}
+
 bool lsm_cache_is_hot(lsm_cache *cache, lsm_cache_slot *slot) {
     bool hot = false;
 

@@ -110,6 +110,22 @@ lsm_cached_block *lsm_cache_insert(lsm_cache *cache, lsm_cache_slot *slot,
 /* The same for a block that takes the place of hot ones: it enters the main FIFO. */
 lsm_cached_block *lsm_cache_insert_hot(lsm_cache *cache, lsm_cache_slot *slot,
                                        lsm_cached_block *block);
+/* How warm a block is, by its FIFO and its hits; 0: it is not in the cache. */
+enum {
+    LSM_HEAT_SMALL = 1,
+    LSM_HEAT_MAIN = LSM_HEAT_SMALL + LSM_CACHE_HITS_MAX + 1,
+    LSM_HEAT_MAX = LSM_HEAT_MAIN + LSM_CACHE_HITS_MAX,
+};
+
+/* For a block that nobody asks for yet but had this heat before: puts it where it was.
+ * It takes free room; if it had been read again, also that of the next victims, as
+ * far as nobody has read those again. false: no room for it. Not counted as a miss;
+ * takes the caller's reference in any case. */
+bool lsm_cache_insert_warm(lsm_cache *cache, lsm_cache_slot *slot,
+                           lsm_cached_block *block, uint8_t heat);
+/* heats[i] becomes that of the block in slots[i]. */
+void lsm_cache_heats(lsm_cache *cache, lsm_cache_slot *slots, size_t count,
+                     uint8_t *heats);
 /* Whether the block in a slot, if there is one, was read again since it came. */
 bool lsm_cache_is_hot(lsm_cache *cache, lsm_cache_slot *slot);
 /* Takes every block out of the slots of a table that is going away. */

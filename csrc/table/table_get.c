@@ -14,11 +14,7 @@
 #include "base/assert.h"
 #include "table/table_private.h"
 
-enum {
-    GROUP = 48,         /* keys in flight: enough to fill the memory pipeline */
-    GAP_MAX = 16 << 10, /* unwanted bytes read to make one read of two */
-    RUN_MAX = 1 << 20,  /* bytes read at once */
-};
+enum { GROUP = 48 }; /* keys in flight: enough to fill the memory pipeline */
 
 static inline uint32_t find_block(const lsm_table *table, const lsm_lookup *lookup) {
     return lsm_table_index_find(&table->index, lookup->skey,
@@ -191,7 +187,8 @@ static size_t pick_run(const lsm_table *table, lsm_table_request *const *missed,
     for (; run < count; run++) {
         uint32_t block = missed[run]->block;
 
-        if (offsets[block] > end + GAP_MAX || offsets[block + 1] - begin > RUN_MAX) {
+        if (offsets[block] > end + LSM_READ_GAP_MAX ||
+            offsets[block + 1] - begin > LSM_READ_RUN_MAX) {
             break;
         }
         end = offsets[block + 1];

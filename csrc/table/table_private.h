@@ -41,6 +41,12 @@ typedef enum lsm_block_use {
     LSM_USE_SCAN,   /* walked over once: no slots */
 } lsm_block_use;
 
+/* How blocks that lie near each other are read together. */
+enum {
+    LSM_READ_GAP_MAX = 16 << 10, /* unwanted bytes read to make one read of two */
+    LSM_READ_RUN_MAX = 1 << 20,  /* bytes read at once */
+};
+
 /* A block to decode into, owned; replaced by a larger one where that does not fit. */
 typedef struct lsm_block_room {
     lsm_cached_block *block; /* one reference, unpublished; or NULL */

@@ -92,6 +92,41 @@ uint64_t lsm_table_hand_on(const lsm_table *from, uint32_t block, lsm_table *to,
 /* Returns the bytes that its place in the file takes. */
 uint64_t lsm_table_cool(lsm_table *table, uint32_t block);
 
+/* A block that is to come into the cache before anybody asks for it. */
+typedef struct lsm_warm_block {
+    uint32_t table; /* for the caller */
+    uint32_t block;
+    uint8_t heat; /* as table/cache.h has it; above 0 */
+} lsm_warm_block;
+
+/* The reading of a run of them, and what came of it. */
+typedef struct lsm_warming {
+    lsm_buf *buffer;      /* in: scratch; borrowed */
+    uint64_t bytes_max;   /* in: of blocks, in the file */
+    uint64_t bytes;       /* out: of those in the cache now */
+    uint64_t block_count; /* out: of those read for it */
+    uint8_t refused; /* out: the heat of one that the cache had no room for, or 0 */
+} lsm_warming;
+
+/* In table_warm.c. heats[i] becomes the heat of block first + i. */
+void lsm_table_heats(lsm_table *table, uint32_t first, uint32_t count, uint8_t *heats);
+/* The bytes of the file that the blocks [first, end) take. */
+uint64_t lsm_table_span(const lsm_table *table, uint32_t first, uint32_t end);
+/* The blocks [*first, *end) may hold keys of the range of stored keys. */
+void lsm_table_blocks_of(const lsm_table *table, lsm_slice start, lsm_slice stop,
+                         uint32_t *first, uint32_t *end);
+/* How many of the blocks, ascending, one read takes in; all, if none is to be read. */
+size_t lsm_table_warm_run(const lsm_table *table, const lsm_warm_block *blocks,
+                          size_t count);
+/* Reads the blocks of one run into the cache. What is damaged, or no block of the
+ * table, stays cold: only a read that fails, or memory, is an error. */
+lsmkv_status lsm_table_warm(lsm_table *table, const lsm_warm_block *blocks,
+                            size_t count, lsm_warming *warming,
+                            lsmkv_error *err) LSM_MUST_CHECK;
+/* The block if it is in the cache, else NULL; not counted as a read. Inside the epoch,
+ * and valid there. */
+const lsm_block *lsm_table_cached(lsm_table *table, uint32_t block);
+
 /* How an iterator reads. */
 typedef enum lsm_table_access {
     LSM_ACCESS_CACHED, /* through the cache; after a few blocks in sequence it reads

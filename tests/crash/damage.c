@@ -160,6 +160,9 @@ static void sweep_live(sweep *s, lsmkv_db *db, lsm_env *env) {
 
     for (size_t i = 0; i < im->file_count; i++) {
         const image_file *file = &im->files[i];
+        if (strcmp(file->name, "HOTLIST") == 0) {
+            continue; /* nothing depends on it */
+        }
         for (uint64_t bit = 0; bit < (uint64_t)file->size * 8; bit++) {
             live_flip flip = {file->name, 0};
             lsmkv_report report;

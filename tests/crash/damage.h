@@ -22,8 +22,8 @@ typedef struct image_file {
     char name[LSM_NAME_SIZE_MAX];
     uint8_t *bytes; /* owned */
     size_t size;
-    bool lasting; /* an open leaves it in use and needs it: not CURRENT, nor what it
-                     writes anew, nor a cache */
+    bool lasting; /* an open leaves it in use and needs it: not CURRENT, the hot list,
+                     what it writes anew, nor a cache */
 } image_file;
 
 typedef struct image_row {

@@ -93,6 +93,7 @@ static void read_rows(image *im) {
         im->files[i].lasting =
             strcmp(im->files[i].name, "CURRENT") != 0 &&
             !image_is_cache(&im->files[i]) &&
+            strcmp(im->files[i].name, "HOTLIST") != 0 &&
             lsm_sim_file_read(disk, WORLD_PATH, im->files[i].name, &bytes, &size);
     }
     lsm_test_abandon(db);

@@ -594,6 +594,8 @@ static void run_maintenance(world *w, world_op op) {
         (void)world_compact(w, world_odds(w, 300));
     } else if (op == OP_CLOCK) {
         world_move_clock(w);
+    } else if (op == OP_WARM) {
+        world_warm(w);
     } else if (op == OP_SETTLE) {
         (void)world_settle(w);
     } else if (op == OP_REOPEN) {
@@ -644,6 +646,7 @@ void world_run(world *w) {
         case OP_STEP:
         case OP_REOPEN:
         case OP_CLOCK:
+        case OP_WARM:
             run_maintenance(w, op);
             break;
         case OP_GET:

@@ -37,6 +37,7 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
     options->blob_threshold_bytes = (int64_t)PICK(rng, 0, 1, 16, 16, 16, 64);
     options->log_bytes = PICK(rng, 4, 4, 8, 64) * KIB;
     options->seed = lsm_rng_next(rng) | 1;
+    options->warm_bytes = (int64_t)PICK(rng, 0, 0, 0, UINT64_MAX, UINT64_MAX, 2000);
 }
 
 void profile_init(profile *p, uint64_t seed) {
@@ -46,7 +47,7 @@ void profile_init(profile *p, uint64_t seed) {
         [OP_STEP] = 20,     [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
         [OP_SNAPSHOT] = 5,  [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
         [OP_TOUCH] = 4,     [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
-        [OP_PUT_SINCE] = 5, [OP_CACHE] = 6,
+        [OP_PUT_SINCE] = 5, [OP_CACHE] = 6,   [OP_WARM] = 2,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 

@@ -52,6 +52,7 @@ typedef enum world_op {
     OP_CLOCK,     /* lets time pass, or sets the wall clock */
     OP_PUT_SINCE, /* puts unless the key was written since a snapshot */
     OP_CACHE,     /* writes in a namespace that is a cache */
+    OP_WARM,
     OP_COUNT
 } world_op;
 
@@ -182,6 +183,9 @@ uint64_t spaces_hash(const model_sides *sides);
 
 /* After a close that failed to end well; see world_reopen. */
 bool world_open_again(world *w);
+
+/* warming.c */
+void world_warm(world *w);
 
 /* copies.c */
 /* Into a directory of its own; without links the files are copied. */

@@ -21,6 +21,7 @@ import zstandard
 from golden.cursor import Cursor, checksum, need, unzigzag
 from golden.definitions import read_published, read_spaces
 from golden.frames import read_cached, read_caches
+from golden.hot_list import check_hot_list
 
 PUT, DELETE, RANGE_DELETE, POINTER, CACHED = 1, 2, 3, 4, 6
 EXPIRES, FRESH = 0x10, 0x20
@@ -635,6 +636,7 @@ def read_database(directory: Path) -> Database:
     expected |= {segment_name(*item) for item in files.segments.items()}
     caches = {n: (directory / f"{n:06}.cache").read_bytes() for n in files.caches}
     expected |= {f"{number:06}.cache" for number in caches}
+    expected |= check_hot_list(directory, files.uuid)
     need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
     versions = [
         (place, follow(place, field, segments))

@@ -226,12 +226,14 @@ def test_every_file_is_private_under_any_mask(path: Path) -> None:
     assert run(script, path) == "done\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     kinds = {entry.name.split("-")[0].split(".")[-1] for entry in path.iterdir()}
-    assert kinds == {"LOCK", "CURRENT", "MANIFEST", "tbl", "x"}  # x was a log
+    assert kinds == {"LOCK", "CURRENT", "MANIFEST", "HOTLIST", "tbl", "x"}  # x: a log
     for entry in path.iterdir():
         assert stat.S_IMODE(entry.stat().st_mode) == 0o600, entry
 
 
-@pytest.mark.parametrize("name", ["LOCK", "CURRENT.tmp", "000003.log", "CURRENT"])
+@pytest.mark.parametrize(
+    "name", ["LOCK", "CURRENT.tmp", "000003.log", "CURRENT", "HOTLIST"]
+)
 def test_a_planted_link_is_not_followed(path: Path, tmp_path: Path, name: str) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
