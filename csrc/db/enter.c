@@ -6,7 +6,11 @@
  */
 #include "db/db.h"
 
-enum { RELIEF_DIVISOR = 2, RELIEF_ROUNDS = 20, RELIEF_PAUSE_US = 200 };
+enum {
+    RELIEF_DIVISOR = 1, /* all: who could not open one may need many at once */
+    RELIEF_ROUNDS = 20,
+    RELIEF_PAUSE_US = 200,
+};
 
 lsmkv_status lsm_db_refuse(const lsmkv_db *db, lsmkv_error *err) {
     if (db->fork_generation != lsm_fork_generation()) {

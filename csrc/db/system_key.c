@@ -34,9 +34,9 @@ lsmkv_bytes lsm_system_key_bytes(const lsm_system_key *key) {
                          key->size - LSM_NAMESPACE_SIZE};
 }
 
-lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                             const lsm_system_key *key, lsm_buf *value,
-                             lsmkv_error *err) {
+static lsmkv_status read_once(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              const lsm_system_key *key, lsm_buf *value,
+                              lsmkv_error *err) {
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
     lsm_readstate *state = lsm_db_state_of(db, snapshot);
     lsm_lookup lookup = lsm_lookup_make(
@@ -52,27 +52,63 @@ lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     return status;
 }
 
+lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const lsm_system_key *key, lsm_buf *value,
+                             lsmkv_error *err) {
+    lsmkv_error failure;
+    lsm_error_clear(&failure);
+    lsmkv_status status = read_once(db, snapshot, key, value, &failure);
+    if (status == LSMKV_IO_ERROR && lsm_db_relieve(db, &failure)) {
+        status = read_once(db, snapshot, key, value, &failure);
+    }
+    return status <= LSMKV_NOT_FOUND ? status : lsm_error_copy(err, &failure);
+}
+
+static lsmkv_status list_once(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                              const lsm_system_key *start, const lsm_system_key *stop,
+                              lsmkv_iter **iterp, lsmkv_error *err) {
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsmkv_status status =
+        lsm_db_iter_create(db, snapshot, key_slice(start), key_slice(stop), iterp, err);
+    lsm_epoch_leave(token);
+    return status;
+}
+
 lsmkv_status lsm_system_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                              const char *prefix, lsmkv_iter **iterp, lsmkv_error *err) {
+    lsmkv_error failure;
     lsm_system_key start;
     lsm_system_key stop;
 
+    lsm_error_clear(&failure);
     lsm_system_key_make(&start, prefix, (lsmkv_bytes){NULL, 0});
     stop = start;
     stop.skey[stop.size - 1] += 1;
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status = lsm_db_iter_create(db, snapshot, key_slice(&start),
-                                             key_slice(&stop), iterp, err);
+    lsmkv_status status = list_once(db, snapshot, &start, &stop, iterp, &failure);
+    if (status == LSMKV_IO_ERROR && lsm_db_relieve(db, &failure)) {
+        status = list_once(db, snapshot, &start, &stop, iterp, &failure);
+    }
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
+}
+
+static lsmkv_status fill_once(lsmkv_iter *iter, bool again, lsmkv_chunk *chunk,
+                              lsmkv_error *err) {
+    const lsmkv_fill fill = {.row_max = LIST_ROWS};
+    lsm_epoch_token token = lsm_epoch_enter(&iter->db->epoch);
+    if (again) {
+        lsm_db_iter_repeat(iter);
+    }
+    lsmkv_status status = lsm_db_iter_fill(iter, &fill, chunk, err);
     lsm_epoch_leave(token);
     return status;
 }
 
 lsmkv_status lsm_system_next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk,
                                   lsmkv_error *err) {
-    const lsmkv_fill fill = {.row_max = LIST_ROWS};
-    lsm_epoch_token token = lsm_epoch_enter(&iter->db->epoch);
-    lsmkv_status status = lsm_db_iter_fill(iter, &fill, chunk, err);
-    lsm_epoch_leave(token);
+    lsmkv_status status = fill_once(iter, false, chunk, err);
+    if (status == LSMKV_IO_ERROR && lsm_db_relieve(iter->db, &iter->error)) {
+        status = fill_once(iter, true, chunk, err);
+    }
     return status;
 }
 

@@ -605,17 +605,22 @@ class Database:
     currents: dict[str, str]
 
 
-def read_database(directory: Path) -> Database:
-    """Read a directory; every file in it but LOCK must be live."""
-    current = (directory / "CURRENT").read_text("ascii")
-    match = re.fullmatch(r"(MANIFEST-\d+) ([0-9a-f]{16})\n", current)
+def read_current(path: Path) -> str:
+    """Return the name of the MANIFEST."""
+    match = re.fullmatch(r"(MANIFEST-\d+) ([0-9a-f]{16})\n", path.read_text("ascii"))
     need(match is not None, "CURRENT")
     assert match is not None
     need(
         int(match[2], 16) == xxhash.xxh3_64_intdigest(match[1].encode()),
         "CURRENT's checksum",
     )
-    files = read_manifest(directory / match[1])
+    return match[1]
+
+
+def read_database(directory: Path) -> Database:
+    """Read a directory; every file in it but LOCK must be live."""
+    manifest = read_current(directory / "CURRENT")
+    files = read_manifest(directory / manifest)
     tables = {
         number: read_table(
             directory / f"{number:06}.tbl", info, {files.uuid, *files.origins}
@@ -631,7 +636,7 @@ def read_database(directory: Path) -> Database:
         number: read_segment(directory, number, segment, files)
         for number, segment in files.segments.items()
     }
-    expected = {"CURRENT", match[1]} | {f"{number:06}.tbl" for number in tables}
+    expected = {"CURRENT", manifest} | {f"{number:06}.tbl" for number in tables}
     expected |= {f"{number:06}.log" for number in logs}
     expected |= {segment_name(*item) for item in files.segments.items()}
     caches = {n: (directory / f"{n:06}.cache").read_bytes() for n in files.caches}
