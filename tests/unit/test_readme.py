@@ -19,16 +19,18 @@ def blocks(language: str) -> list[str]:
     return re.findall(fence, README.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_tour_runs_twice_in_one_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("which", range(4), ids=["tour", "outputs", "vectors", "warm"])
+def test_a_program_runs_twice_in_one_directory(
+    which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    [tour] = blocks("python")
-    assert len(tour.splitlines()) <= 25
+    programs = blocks("python")
+    assert len(programs) == 4
+    assert len(programs[which].splitlines()) <= 30
     for _ in range(2):
-        exec(compile(tour, str(README), "exec"), {})
-    assert "table_count" in capsys.readouterr().out
-    assert (tmp_path / "cache").is_dir()
+        exec(compile(programs[which], str(README), "exec"), {})
+    directories = ("cache", "outputs", "vectors", "features")
+    assert (tmp_path / directories[which] / "CURRENT").is_file()
 
 
 def test_each_command_is_alone_enough() -> None:
