@@ -294,6 +294,7 @@ static void lend_many(lsm_space_counters *counters, const lsm_get_many *many,
     lsm_count_misses(counters, many->count - hits, many->expired);
 }
 
+/* One attempt. OK without a pin: a published name has got another version meanwhile. */
 static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
                                   lsmkv_lookup *lookups, size_t count, lsmkv_pin *pin,
                                   lsmkv_error *err) {
@@ -318,9 +319,9 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
     lsm_readstate *state = lsm_read_state(db, read);
     uint64_t sequence = lsm_read_sequence(db, read);
     if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
-        lsm_epoch_leave(token); /* there is another version by now */
+        lsm_epoch_leave(token);
         lsm_owned_free(memory);
-        return get_many_once(db, read, lookups, count, pin, err);
+        return LSMKV_OK;
     }
     for (size_t i = 0; i < count; i++) {
         many.requests[i].lookup.sequence = sequence;
@@ -347,7 +348,8 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
     uint64_t begun = lsm_latency_begin(&db->latencies, count);
     do {
         status = get_many_once(db, read, lookups, count, pin, to);
-    } while (lsm_read_again(db, status, to, &tried));
+    } while (lsm_read_again(db, status, to, &tried) ||
+             (status == LSMKV_OK && pin->opaque[0] == NULL));
     if (status == LSMKV_OK) {
         lsm_latency_end(&db->latencies, LSMKV_LATENCY_GET_MANY, begun, count);
     }
@@ -554,13 +556,12 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     return status;
 }
 
-lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
-                       int64_t *ttl_ms, lsmkv_error *err) {
+static lsmkv_status ttl_once(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                             int64_t *ttl_ms, lsmkv_error *err) {
     lsm_skey skey;
     seen_version seen = {0};
 
     *ttl_ms = 0;
-    const lsm_meaning *mark = lsm_read_mark(read);
     lsmkv_status status = lsm_check_read(db, read, err);
     if (status == LSMKV_OK) {
         status = skey_init(&skey, lsm_read_space(read), key, err);
@@ -574,8 +575,19 @@ lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
     }
     lsm_buf_deinit(&seen.value);
     skey_deinit(&skey);
-    return was_too_late(read, status, mark) ? lsmkv_ttl(db, read, key, ttl_ms, err)
-                                            : status;
+    return status;
+}
+
+lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
+                       int64_t *ttl_ms, lsmkv_error *err) {
+    const lsm_meaning *mark;
+    lsmkv_status status;
+
+    do {
+        mark = lsm_read_mark(read);
+        status = ttl_once(db, read, key, ttl_ms, err);
+    } while (was_too_late(read, status, mark));
+    return status;
 }
 
 /* One attempt: reads the value and writes it back unless it has changed in between.

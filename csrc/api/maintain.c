@@ -76,9 +76,10 @@ static lsmkv_status create_iter(lsmkv_db *db, const lsmkv_read *read,
     return status;
 }
 
-lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
-                               const lsmkv_range *range, lsmkv_iter **iterp,
-                               lsmkv_error *err) {
+/* OK without an iterator: a published name has got another version meanwhile. */
+static lsmkv_status create_iter_once(lsmkv_db *db, const lsmkv_read *read,
+                                     const lsmkv_range *range, lsmkv_iter **iterp,
+                                     lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_error failure;
     lsm_key_range keys = {0};
@@ -97,12 +98,23 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
     if (status != LSMKV_OK) {
         (void)lsm_error_copy(err, &failure);
     } else if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
-        lsm_db_iter_destroy(*iterp); /* there is another version by now */
-        status = lsmkv_iter_create(db, read, range, iterp, err);
+        lsm_db_iter_destroy(*iterp);
+        *iterp = NULL;
     }
 out:
     lsm_buf_deinit(&start);
     lsm_buf_deinit(&stop);
+    return status;
+}
+
+lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
+                               const lsmkv_range *range, lsmkv_iter **iterp,
+                               lsmkv_error *err) {
+    lsmkv_status status;
+
+    do {
+        status = create_iter_once(db, read, range, iterp, err);
+    } while (status == LSMKV_OK && *iterp == NULL);
     return status;
 }
 

@@ -314,7 +314,7 @@ lsmkv_status lsm_cache_forget_pins(uint32_t space_id, lsm_batch *batch,
 }
 
 static lsmkv_status load_row(lsmkv_db *db, const lsmkv_chunk *chunk, size_t row,
-                             lsmkv_error *err) {
+                             lsmkv_error *err) LSM_UNSHARED {
     const lsmkv_row *at = &chunk->rows[row];
     const uint8_t *key = (const uint8_t *)chunk->data + at->key_offset;
     const uint8_t *value = (const uint8_t *)chunk->data + at->value_offset;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "db/cache_space.h"
 #include "db/db.h"
 #include "db/db_iter.h"
@@ -627,6 +628,7 @@ lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
         qsort(next->definitions, next->count, sizeof(*next->definitions),
               compare_definitions);
     }
+    LSM_ASSERT(next->space_count == 0);
     next->spaces = lsm_calloc(next->count + 1, sizeof(lsm_space *));
     if (next->spaces == NULL) {
         LSM_TRY(lsm_fail_memory(err, next->count * sizeof(lsm_space *)));

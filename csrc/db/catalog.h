@@ -96,8 +96,6 @@ lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) LSM_MUST_CHECK;
 /* The living namespace of an id. NULL: none. One reference. Takes mu. */
 lsm_space *lsm_catalog_find(lsmkv_db *db, uint32_t id);
-/* The same, lent while mu is held. */
-lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id);
 
 /* For what defines namespaces in another way, with catalog_mu: the options that were
  * given, checked, over none; ... */

@@ -362,7 +362,10 @@ static inline size_t lsm_db_blob_threshold(const lsmkv_db *db) {
     return db->options.blob_threshold;
 }
 
-/* In catalog.c. For leaders: whether every namespace that a batch names is living; and
+/* In catalog.c. The living namespace of an id, lent while mu is held. NULL: none. */
+lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id)
+    LSM_REQUIRES(db->mu);
+/* For leaders: whether every namespace that a batch names is living; and
  * what a drop does once it is committed. */
 bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch)
     LSM_REQUIRES(db->mu);

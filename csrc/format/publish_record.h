@@ -26,6 +26,7 @@ enum {
 };
 
 typedef enum lsm_publish_state {
+    LSM_PUBLISH_NONE = 0, /* of a record that was not decoded */
     LSM_PUBLISH_BEGUN = 1,
     LSM_PUBLISH_COMPLETE = 2,
 } lsm_publish_state;

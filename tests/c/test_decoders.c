@@ -140,6 +140,55 @@ LSM_TEST(definitions_of_namespaces_with_impossible_fields_are_refused) {
     CHECK_STATUS(decode_space("\1\2\0\0\0\3", 6), LSMKV_CORRUPTION);
 }
 
+/* The options of caches and of vectors: each value in its range, and each only together
+ * with what belongs to it. */
+LSM_TEST(definitions_of_caches_and_vectors_are_whole_and_in_range) {
+    CHECK_STATUS(decode_space("\1\2\0\0\0\5\x80\x80\4\6\1", 11), LSMKV_OK);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\5\xFF\xFF\3\6\1", 11),
+                 LSMKV_CORRUPTION); /* one byte less than a cache has */
+    CHECK_STATUS(decode_space("\1\2\0\0\0\5\x80\x80\4\6\2", 11), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\5\x80\x80\4", 9), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\6\1", 7), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\x80\x80\x40\10\1\11\1", 13), LSMKV_OK);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\x81\x80\x40\10\1\11\1", 13),
+                 LSMKV_CORRUPTION); /* one more than the largest dimension */
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\0\10\1\11\1", 11), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\10\0\11\1", 11), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\10\1\11\0", 11), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\10\1", 9), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\11\1", 9), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\11\1", 7), LSMKV_CORRUPTION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\12\1", 7), LSMKV_UNSUPPORTED_VERSION);
+}
+
+LSM_TEST(options_of_vectors_are_all_there_and_in_range_or_none) {
+    static const struct {
+        uint32_t dim;
+        int32_t dtype;
+        int32_t metric;
+        bool valid;
+    } cases[] = {
+        {0, -1, -1, true},
+        {0, 0, -1, false},
+        {0, -1, 0, false},
+        {1, 0, 0, true},
+        {LSMKV_VECTOR_DIM_MAX, LSM_VECTOR_DTYPES - 1, LSM_VECTOR_METRICS - 1, true},
+        {LSMKV_VECTOR_DIM_MAX + 1, 0, 0, false},
+        {1, -1, 0, false},
+        {1, LSM_VECTOR_DTYPES, 0, false},
+        {1, 0, -1, false},
+        {1, 0, LSM_VECTOR_METRICS, false},
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        lsmkv_space_options options = LSM_SPACE_OPTIONS_NONE;
+        options.vector_dim = cases[i].dim;
+        options.vector_dtype = cases[i].dtype;
+        options.vector_metric = cases[i].metric;
+        CHECK_EQ(lsm_space_vector_check(&options), cases[i].valid);
+    }
+}
+
 LSM_TEST(names_with_bytes_that_continue_no_character_are_refused) {
     CHECK(lsm_space_name_check((lsmkv_bytes){"\xC3\xA4", 2}));
     CHECK(!lsm_space_name_check((lsmkv_bytes){"\xC3(", 2}));

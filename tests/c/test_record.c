@@ -82,10 +82,26 @@ LSM_TEST(file_header_of_a_later_version_or_unknown_type_is_told_apart) {
     CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
                  LSMKV_UNSUPPORTED_VERSION);
     lsm_put_u32(bytes + 8, 1);
-    lsm_put_u32(bytes + 12, 5);
-    lsm_put_u64(bytes + 56, lsm_xxh3(bytes, 56));
-    CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
-                 LSMKV_UNSUPPORTED_VERSION);
+    for (uint32_t type = 0; type <= 5; type += 5) {
+        lsm_put_u32(bytes + 12, type);
+        lsm_put_u64(bytes + 56, lsm_xxh3(bytes, 56));
+        CHECK_STATUS(decode_header(bytes, sizeof(bytes), &found, &err),
+                     LSMKV_UNSUPPORTED_VERSION);
+        CHECK_EQ(err.offset, 12);
+        CHECK_EQ(found.type, LSM_FILE_NONE);
+    }
+}
+
+LSM_TEST(uuids_are_found_among_those_that_are_there_and_in_an_empty_list_none) {
+    static const uint8_t list[][LSM_UUID_SIZE] = {{1}, {3}, {3, 1}, {9}};
+    static const uint8_t missing[][LSM_UUID_SIZE] = {{0}, {2}, {3, 0, 1}, {10}};
+    const lsm_uuids uuids = {list, LSM_ARRAY_COUNT(list)};
+
+    for (size_t i = 0; i < uuids.count; i++) {
+        CHECK(lsm_uuids_have(uuids, list[i]));
+        CHECK(!lsm_uuids_have(uuids, missing[i]));
+        CHECK(!lsm_uuids_have((lsm_uuids){0}, list[i]));
+    }
 }
 
 /* A sealed record with `size` payload bytes in exactly sized memory; free it. */

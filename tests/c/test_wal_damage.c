@@ -7,6 +7,8 @@
  */
 #include "test.h"
 
+#include <errno.h>
+
 #include "base/alloc.h"
 #include "base/coding.h"
 #include "base/rng.h"
@@ -333,6 +335,43 @@ LSM_TEST(log_holding_a_record_of_a_manifest_is_corruption) {
     sim_end(env, dir);
 }
 
+/* Pads lie in logs only, and a segment of a cache is no record file. */
+LSM_TEST(records_in_a_file_that_has_none_of_their_type_are_corruption) {
+    static const struct {
+        lsm_record_file_type file;
+        lsm_record_type record;
+        lsmkv_status status;
+    } cases[] = {
+        {LSM_FILE_LOG, LSM_RECORD_PAD, LSMKV_NOT_FOUND},
+        {LSM_FILE_MANIFEST, LSM_RECORD_PAD, LSMKV_CORRUPTION},
+        {LSM_FILE_VALUES, LSM_RECORD_PAD, LSMKV_CORRUPTION},
+        {LSM_FILE_VALUES, LSM_RECORD_VALUES, LSMKV_OK},
+        {LSM_FILE_CACHE, LSM_RECORD_VALUES, LSMKV_CORRUPTION},
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        lsm_buf bytes = make_bytes(1000);
+        lsm_record_file_header header = log_header;
+        lsm_wal_expect expect = log_expect;
+        lsm_wal_reader *reader = NULL;
+        lsm_record record;
+        lsmkv_error err;
+        lsm_dir *dir;
+        lsm_env *env = sim_make(1, &dir);
+
+        header.type = cases[i].file;
+        expect.type = cases[i].file;
+        lsm_record_file_header_encode(&header, bytes.data);
+        add_record(&bytes, cases[i].record, 16, 0);
+        CHECK(lsm_sim_file_write(env, SIM_PATH, LOG_NAME, bytes.data, bytes.size));
+        CHECK_OK(lsm_wal_open(dir, LOG_NAME, &expect, &reader, NULL, &err));
+        CHECK_STATUS(lsm_wal_next(reader, &record, &err), cases[i].status);
+        lsm_wal_reader_close(reader);
+        lsm_buf_deinit(&bytes);
+        sim_end(env, dir);
+    }
+}
+
 LSM_TEST(sizes_that_the_file_does_not_have_cost_no_memory) {
     static const uint32_t sizes[] = {4096, LSM_RECORD_PAYLOAD_MAX, 1u << 31,
                                      UINT32_MAX};
@@ -483,4 +522,36 @@ LSM_TEST(random_damage_never_yields_a_record_that_was_not_written) {
         lsm_wal_reader_close(reader);
     }
     free_sample(&log);
+}
+
+/* The later of two marks says less; what was found of the first counts. */
+LSM_TEST(damaged_log_stays_damaged_when_it_grows_and_no_size_is_no_growth) {
+    lsm_buf bytes = make_bytes(1000);
+    lsm_record record;
+    lsmkv_error err;
+    lsm_dir *dir;
+    lsm_env *env = sim_make(1, &dir);
+    bool grown = true;
+
+    CHECK(lsm_buf_append_zeros(&bytes, 80));
+    uint64_t synced_to = bytes.size;
+    add_record(&bytes, LSM_RECORD_MARK, 0, synced_to);
+    add_record(&bytes, LSM_RECORD_MARK, 0, synced_to - 8);
+    CHECK(lsm_sim_file_write(env, SIM_PATH, LOG_NAME, bytes.data, bytes.size));
+    lsm_wal_reader *reader = open_log(dir);
+    CHECK_STATUS(lsm_wal_next(reader, &record, &err), LSMKV_CORRUPTION);
+    CHECK_EQ(lsm_wal_highest_mark(reader), synced_to);
+    add_record(&bytes, LSM_RECORD_BATCH, 10, 0);
+    CHECK(lsm_sim_file_write(env, SIM_PATH, LOG_NAME, bytes.data, bytes.size));
+    lsm_sim_fail(env, LSM_SIM_SIZE, 0, EIO, false);
+    CHECK_STATUS(lsm_wal_extend(reader, &grown, &err), LSMKV_IO_ERROR);
+    CHECK(!grown);
+    grown = true;
+    CHECK_OK(lsm_wal_extend(reader, &grown, &err));
+    CHECK(!grown);
+    CHECK_STATUS(lsm_wal_next(reader, &record, &err), LSMKV_CORRUPTION);
+    CHECK_EQ(err.offset, LSM_RECORD_FILE_HEADER_SIZE);
+    lsm_wal_reader_close(reader);
+    lsm_buf_deinit(&bytes);
+    sim_end(env, dir);
 }
