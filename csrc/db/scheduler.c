@@ -316,12 +316,13 @@ static bool step_once(lsmkv_db *db) {
     }
     size_t jobs = db->job_count;
     size_t total = jobs + db->hot_saving + atomic_load(&db->warm_runs);
-    if (total == 0) {
-        if (outcome.status == LSMKV_NO_MEMORY) {
+    bool starved = jobs == 0 && outcome.status == LSMKV_NO_MEMORY;
+    if (starved || total == 0) {
+        if (starved) { /* whoever waits for a job is to hear of it */
             note_outcome_locked(db, &outcome);
         }
         lsm_mutex_unlock(&db->mu);
-        return outcome.status == LSMKV_NO_MEMORY;
+        return starved;
     }
     size_t chosen = total == jobs ? 0 : (size_t)lsm_rng_below(&db->rng, total);
     bool saves = db->hot_saving && (chosen == jobs || !atomic_load(&db->warm_runs));
