@@ -497,8 +497,8 @@ static int file_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *
             lsm_slice_make(zeros, gap < GAP_PART_SIZE ? (size_t)gap : GAP_PART_SIZE);
         size_t filled = 0;
         int code = file_append(file, &part, 1, &filled);
-        if (code != 0 && code != EINTR) {
-            return code;
+        if (code != 0 || filled == 0) {
+            return code != 0 ? code : EINTR; /* the next try goes on from here */
         }
     }
     return file_append(file, &piece, 1, put);

@@ -8,6 +8,7 @@
 #include "sim_help.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/testing.h"
 #include "base/alloc.h"
@@ -519,8 +520,10 @@ LSM_TEST(cache_batches_scans_and_snapshots_pass_over_what_has_gone) {
                          : lsmkv_iter_seek_first(iter, &err));
         while (lsmkv_iter_valid(iter)) {
             lsmkv_bytes key = lsmkv_iter_key(iter);
-            size_t index = 0;
-            CHECK(sscanf((const char *)key.data, "key%6zu", &index) == 1);
+            char digits[7] = {0};
+            CHECK_EQ(key.size, 9);
+            memcpy(digits, (const char *)key.data + 3, 6);
+            size_t index = strtoul(digits, NULL, 10);
             fill_value(value, SIZE, index, 0);
             CHECK_EQ(lsmkv_iter_value(iter).size, SIZE);
             CHECK(memcmp(lsmkv_iter_value(iter).data, value, SIZE) == 0);

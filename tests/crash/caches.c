@@ -12,6 +12,7 @@
 #include "world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/filename.h"
@@ -105,9 +106,10 @@ static lsmkv_status check_scan(lsmkv_db *db, const pair *p) {
         size_t slot = 0;
         uint64_t mark = 0;
         memcpy(name, key.data, key.size < NAME_SIZE ? key.size : NAME_SIZE - 1);
-        if (sscanf(name, "slot %zu", &slot) != 1) {
+        if (strncmp(name, "slot ", 5) != 0) {
             crash_fail("the cache shows a key that was never written");
         }
+        slot = strtoul(name + 5, NULL, 10);
         uint64_t nonce = check_value(lsmkv_iter_value(iter), slot);
         if (slot < SLOTS) {
             status = read_slot(db, p->marks, slot, true, &mark);

@@ -225,7 +225,7 @@ def test_a_function_that_asks_for_its_own_value_is_told(
     def around() -> bytes:
         return space.get_or_compute(b"other", again)
 
-    async def aagain() -> bytes:
+    async def ask_again() -> bytes:
         return await space.aget_or_compute(b"key", anever)
 
     async def blocks() -> bytes:
@@ -236,7 +236,7 @@ def test_a_function_that_asks_for_its_own_value_is_told(
             space.get_or_compute(b"key", fn)
         with pytest.raises(RuntimeError):
             space.get_or_compute(b"key", fn, timeout=WAIT)
-    for afn in (aagain, blocks):
+    for afn in (ask_again, blocks):
         with pytest.raises(lsmkv.DeadlockError):
             asyncio.run(space.aget_or_compute(b"key", afn))
     with pytest.raises(lsmkv.DeadlockError):
