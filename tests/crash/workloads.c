@@ -242,13 +242,13 @@ static void take_repairs(world *w) {
 /* A cache that turns over, through flushes, compactions, pauses and deaths. */
 static void use_cache(world *w) {
     for (size_t round = 0; round < 5; round++) {
-        for (size_t i = 0; i < 12; i++) {
+        for (size_t i = 0; i < 6; i++) {
             world_use_cache(w, 4);
             world_step(w, world_below(w, 6));
             if (i % 4 == 2) {
                 (void)world_put(w, world_any_key(w), 30, i == 2);
             }
-            if (i % 6 == 5) {
+            if (i == 5) {
                 world_move_clock(w);
                 (void)world_flush(w);
             }
