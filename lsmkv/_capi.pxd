@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# csrc/include/lsmkv.h, transcribed in its order. The header has the documentation; a
-# test compares the names.
+# csrc/include/lsmkv*.h, transcribed in the order of lsmkv.h. The headers have the
+# documentation; a test compares the names.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
@@ -57,9 +57,6 @@ cdef extern from "include/lsmkv.h" nogil:
     ctypedef struct lsmkv_publish:
         pass
 
-    ctypedef struct lsmkv_view:
-        pass
-
     enum:
         LSMKV_KEY_SIZE_MAX
         LSMKV_VALUE_SIZE_MAX
@@ -108,6 +105,7 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err)
     void lsmkv_free(lsmkv_db *db)
     bint lsmkv_is_closed(const lsmkv_db *db)
+    void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options)
 
     ctypedef struct lsmkv_read:
         const lsmkv_snapshot *snapshot
@@ -130,6 +128,9 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                                  lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err)
 
+    ctypedef struct lsmkv_view:
+        pass
+
     lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                                 lsmkv_view **viewp, lsmkv_bytes *value,
                                 lsmkv_error *err)
@@ -146,6 +147,55 @@ cdef extern from "include/lsmkv.h" nogil:
                                 lsmkv_error *err)
     void lsmkv_pin_release(lsmkv_pin *pin)
 
+    ctypedef struct lsmkv_range:
+        lsmkv_bytes start
+        lsmkv_bytes stop
+        bint has_start
+        bint has_stop
+
+    lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
+                                       lsmkv_error *err)
+    void lsmkv_snapshot_free(lsmkv_snapshot *snapshot)
+
+    lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
+                                   const lsmkv_range *range, lsmkv_iter **iterp,
+                                   lsmkv_error *err)
+    void lsmkv_iter_free(lsmkv_iter *iter)
+    lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter, lsmkv_bytes key, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter, lsmkv_bytes key,
+                                          lsmkv_error *err)
+    lsmkv_status lsmkv_iter_next(lsmkv_iter *iter, lsmkv_error *err)
+    lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter, lsmkv_error *err)
+    bint lsmkv_iter_valid(const lsmkv_iter *iter)
+    lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter)
+    lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter)
+
+    ctypedef struct lsmkv_row:
+        size_t key_offset
+        size_t key_size
+        size_t value_offset
+        size_t value_size
+
+    ctypedef struct lsmkv_chunk:
+        const char *data
+        const lsmkv_row *rows
+        size_t row_count
+
+    ctypedef struct lsmkv_fill:
+        bint reverse
+        bint keys_only
+        size_t row_max
+        size_t byte_max
+
+    lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
+                                 lsmkv_chunk *chunk, lsmkv_error *err)
+
+    lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
+                                         const lsmkv_range *range, uint64_t *count,
+                                         lsmkv_error *err)
+
     ctypedef struct lsmkv_write:
         bint sync
         bint nosync
@@ -155,12 +205,6 @@ cdef extern from "include/lsmkv.h" nogil:
         int64_t stale_ms
         uint64_t expire_at_ms
         const lsmkv_snapshot *since
-
-    ctypedef struct lsmkv_range:
-        lsmkv_bytes start
-        lsmkv_bytes stop
-        bint has_start
-        bint has_stop
 
     lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                            lsmkv_bytes value, lsmkv_error *err)
@@ -316,45 +360,6 @@ cdef extern from "include/lsmkv.h" nogil:
                                 lsmkv_error *err)
     lsmkv_status lsmkv_release(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                                lsmkv_error *err)
-
-    lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
-                                       lsmkv_error *err)
-    void lsmkv_snapshot_free(lsmkv_snapshot *snapshot)
-
-    lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
-                                   const lsmkv_range *range, lsmkv_iter **iterp,
-                                   lsmkv_error *err)
-    void lsmkv_iter_free(lsmkv_iter *iter)
-    lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter, lsmkv_error *err)
-    lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter, lsmkv_error *err)
-    lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter, lsmkv_bytes key, lsmkv_error *err)
-    lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter, lsmkv_bytes key,
-                                          lsmkv_error *err)
-    lsmkv_status lsmkv_iter_next(lsmkv_iter *iter, lsmkv_error *err)
-    lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter, lsmkv_error *err)
-    bint lsmkv_iter_valid(const lsmkv_iter *iter)
-    lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter)
-    lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter)
-
-    ctypedef struct lsmkv_row:
-        size_t key_offset
-        size_t key_size
-        size_t value_offset
-        size_t value_size
-
-    ctypedef struct lsmkv_chunk:
-        const char *data
-        const lsmkv_row *rows
-        size_t row_count
-
-    ctypedef struct lsmkv_fill:
-        bint reverse
-        bint keys_only
-        size_t row_max
-        size_t byte_max
-
-    lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
-                                 lsmkv_chunk *chunk, lsmkv_error *err)
 
     lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err)
     lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err)
@@ -519,10 +524,6 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t pinned_bytes
 
     lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err)
-    void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options)
-    lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
-                                         const lsmkv_range *range, uint64_t *count,
-                                         lsmkv_error *err)
 
     ctypedef struct lsmkv_codec:
         uint32_t id

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 
 _Static_assert((int)LSMKV_HISTOGRAM_BUCKETS == (int)LSM_HISTOGRAM_BUCKETS,
-               "as lsmkv.h says");
+               "as lsmkv_stats.h says");
 
 /* Distances lie within a quarter of their mean: a call for few keys meets one sample at
  * most, so that its weight is right. */

@@ -16,8 +16,6 @@ from tidy.tree import Source
 Rule = Callable[[Source], Iterator[tuple[int, str]]]
 
 FILE_LINES_MAX = 800
-# The only public header, read as a reference and not from start to end.
-PUBLIC_HEADER, PUBLIC_HEADER_LINES_MAX = "csrc/include/lsmkv.h", 1100
 FUNCTION_LINES_MAX = 70
 PARAMETERS_MAX = 6
 NESTING_MAX = 4
@@ -55,7 +53,10 @@ def layers(source: Source) -> Iterator[tuple[int, str]]:
         return
     for line, name in source.includes:
         folder = PurePosixPath(name).parts[0] if "/" in name else ""
-        if folder not in RANKS:
+        if source.layer == "include":  # wherever users keep the folder
+            if folder:
+                yield line, f'"{name}" is not beside this header'
+        elif folder not in RANKS:
             yield line, f'"{name}" is not "layer/file.h"'
         elif folder != source.layer and RANKS[folder] >= RANKS[source.layer]:
             yield line, f"{folder}/ is not below {source.layer}/"
@@ -76,7 +77,7 @@ def conditionals(source: Source) -> Iterator[tuple[int, str]]:
     """Only base/ and env/ know which platform or build this is."""
     if not source.is_c or source.layer in {None, "base", "env"}:
         return
-    if source.path.name == "lsmkv.h":  # stands alone, and for C++ too
+    if source.path.name == "lsmkv_base.h":  # for C++ too
         return
     guard = re.search(r"^#ifndef (LSM\w*_H)\n#define \1$", source.text, re.MULTILINE)
     directives = r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif)\b.*"
@@ -163,10 +164,8 @@ def file_shape(source: Source) -> Iterator[tuple[int, str]]:
     if not (source.is_c or source.is_python or source.is_cython):
         return
     lines = source.text.splitlines()
-    public = str(source.path) == PUBLIC_HEADER
-    limit = PUBLIC_HEADER_LINES_MAX if public else FILE_LINES_MAX
-    if len(lines) > limit:
-        yield len(lines), f"{len(lines)} lines, the limit is {limit}"
+    if len(lines) > FILE_LINES_MAX:
+        yield len(lines), f"{len(lines)} lines, the limit is {FILE_LINES_MAX}"
     for number, line in enumerate(lines, 1):
         if len(line) > WIDTH_MAX:
             yield number, f"{len(line)} columns, the limit is {WIDTH_MAX}"

@@ -40,6 +40,7 @@ def body(lines: int) -> str:
         (rules.layers, "csrc/env/x.c", '#include "format/ikey.h"\n'),
         (rules.layers, "csrc/wal/x.c", '#include "table/cache.h"\n'),
         (rules.layers, "csrc/db/x.c", '#include "write.h"\n'),
+        (rules.layers, "csrc/include/x.h", '#include "include/write.h"\n'),
         (rules.calls, "csrc/db/x.c", "    p = malloc(1);\n"),
         (rules.calls, "csrc/base/alloc.c", "    strcpy(a, b);\n"),
         (rules.calls, "csrc/db/x.c", "#include <assert.h>\n"),
@@ -78,6 +79,7 @@ def test_rule_finds_a_breach(rule: rules.Rule, path: str, text: str) -> None:
     ("rule", "path", "text"),
     [
         (rules.layers, "csrc/db/x.c", '#include "db/db.h"\n#include "env/env.h"\n'),
+        (rules.layers, "csrc/include/x.h", '#include "write.h"\n'),
         (rules.calls, "csrc/db/x.c", "    env->time(); /* malloc( */ lsm_free(p);\n"),
         (
             rules.conditionals,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goal: the Python side declares exactly the C interface, and maps all of it.
 
-Method: read the names out of the header and out of the Cython declarations.
+Method: read the names out of the headers and out of the Cython declarations.
 """
 
 import re
@@ -13,13 +13,16 @@ import lsmkv
 from lsmkv import _base, errors
 
 ROOT = Path(__file__).parents[2]
-HEADER = ROOT / "csrc" / "include" / "lsmkv.h"
+HEADERS = ROOT / "csrc" / "include"
 DECLARATIONS = ROOT / "lsmkv" / "_capi.pxd"
-PREPROCESSOR = {"LSMKV_H", "LSMKV_API", "LSMKV_MUST_CHECK"}
+PREPROCESSOR = {"LSMKV_API", "LSMKV_LINKAGE", "LSMKV_MUST_CHECK"}
 
 
 def header_text() -> str:
-    return re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.DOTALL)
+    """Return all public headers, without comments, guards and includes."""
+    text = "".join(path.read_text() for path in sorted(HEADERS.glob("*.h")))
+    text = re.sub(r"^#(?:ifndef|define) \w+_H$|^#include.*", "", text, flags=re.M)
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 def statuses() -> list[tuple[str, int, str]]:
@@ -36,14 +39,6 @@ def test_the_declarations_name_what_the_header_names() -> None:
     text = re.sub(r"#.*", "", DECLARATIONS.read_text())
     declared = set(re.findall(r"\b(?:lsmkv|LSMKV)_\w+", text))
     assert declared == names
-
-
-def fields(text: str, pattern: str) -> dict[str, set[str]]:
-    """Map each struct to the names of its fields."""
-    return {
-        name: set(re.findall(r"\**(\w+)(?:\[\w+\])?;?$", body, flags=re.MULTILINE))
-        for name, body in re.findall(pattern, text, flags=re.DOTALL)
-    }
 
 
 def test_the_declarations_have_every_field_of_every_struct() -> None:
