@@ -66,11 +66,17 @@ def _of_tensor(tensor: Any) -> npt.NDArray[Any]:
             f"the tensor of shape {shape} is not contiguous: copy it first, with "
             f"contiguous()"
         )
+    if hasattr(tensor, "is_neg") and tensor.is_neg():
+        raise InvalidArgumentError(
+            "the memory of the tensor has the opposite of its numbers: copy it first, "
+            "with resolve_neg()"
+        )
     dtype = np.dtype("uint16" if name == "bfloat16" else name)
     size = int(np.prod(shape)) * dtype.itemsize
     if size == 0:
         return np.empty(shape, dtype)
     memory: Any = (ctypes.c_char * size).from_address(tensor.data_ptr())
+    memory.tensor = tensor  # which owns it: callers may give us their only reference
     found: npt.NDArray[Any] = np.frombuffer(memory, dtype)
     return found.reshape(shape)
 

@@ -79,6 +79,10 @@ class Tensor:
     def data_ptr(self) -> int:
         return self._memory.ctypes.data
 
+    def __del__(self) -> None:
+        if self._memory.flags.writeable:
+            self._memory.fill(99)  # as whoever has the memory next may do
+
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("dim", [1, 2, 3, 7, 64, 127, 255, 257, 768])
@@ -345,7 +349,8 @@ def test_bfloat16_comes_as_bits_or_tensors(db: lsmkv.DB) -> None:
     assert space.get(3).dtype == np.uint16
     space.put_many(range(10), Tensor(rows[::-1].copy(), "bfloat16"))
     memory = np.empty((10, 5), np.uint16)
-    space.gather(range(10), out=Tensor(memory, "bfloat16"))
+    out = Tensor(memory, "bfloat16")
+    space.gather(range(10), out=out)
     assert same(memory, rows[::-1])
     with pytest.raises(lsmkv.InvalidArgumentError, match="uint16 for its bits"):
         space.put_many(range(10), rows.view(np.float16))
@@ -370,6 +375,32 @@ def test_tensors_of_torch(db: lsmkv.DB) -> None:
         out = torch.empty_like(rows)
         space.gather(torch.arange(4), out=out)
         assert torch.equal(out, rows)
+
+
+def test_a_tensor_that_nobody_else_holds_lives_as_long_as_it_is_used(
+    db: lsmkv.DB,
+) -> None:
+    space = db.vectors("v", dim=2)
+    ids = [5, 6, 7]
+
+    def tensor(numbers: object, dtype: str) -> Tensor:
+        kind = "i8" if dtype == "int64" else dtype
+        return Tensor(np.array(numbers, kind), dtype)
+
+    rows = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    space.put_many(tensor(ids, "int64"), tensor(rows, "float32"))
+    assert space.gather(tensor(ids, "int64"))[0].tolist() == rows
+    assert space.gather(ids)[0].tolist() == rows
+    default = tensor([8.0, 9.0], "float32")
+    assert space.gather([1], missing=default)[0].tolist() == [[8.0, 9.0]]
+
+
+def test_a_tensor_whose_numbers_are_not_in_its_memory_is_refused(db: lsmkv.DB) -> None:
+    space = db.vectors("v", dim=2)
+    lazy = Tensor(np.ones((1, 2), "f4"), "float32")
+    lazy.is_neg = lambda: True  # type: ignore[attr-defined]
+    with pytest.raises(lsmkv.InvalidArgumentError, match="resolve_neg"):
+        space.put_many([1], lazy)
 
 
 def test_what_they_are_persists(path: Path) -> None:
