@@ -122,6 +122,16 @@ BY_STATUS: dict[str, type[Exception]] = {
 }
 
 
+# What is wrong is on the disk, so the message says where.
+_NAMING_FILES = (
+    CorruptionError,
+    LockedError,
+    ChangedError,
+    UnsupportedVersionError,
+    NotADatabaseError,
+)
+
+
 def from_status(
     status: str,
     message: str,
@@ -135,6 +145,9 @@ def from_status(
     """Build the exception for a status of the C interface, given by its name."""
     path = os.path.join(directory, file) if file else directory  # noqa: PTH118
     kind = BY_STATUS.get(status, Error)
+    if issubclass(kind, _NAMING_FILES) and directory not in message:
+        names_file = file and message.startswith(file)
+        message = path + message[len(file) :] if names_file else f"{path}: {message}"
     if issubclass(kind, CorruptionError):
         return kind(message, path, offset if offset >= 0 else None)
     if issubclass(kind, LockedError):

@@ -309,11 +309,29 @@ static bool same_vectors(const lsmkv_space_options *a, const lsmkv_space_options
            a->vector_metric == b->vector_metric;
 }
 
-static bool same_options(const lsmkv_space_options *a, const lsmkv_space_options *b) {
-    return a->default_ttl_ms == b->default_ttl_ms &&
-           a->blob_threshold_bytes == b->blob_threshold_bytes && a->codec == b->codec &&
-           a->codec_level == b->codec_level && a->max_bytes == b->max_bytes &&
-           a->cache_policy == b->cache_policy;
+typedef struct option_change {
+    const char *name; /* NULL: there is none */
+    int64_t is, asked;
+} option_change;
+
+/* The first option that is not as asked for. */
+static option_change find_change(const lsmkv_space_options *is,
+                                 const lsmkv_space_options *asked) {
+    const option_change options[] = {
+        {"default_ttl_ms", is->default_ttl_ms, asked->default_ttl_ms},
+        {"blob_threshold_bytes", is->blob_threshold_bytes, asked->blob_threshold_bytes},
+        {"codec", is->codec, asked->codec},
+        {"codec_level", is->codec_level, asked->codec_level},
+        {"max_bytes", is->max_bytes, asked->max_bytes},
+        {"cache_policy", is->cache_policy, asked->cache_policy},
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(options); i++) {
+        if (options[i].is != options[i].asked) {
+            return options[i];
+        }
+    }
+    return (option_change){0};
 }
 
 static bool cache_options_fit(const lsmkv_space_options *options) {
@@ -333,7 +351,9 @@ static lsmkv_status check_options(const lsmkv_space_options *options,
     }
     if (!cache_options_fit(options)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "a cache has max_bytes of %d or more, and a policy",
+                        "max_bytes is %lld, the policy %d: a cache has %d bytes or "
+                        "more, and a policy",
+                        (long long)options->max_bytes, (int)options->cache_policy,
                         LSMKV_CACHE_BYTES_MIN);
     }
     return options->codec > 0 ? lsm_codec_check((uint32_t)options->codec, err)
@@ -401,11 +421,14 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
         LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                          "the namespace was created for other vectors, or for none"));
     }
-    if (!same_options(&wanted, &definition->options)) {
+    option_change change = find_change(&definition->options, &wanted);
+    if (change.name != NULL) {
         if (!how->alter || how->snapshot != NULL) {
             LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                             "the namespace has other options; ask for them to be "
-                             "altered"));
+                             "%s of the namespace is %lld, and %lld was asked for: "
+                             "leave it out, or ask for it to be altered",
+                             change.name, (long long)change.is,
+                             (long long)change.asked));
         }
         LSM_TRY(check_options(&wanted, err));
         if ((wanted.max_bytes > 0) != (definition->options.max_bytes > 0)) {

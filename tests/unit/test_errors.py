@@ -73,6 +73,25 @@ def test_corruption_says_where() -> None:
     assert (error.path, error.offset) == ("/d", None)
 
 
+@pytest.mark.parametrize(
+    ("file", "message", "expected"),
+    [
+        ("", "no database", "/d: no database"),
+        ("000007.tbl", "000007.tbl@9: bad sum", "/d/000007.tbl@9: bad sum"),
+        ("000007.tbl", "bad sum", "/d/000007.tbl: bad sum"),
+        ("", "/d: cannot open the directory", "/d: cannot open the directory"),
+    ],
+)
+def test_what_is_wrong_on_disk_is_told_with_its_path(
+    file: str, message: str, expected: str
+) -> None:
+    for status in ("CORRUPTION", "NOT_A_DATABASE", "LOCKED", "UNSUPPORTED_VERSION"):
+        error = errors.from_status(status, message, directory="/d", file=file)
+        assert str(error) == expected
+    error = errors.from_status("INVALID_ARGUMENT", "too large", directory="/d")
+    assert str(error) == "too large"
+
+
 def test_locked_says_by_whom() -> None:
     error = errors.from_status("LOCKED", "in use", directory="/d", pid=42)
     assert isinstance(error, lsmkv.LockedError)

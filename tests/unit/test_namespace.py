@@ -205,7 +205,7 @@ def test_other_options_are_refused_unless_they_are_to_be_altered(
         "a", default_ttl=1, blob_threshold_bytes=2048, compression="zstd"
     )
     before = space.options
-    with pytest.raises(lsmkv.InvalidArgumentError):
+    with pytest.raises(lsmkv.InvalidArgumentError, match=r"is -?\d+, and -?\d+ was"):
         db.namespace("a", **other)
     assert space.options == before
     altered = db.namespace("a", alter=True, **other)
