@@ -15,8 +15,8 @@
  *
  * Writing (repair.c). All versions of all sources are merged by key and sequence, so
  * that levels do not matter; the newest of each key is kept unless it is a deletion or
- * covered by one. They become tables of the last level; a MANIFEST and, last of all,
- * CURRENT make the new directory a database.
+ * covered by one, or names a published version that was lost. They become tables of the
+ * last level; a MANIFEST and, last of all, CURRENT make the new directory a database.
  *
  * What was lost with a damaged block may have been newer than what shows instead. Each
  * stretch of bytes that was given up is reported.

@@ -660,3 +660,60 @@ LSM_TEST(a_crash_in_a_publish_leaves_nothing_of_it) {
         expiry_end(&d);
     }
 }
+
+/* Flips a byte of a table, repairs into another directory, and tells whether the name
+ * is published there. */
+static bool survives_damage(lsm_env *disk, const char *table) {
+    const lsm_test_repair_request request = {.path = "db", .into = "repaired"};
+    lsm_env *env = lsm_sim_crash(disk, 1, LSM_CRASH_ALL, 512);
+    lsmkv_options options;
+    lsmkv_report report;
+    lsmkv_error err;
+    const uint8_t *data = NULL;
+    uint8_t bytes[TEXT_MAX];
+    size_t size = 0;
+    expiry_db d = {.env = env};
+
+    CHECK(env != NULL && lsm_sim_file_read(env, "db", table, &data, &size));
+    CHECK(size <= sizeof(bytes));
+    memcpy(bytes, data, size);
+    bytes[8] ^= 1;
+    CHECK(lsm_sim_file_write(env, "db", table, bytes, size));
+    CHECK_OK(lsm_test_repair(env, &request, &report, &err));
+    lsmkv_options_init(&options);
+    CHECK_OK(lsm_test_open(env, "repaired", &options, &d.db, &err));
+    lsmkv_namespace *space = reader(&d, "n", "", NULL);
+    bool there = space != NULL;
+    lsmkv_namespace_free(space);
+    expiry_end(&d);
+    return there;
+}
+
+LSM_TEST(a_repair_that_loses_a_version_loses_the_name_that_shows_it) {
+    expiry_db d;
+    lsmkv_error err;
+    lsm_dir *dir = NULL;
+    lsm_namelist names = {0};
+    size_t tables = 0;
+    size_t left = 0;
+
+    expiry_begin(&d);
+    publish_word(&d, "n", "1", "one");
+    expiry_flush(&d);
+    publish_word(&d, "n", "2", "two");
+    expiry_flush(&d);
+    CHECK_OK(lsmkv_rollback(d.db, word_bytes("n"), word_bytes("1"), &err));
+    expiry_flush(&d); /* the name is in another table than the record of version 1 */
+    CHECK_OK(lsm_dir_open(d.env, "db", false, &dir, &err));
+    CHECK_OK(lsm_dir_list(dir, &names, &err));
+    for (size_t i = 0; i < names.count; i++) {
+        if (strstr(names.names[i], ".tbl") != NULL) {
+            tables += 1;
+            left += survives_damage(d.env, names.names[i]);
+        }
+    }
+    CHECK(left > 0 && left < tables);
+    lsm_namelist_deinit(&names);
+    lsm_dir_close(dir);
+    expiry_end(&d);
+}
