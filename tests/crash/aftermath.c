@@ -72,7 +72,7 @@ static void begin_scan(lsmkv_db *db, const model *m, contents *c) {
 
     memset(c, 0, sizeof(*c));
     c->now_ms = lsm_test_now_ms(db);
-    crash_need(spaces_look(db, m, &c->sides), &err, "reading namespaces");
+    crash_need(spaces_look(db, NULL, m, &c->sides), &err, "reading namespaces");
     for (size_t i = 0; i < m->key_count; i++) {
         crash_need(world_stale_hash(db, m, i, &c->stales[i], &err), &err,
                    "reading what is stale");
@@ -168,6 +168,7 @@ static void check_files(lsmkv_db *db) {
     lsmkv_report report = {0};
     char name[LSM_NAME_SIZE_MAX] = "";
 
+    publishes_check_clean(db);
     crash_need(lsmkv_verify(db, on_problem, NULL, &report, &err), &err, "verify");
     if (report.problem_count != 0) {
         crash_fail("verify found %llu problems after a recovery",
@@ -354,6 +355,34 @@ void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan) {
     bounds.floor = bounds.last; /* beside the writer everything written is there */
     scan_view(env, m, plan, &seen);
     match(m, &bounds, &seen, &found);
+}
+
+lsmkv_db *aftermath_follower(lsm_env *env, const aftermath_plan *plan) {
+    aftermath_plan following = *plan;
+    lsmkv_db *db = NULL;
+
+    following.options.follower = true;
+    open_disk(env, &following, 24, &db);
+    return db;
+}
+
+void aftermath_refresh(lsm_env *env, lsmkv_db *follower, const model *m,
+                       uint64_t seed) {
+    model_bounds bounds = model_bounds_now(m);
+    uint64_t steps = lsm_sim_steps(env);
+    lsmkv_error err = {0};
+    bool changed = false;
+    model_prefix found;
+    contents seen;
+
+    bounds.floor = bounds.last;
+    crash_need(lsmkv_refresh(follower, &changed, &err), &err, "refresh of a follower");
+    scan(follower, m, seed % 2 == 0, &seen);
+    check_points(follower, m, &seen);
+    match(m, &bounds, &seen, &found);
+    if (lsm_sim_steps(env) != steps) {
+        crash_fail("a follower changed the disk");
+    }
 }
 
 /* Whether CURRENT is there: without it there is nothing to read. */

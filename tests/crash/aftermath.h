@@ -41,6 +41,11 @@ void aftermath_check(lsm_env *disk, const model *m, const model_bounds *bounds,
  * all that was acknowledged, and maybe the write that is under way. */
 void aftermath_view(lsm_env *env, const model *m, const aftermath_plan *plan);
 
+/* Opens one that stays open beside a running workload; freed by lsmkv_free. */
+lsmkv_db *aftermath_follower(lsm_env *env, const aftermath_plan *plan);
+/* Has it refresh, after which it shows what such an opening would. */
+void aftermath_refresh(lsm_env *env, lsmkv_db *follower, const model *m, uint64_t seed);
+
 /* Crashes `env` and checks what is left. */
 void aftermath_crash(lsm_env *env, const model *m, const model_bounds *bounds,
                      const aftermath_plan *plan);

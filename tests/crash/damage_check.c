@@ -92,7 +92,7 @@ static model_sight look(const check *c) {
     lsmkv_error err = {0};
     lsmkv_iter *iter = NULL;
 
-    crash_need(spaces_look(c->db, m, &sides), &err, "reading namespaces");
+    crash_need(spaces_look(c->db, NULL, m, &sides), &err, "reading namespaces");
     sight.hash = spaces_hash(&sides);
     for (size_t i = 0; i < m->key_count; i++) {
         uint64_t stale = 0;
@@ -170,7 +170,7 @@ static bool same_spaces(const check *c) {
     if (c->im->m == NULL) {
         return true;
     }
-    status = spaces_look(c->db, c->im->m, &found);
+    status = spaces_look(c->db, NULL, c->im->m, &found);
     if (status == LSMKV_OK) {
         return memcmp(&found, &c->im->sides, sizeof(found)) == 0;
     }

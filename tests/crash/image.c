@@ -85,7 +85,8 @@ static void read_rows(image *im) {
     }
     lsmkv_iter_free(iter);
     if (im->m != NULL) {
-        crash_need(spaces_look(db, im->m, &im->sides), &err, "reading namespaces");
+        crash_need(spaces_look(db, NULL, im->m, &im->sides), &err,
+                   "reading namespaces");
     }
     for (size_t i = 0; i < im->file_count; i++) {
         const uint8_t *bytes = NULL;

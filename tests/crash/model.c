@@ -82,6 +82,9 @@ static void make_keys(model *m, uint64_t seed, size_t key_count) {
 
 void model_init(model *m, uint64_t seed, size_t key_count) {
     *m = (model){0};
+    if (key_count + MODEL_SIDES > MODEL_KEYS_MAX) {
+        crash_fail("no room for %zu keys", key_count);
+    }
     make_keys(m, seed, key_count);
     for (size_t i = 0; i < MODEL_KEYS_MAX; i++) {
         m->now.values[i] = MODEL_ABSENT;
@@ -198,15 +201,22 @@ static void stage_value(model *m, size_t key, model_value value) {
     m->value_count++;
 }
 
-void model_stage_touch(model *m, size_t key, model_times times) {
-    const model_value *value = &m->values[m->now.values[key]];
-    size_t size = value->size;
-    uint8_t *bytes = (uint8_t *)crash_alloc(size + 1);
+static void stage_copy(model *m, size_t key, lsmkv_bytes value, model_times times) {
+    uint8_t *bytes = (uint8_t *)crash_alloc(value.size + 1);
 
-    if (size > 0) {
-        memcpy(bytes, value->bytes, size);
+    if (value.size > 0) {
+        memcpy(bytes, value.data, value.size);
     }
-    stage_value(m, key, (model_value){.bytes = bytes, .size = size, .times = times});
+    stage_value(m, key,
+                (model_value){.bytes = bytes, .size = value.size, .times = times});
+}
+
+void model_stage_touch(model *m, size_t key, model_times times) {
+    stage_copy(m, key, model_value_bytes(m, m->now.values[key]), times);
+}
+
+void model_stage_bytes(model *m, size_t key, lsmkv_bytes bytes) {
+    stage_copy(m, key, bytes, MODEL_FOR_EVER);
 }
 
 lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, model_times times) {

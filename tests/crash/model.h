@@ -44,11 +44,17 @@ typedef struct model_times {
 
 #define MODEL_FOR_EVER ((model_times){MODEL_NEVER, MODEL_NEVER})
 
-/* Namespaces beside the default one: their indices lie behind the keys (spaces.c). */
+/* What there is beside the keys of the default namespace: indices behind those. Of each
+ * the file says what its indices mean. */
 enum {
-    MODEL_SPACES = 2,
+    MODEL_SPACES = 2, /* namespaces (spaces.c) */
     MODEL_SPACE_SLOTS = 4,
-    MODEL_SIDES = MODEL_SPACES * MODEL_SPACE_SLOTS
+    MODEL_ROW_SLOTS = 6, /* of a namespace of rows (gathers.c) */
+    MODEL_NAMES = 2,     /* published (publishes.c) */
+    MODEL_VERSIONS = 3,
+    MODEL_ROWS_AT = MODEL_SPACES * MODEL_SPACE_SLOTS,
+    MODEL_PUBLISHES_AT = MODEL_ROWS_AT + MODEL_ROW_SLOTS,
+    MODEL_SIDES = MODEL_PUBLISHES_AT + MODEL_NAMES * MODEL_VERSIONS * 2
 };
 
 typedef struct model_sides {
@@ -156,6 +162,8 @@ lsmkv_bytes model_value_bytes(const model *m, int32_t value);
 void model_begin(model *m);
 /* Stages a fresh value of `size` bytes, or a deletion; returns the bytes to write. */
 lsmkv_bytes model_stage_put(model *m, size_t key, size_t size, model_times times);
+/* Stages these bytes, which are copied, for ever. */
+void model_stage_bytes(model *m, size_t key, lsmkv_bytes bytes);
 void model_stage_delete(model *m, size_t key);
 /* Of the keys [start, stop) of the universe. */
 void model_stage_delete_range(model *m, size_t start, size_t stop);

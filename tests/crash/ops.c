@@ -572,6 +572,10 @@ static void run_write(world *w, world_op op) {
         world_use_space(w);
     } else if (op == OP_CACHE) {
         world_use_cache(w, (size_t)world_below(w, 20));
+    } else if (op == OP_PUBLISH) {
+        world_use_publish(w);
+    } else if (op == OP_ROWS) {
+        world_use_rows(w);
     } else if (op == OP_TOUCH) {
         (void)world_touch(w, world_any_key(w), sync);
     } else if (op == OP_PUT_SINCE) {
@@ -637,6 +641,8 @@ void world_run(world *w) {
         case OP_PUT_SINCE:
         case OP_SPACE:
         case OP_CACHE:
+        case OP_PUBLISH:
+        case OP_ROWS:
             run_write(w, op);
             break;
         case OP_SYNC:

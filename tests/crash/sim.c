@@ -7,6 +7,9 @@
  * Some seeds run twice and must leave the same history of steps: the engine has no
  * source of randomness but its seed.
  *
+ * Now and then a follower has the database open as well. It refreshes between
+ * operations and at steps inside of them, and shows all that was acknowledged by then.
+ *
  * With faults, an epoch has one kind of failure that begins at a drawn moment. While
  * it lasts, operations may fail; they must not show. Once it is over, the database
  * must write again unless it says that it is poisoned, and then it must not.
@@ -26,6 +29,7 @@ enum {
     OPS_PER_EPOCH_MAX = 500,
     TWICE_EVERY = 16,
     QUOTA_SPREAD = 24 << 10,
+    REFRESH_EVERY = 20, /* steps */
 };
 
 typedef struct epoch {
@@ -36,6 +40,7 @@ typedef struct epoch {
     aftermath_plan plan; /* of the crash that ends it */
     model_bounds bounds; /* at that moment */
     lsm_env *crashed;    /* what it left; NULL: not yet */
+    lsmkv_db *follower;  /* of the database, from some operation on; NULL: none */
 } epoch;
 
 static void take_crash(epoch *e) {
@@ -71,6 +76,10 @@ static void on_step(void *context, uint64_t step) {
         crash_trace("  sampled crash at step %llu, mode %d", (unsigned long long)step,
                     (int)plan.mode);
         aftermath_crash(e->w->env, &e->w->model, &bounds, &plan);
+    }
+    if (e->follower != NULL && draw / 16 % REFRESH_EVERY == 0) {
+        crash_trace("  the follower refreshes at step %llu", (unsigned long long)step);
+        aftermath_refresh(e->w->env, e->follower, &e->w->model, draw / 512);
     }
 }
 
@@ -132,6 +141,25 @@ static void end_fault(world *w) {
     w->allowed = poisoned ? WORLD_IO_ERRORS : 0;
 }
 
+/* Between operations: a follower comes, refreshes, or goes. */
+static void use_follower(epoch *e) {
+    world *w = e->w;
+
+    if (e->follower == NULL) {
+        if (world_odds(w, 40)) {
+            crash_trace("a follower comes");
+            e->follower = aftermath_follower(w->env, &e->plan);
+        }
+    } else if (world_odds(w, 20)) {
+        crash_trace("the follower goes");
+        lsmkv_free(e->follower);
+        e->follower = NULL;
+    } else if (world_odds(w, 100)) {
+        crash_trace("the follower refreshes");
+        aftermath_refresh(w->env, e->follower, &w->model, lsm_rng_next(&w->rng));
+    }
+}
+
 /* Runs one epoch on w->env and ends it with a crash. */
 static void run_epoch(world *w, epoch *e, bool faults) {
     uint64_t fault_at = faults ? world_below(w, 100) : UINT64_MAX;
@@ -158,11 +186,16 @@ static void run_epoch(world *w, epoch *e, bool faults) {
             end_fault(w);
         }
         world_run(w);
+        if (!faults && w->db != NULL && e->crashed == NULL) {
+            use_follower(e);
+        }
     }
     if (e->crashed == NULL) {
         take_crash(e);
     }
     lsm_sim_set_hook(w->env, NULL, NULL);
+    lsmkv_free(e->follower);
+    e->follower = NULL;
     world_abandon(w);
 }
 

@@ -48,17 +48,19 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, const model *m
     return status;
 }
 
-lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to) {
+lsmkv_status spaces_look(lsmkv_db *db, const lsmkv_snapshot *snapshot, const model *m,
+                         model_sides *to) {
     lsmkv_status status = caches_check(db);
 
     *to = (model_sides){0};
     for (size_t space = 0; status == LSMKV_OK && space < MODEL_SPACES; space++) {
         char name[NAME_SIZE];
         lsmkv_error err = {0};
-        lsmkv_read read = {0};
+        lsmkv_read read = {.snapshot = snapshot};
+        lsmkv_namespace_how how = {.snapshot = snapshot};
         lsmkv_namespace *handle = NULL;
 
-        status = lsmkv_namespace_open(db, space_name(name, space), NULL, &handle, &err);
+        status = lsmkv_namespace_open(db, space_name(name, space), &how, &handle, &err);
         if (status == LSMKV_NOT_FOUND) {
             status = LSMKV_OK;
             continue;
@@ -75,7 +77,10 @@ lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to) {
         }
         lsmkv_namespace_free(handle);
     }
-    return status;
+    if (status == LSMKV_OK) {
+        status = rows_look(db, snapshot, m, to);
+    }
+    return status == LSMKV_OK ? publishes_look(db, snapshot, m, to) : status;
 }
 
 uint64_t spaces_hash(const model_sides *sides) {
@@ -89,27 +94,29 @@ uint64_t spaces_hash(const model_sides *sides) {
     return hash;
 }
 
-static void check_spaces(world *w) {
+void world_check_sides(world *w, const lsmkv_snapshot *snapshot,
+                       const model_state *state) {
     model_sides found;
-    lsmkv_status status = spaces_look(w->db, &w->model, &found);
+    lsmkv_status status = spaces_look(w->db, snapshot, &w->model, &found);
     lsmkv_error err = {.status = status};
 
-    if (!world_ok(w, status, &err, "reading namespaces")) {
+    if (!world_ok(w, status, &err, "reading beside the default namespace")) {
         return;
     }
     crash_count.reads += MODEL_SIDES;
     for (size_t i = 0; i < MODEL_SIDES; i++) {
-        int32_t value = world_shown(w, &w->model.now, w->model.key_count + i);
+        int32_t value = world_shown(w, state, w->model.key_count + i);
         uint64_t expected =
             value == MODEL_ABSENT ? 0 : w->model.values[value].entry_hash;
         if (found.entries[i] != expected) {
-            crash_fail("namespace %zu, slot %zu: not as written", i / MODEL_SPACE_SLOTS,
-                       i % MODEL_SPACE_SLOTS);
+            crash_fail("%s %zu behind the keys: not as written",
+                       snapshot != NULL ? "a snapshot," : "", i);
         }
     }
 }
 
-static void land(world *w, lsmkv_status status, const lsmkv_error *err, bool durable) {
+void world_land_sides(world *w, lsmkv_status status, const lsmkv_error *err,
+                      bool durable) {
     bool done = world_ok(w, status, err, "a write of namespaces");
 
     if (status == LSMKV_NO_MEMORY) {
@@ -120,7 +127,7 @@ static void land(world *w, lsmkv_status status, const lsmkv_error *err, bool dur
     if (done && durable) {
         model_raise_floor(&w->model);
     }
-    check_spaces(w);
+    world_check_sides(w, NULL, &w->model.now);
 }
 
 static bool exists(world *w, size_t space) {
@@ -140,7 +147,7 @@ static void create_space(world *w, size_t space) {
     lsmkv_status status =
         lsmkv_namespace_open(w->db, space_name(name, space), &how, &handle, &err);
     lsmkv_namespace_free(handle);
-    land(w, status, &err, false);
+    world_land_sides(w, status, &err, false);
 }
 
 static void drop_space(world *w, size_t space) {
@@ -154,7 +161,7 @@ static void drop_space(world *w, size_t space) {
     }
     model_launch(&w->model, world_now(w));
     lsmkv_status status = lsmkv_namespace_drop(w->db, space_name(name, space), &err);
-    land(w, status, &err, false);
+    world_land_sides(w, status, &err, false);
 }
 
 /* Adds one record for a namespace that exists. */
@@ -208,7 +215,7 @@ static void write_spaces(world *w) {
     model_launch(&w->model, world_now(w));
     if (status == LSMKV_OK) {
         status = lsmkv_write_batch(w->db, &how, w->batch, &err);
-        land(w, status, &err, how.sync);
+        world_land_sides(w, status, &err, how.sync);
     } else {
         (void)world_ok(w, status, &err, "building a batch");
         model_cancel(&w->model);

@@ -17,7 +17,8 @@ typedef struct step_run {
     world *w;
     const steps_request *request;
     size_t workload;
-    bool exists; /* the first open is done: there is a database to read */
+    bool exists;        /* the first open is done: there is a database to read */
+    lsmkv_db *follower; /* from then on */
 } step_run;
 
 /* How many draws each mode is worth. */
@@ -54,6 +55,7 @@ static void on_step(void *context, uint64_t step) {
                                .seed = crash_mix(r->seed, step)};
         crash_set_place("view at %llu", (unsigned long long)step);
         aftermath_view(run->w->env, &run->w->model, &plan);
+        aftermath_refresh(run->w->env, run->follower, &run->w->model, plan.seed);
     }
     for (int mode = 0; mode < LSM_CRASH_MODE_COUNT; mode++) {
         for (uint32_t variant = 0; variant < variant_counts[mode]; variant++) {
@@ -73,7 +75,8 @@ static void run_workload(const steps_request *r, size_t index) {
     crash_counts before = crash_count;
     profile p;
     world w;
-    step_run run = {&w, r, index, false};
+    step_run run = {&w, r, index, false, NULL};
+    aftermath_plan plan = {.seed = r->seed};
 
     workload_profile(load, crash_mix(r->seed, index), &p);
     crash_set_replay("steps --seed %llu --workload %zu", (unsigned long long)r->seed,
@@ -81,11 +84,14 @@ static void run_workload(const steps_request *r, size_t index) {
     world_init(&w, &p);
     lsm_sim_set_hook(w.env, on_step, &run);
     (void)world_open(&w);
+    plan.options = w.options;
+    run.follower = aftermath_follower(w.env, &plan);
     run.exists = true;
     load->run(&w);
     world_close(&w);
     on_step(&run, lsm_sim_steps(w.env)); /* after the last step */
     lsm_sim_set_hook(w.env, NULL, NULL);
+    lsmkv_free(run.follower);
     (void)printf(
         "seed=%llu workload=\"%s\" steps=%llu states=%llu nested=%llu ops=%llu "
         "hash=%016llx\n",

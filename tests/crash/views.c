@@ -71,6 +71,7 @@ static void check_snapshot(world *w, const snapshot_slot *slot) {
     lsmkv_read read = {.snapshot = slot->handle};
 
     lookup_many(w, slot->handle, &slot->state);
+    world_check_sides(w, slot->handle, &slot->state);
     for (size_t i = 0; i < 4; i++) {
         lsmkv_pin pin = {0};
         size_t key = world_any_key(w);

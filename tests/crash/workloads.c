@@ -264,6 +264,33 @@ static void use_cache(world *w) {
     world_check_scan(w, false);
 }
 
+/* Versions that come and go, and publishes that a reopen, a death, a checkpoint or a
+ * compaction comes in between of, beside rows of vectors. */
+static void publish_versions(world *w) {
+    for (size_t round = 0; round < 4; round++) {
+        for (size_t i = 0; i < 8; i++) {
+            world_use_publish(w);
+            if (i % 3 == 1) {
+                world_use_rows(w);
+            }
+            if (i % 4 == 2) {
+                (void)world_put(w, world_any_key(w), 30, false);
+                world_step(w, world_below(w, 4));
+            }
+        }
+        if (round == 0) {
+            (void)world_checkpoint(w, true);
+            world_move_clock(w);
+        } else if (round == 1) {
+            (void)world_restart(w);
+        } else if (round == 2) {
+            (void)world_compact(w, true);
+            (void)world_reopen(w);
+        }
+    }
+    world_check_scan(w, false);
+}
+
 const workload workloads[] = {
     {"fill and flush", fill_and_flush, 100, 64},
     {"overwrite and compact", overwrite_and_compact, 16, 80},
@@ -278,6 +305,7 @@ const workload workloads[] = {
     {"range deletes", delete_ranges, 32, 60},
     {"repairs", take_repairs, 32, 80},
     {"caches", use_cache, 16, 80},
+    {"publishes", publish_versions, 16, 60},
 };
 
 const size_t workload_count = LSM_ARRAY_COUNT(workloads);
@@ -289,6 +317,7 @@ void workload_profile(const workload *load, uint64_t seed, profile *p) {
     p->short_permille = 0;
     p->ttl_permille = load->run == expire             ? 700
                       : load->run == take_checkpoints ? 200
+                      : load->run == publish_versions ? 300
                                                       : 0;
     p->stale_permille = load->run == expire ? 500 : 0;
     p->options.durability = LSMKV_DURABILITY_OS;

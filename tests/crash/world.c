@@ -47,7 +47,8 @@ void profile_init(profile *p, uint64_t seed) {
         [OP_STEP] = 20,     [OP_GET] = 6,     [OP_GET_MANY] = 3, [OP_SCAN] = 3,
         [OP_SNAPSHOT] = 5,  [OP_CURSOR] = 10, [OP_VERIFY] = 1,   [OP_REOPEN] = 1,
         [OP_TOUCH] = 4,     [OP_CLOCK] = 8,   [OP_SPACE] = 6,    [OP_DELETE_RANGE] = 5,
-        [OP_PUT_SINCE] = 5, [OP_CACHE] = 6,   [OP_WARM] = 2,
+        [OP_PUT_SINCE] = 5, [OP_CACHE] = 6,   [OP_WARM] = 2,     [OP_PUBLISH] = 8,
+        [OP_ROWS] = 5,
     };
     lsm_rng rng = {crash_mix(seed, 1)};
 
@@ -170,7 +171,7 @@ static bool hash_contents(world *w, uint64_t *hash) {
     }
     if (status == LSMKV_OK) {
         model_sides sides;
-        status = spaces_look(w->db, &w->model, &sides);
+        status = spaces_look(w->db, NULL, &w->model, &sides);
         err.status = status;
         *hash += spaces_hash(&sides);
     }
@@ -232,6 +233,7 @@ void world_free_views(world *w) {
         lsmkv_iter_free(w->cursors[i].handle);
         w->cursors[i].handle = NULL;
     }
+    world_end_publish(w);
 }
 
 static void check_closed(world *w) {

@@ -53,6 +53,8 @@ typedef enum world_op {
     OP_PUT_SINCE, /* puts unless the key was written since a snapshot */
     OP_CACHE,     /* writes in a namespace that is a cache */
     OP_WARM,
+    OP_PUBLISH, /* begins, feeds or ends a publish, switches or releases versions */
+    OP_ROWS,    /* writes rows of a namespace of vectors */
     OP_COUNT
 } world_op;
 
@@ -85,6 +87,16 @@ typedef struct cursor_slot {
     bool fresh;
 } cursor_slot;
 
+/* A publish that is going on; its nonce decides what its rows are (publishes.c). */
+typedef struct publish_slot {
+    lsmkv_publish *handle; /* NULL: none */
+    size_t name;
+    size_t version;
+    uint64_t nonce;
+    uint64_t end_ms; /* of the rows that expire; 0: none does */
+    size_t put_count;
+} publish_slot;
+
 typedef struct world {
     const profile *profile;
     lsm_env *env; /* owned */
@@ -94,6 +106,7 @@ typedef struct world {
     lsm_rng rng;
     snapshot_slot snapshots[WORLD_SNAPSHOTS];
     cursor_slot cursors[WORLD_CURSORS];
+    publish_slot publish;
     lsmkv_batch *batch; /* owned, reused */
     uint32_t allowed;   /* errors an operation may answer, as 1 << status */
     bool reads_may_fail;
@@ -177,9 +190,31 @@ lsmkv_status caches_check(lsmkv_db *db);
 
 /* spaces.c */
 void world_use_space(world *w);
-/* What the namespaces beside the default one hold. */
-lsmkv_status spaces_look(lsmkv_db *db, const model *m, model_sides *to);
+/* What there is beside the default namespace, as a snapshot (may be NULL) has it;
+ * caches are checked on the way. */
+lsmkv_status spaces_look(lsmkv_db *db, const lsmkv_snapshot *snapshot, const model *m,
+                         model_sides *to);
 uint64_t spaces_hash(const model_sides *sides);
+/* Compares that with a state. */
+void world_check_sides(world *w, const lsmkv_snapshot *snapshot,
+                       const model_state *state);
+/* The launched commit has been answered: lands it, and looks at all of that. */
+void world_land_sides(world *w, lsmkv_status status, const lsmkv_error *err,
+                      bool durable);
+
+/* gathers.c */
+void world_use_rows(world *w);
+lsmkv_status rows_look(lsmkv_db *db, const lsmkv_snapshot *snapshot, const model *m,
+                       model_sides *to);
+
+/* publishes.c */
+void world_use_publish(world *w);
+/* Discards the publish that is going on, if there is one. */
+void world_end_publish(world *w);
+lsmkv_status publishes_look(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                            const model *m, model_sides *to);
+/* Fails if something is left of a publish that was interrupted. */
+void publishes_check_clean(lsmkv_db *db);
 
 /* After a close that failed to end well; see world_reopen. */
 bool world_open_again(world *w);
