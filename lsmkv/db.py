@@ -21,10 +21,7 @@ from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
 from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
-
-    from typing_extensions import Buffer
 
     from lsmkv.arrays import DType
     from lsmkv.flights import Flights
@@ -287,33 +284,6 @@ class DB(_core.DB, Keyspace):
         A `path` that a failure has left half done is no database.
         """
         self._checkpoint(name_of(path))
-
-    def warm(
-        self,
-        prefix: Buffer | None = None,
-        *,
-        budget_bytes: int | None = None,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> warm_.WarmReport:
-        """Read ahead what will be wanted soon; return what has been read.
-
-        Blocks go into the block cache, where nothing that is read more often goes for
-        them, large values into the memory of the operating system. Files are read in
-        their order, with pauses while others read from them.
-
-        Args:
-            prefix: All keys that begin with this; b"" is all of them. None is what was
-                in memory when the database was last closed, or some minutes before its
-                process ended: it is written down every five minutes, too. What
-                compactions have replaced since then is passed over.
-            budget_bytes: At most so many bytes of files; None is as many as the block
-                cache may hold.
-            progress: Called now and then with the bytes read so far and about how many
-                there will be. What it raises ends the reading and is raised here.
-
-        What cannot be read is left out, and raises when somebody asks for it.
-        """
-        return warm_.warm(self, prefix, budget_bytes, progress)
 
     def verify(self) -> Report:
         """Read and check every byte of every live file.

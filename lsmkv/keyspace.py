@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lsmkv import _batch, _compute, _core, _scan
+from lsmkv import warm as warm_
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.mapping import KeyspaceMapping
 from lsmkv.ttl import DEFAULT
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lsmkv.memoize import How
     from lsmkv.snapshot import Snapshot
     from lsmkv.ttl import Ttl
+    from lsmkv.warm import WarmReport
 
 
 class Keyspace(_core.Keyspace):
@@ -252,6 +254,35 @@ class Keyspace(_core.Keyspace):
         from lsmkv import lists
 
         return lists.delete(self, key, sync)
+
+    def warm(
+        self,
+        prefix: Buffer | None = None,
+        *,
+        budget_bytes: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> WarmReport:
+        """Read ahead what will be wanted soon; return what has been read.
+
+        Blocks go into the block cache, where nothing that is read more often goes for
+        them, large values into the memory of the operating system. Files are read in
+        their order, with pauses while others read from them.
+
+        Args:
+            prefix: All keys that begin with this; b"" is all of them. None is what was
+                in memory when the database was last closed, or some minutes before its
+                process ended: it is written down every five minutes, too. Of a
+                namespace that is what was its own, of a database all, that of its
+                namespaces included. What compactions have replaced since then is
+                passed over.
+            budget_bytes: At most so many bytes of files; None is as many as the block
+                cache may hold.
+            progress: Called now and then with the bytes read so far and about how many
+                there will be. What it raises ends the reading and is raised here.
+
+        What cannot be read is left out, and raises when somebody asks for it.
+        """
+        return warm_.warm(self, prefix, budget_bytes, progress)
 
     def mapping(self) -> MutableMapping[bytes, bytes]:
         """Return all of it as a MutableMapping, for code that expects one.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lsmkv import _batch, _core, _scan
     from lsmkv.arrays import DType
     from lsmkv.snapshot import Snapshot
+    from lsmkv.warm import WarmReport
 
     Key = Buffer | int
     # Arrays of integers are of many types, of which some are not Iterable.
@@ -325,15 +326,19 @@ class Vectors:
         held = arrays.each_key(keys)
 
         def compute(missing: list[bytes]) -> list[bytes]:
-            rows = arrays.take_rows(
-                fn_missing(missing), len(missing), self.dim, self.dtype
-            )
-            return [row.tobytes() for row in rows]
+            return self._to_values(fn_missing(missing), len(missing))
 
         values = self._namespace.get_or_compute_many(
             map(arrays.take_key, held), compute, ttl=ttl, stale=stale
         )
-        for key, value in zip(held, values, strict=True):
+        return self._to_rows(held, values)
+
+    def _to_values(self, array: Any, count: int) -> list[bytes]:
+        rows = arrays.take_rows(array, count, self.dim, self.dtype)
+        return [row.tobytes() for row in rows]
+
+    def _to_rows(self, keys: list[Any], values: list[bytes]) -> npt.NDArray[Any]:
+        for key, value in zip(keys, values, strict=True):
             self._check_size(key, value)
         data = bytearray().join(values)
         return arrays.take_rows(data, len(values), self.dim, self.dtype)
@@ -380,6 +385,18 @@ class Vectors:
     def approximate_count(self, *, snapshot: Snapshot | None = None) -> int:
         """Return about how many rows there are; as `DB.approximate_count`."""
         return self._namespace.approximate_count(snapshot=snapshot)
+
+    def warm(
+        self,
+        prefix: Buffer | None = None,
+        *,
+        budget_bytes: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> WarmReport:
+        """Read rows ahead that will be wanted soon; all as for `Namespace.warm`."""
+        return self._namespace.warm(
+            prefix, budget_bytes=budget_bytes, progress=progress
+        )
 
     @staticmethod
     def ids(keys: Iterable[bytes]) -> npt.NDArray[np.uint64]:

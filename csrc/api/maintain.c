@@ -354,7 +354,10 @@ lsmkv_status lsmkv_warm(lsmkv_db *db, const lsmkv_warm_how *how,
     LSM_TRY(lsm_check_read(db, &read, err));
     LSM_TRY(bounds(lsm_read_space(&read), how->range, &start, &stop, err));
     keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
-    lsm_warm_plan plan = {how->range != NULL ? &keys : NULL, how->budget_bytes};
+    lsm_warm_plan plan = {
+        .range = how->range != NULL || how->space != NULL ? &keys : NULL,
+        .listed = how->range == NULL,
+        .budget = how->budget_bytes};
     LSM_TRY(lsm_db_begin(db, err));
     status = lsm_warm_create(db, &plan, &warm, err);
     if (status == LSMKV_OK) {

@@ -45,8 +45,14 @@ bool lsm_numbers_init(lsm_numbers *numbers, const lsm_version *version) {
             numbers->list[numbers->count++] = version->levels[i].tables[k]->info.number;
         }
     }
-    qsort(numbers->list, numbers->count, sizeof(*numbers->list), compare_numbers);
+    lsm_numbers_sort(numbers);
     return true;
+}
+
+void lsm_numbers_sort(lsm_numbers *numbers) {
+    if (numbers->count != 0) {
+        qsort(numbers->list, numbers->count, sizeof(*numbers->list), compare_numbers);
+    }
 }
 
 void lsm_numbers_deinit(lsm_numbers *numbers) {
@@ -107,7 +113,7 @@ uint64_t lsm_hotlist_live_bytes(lsm_slice groups, const lsm_version *version,
 
     while (lsm_hotlist_next_group(&reader, &group)) {
         bool live = group.heat == LSM_HOTLIST_VALUES
-                        ? lsm_version_find_segment(version, group.number) != NULL
+                        ? lsm_version_find_values(version, group.number) != NULL
                         : lsm_numbers_find(tables, group.number) != SIZE_MAX;
         if (live && !lsm_add_ok(total, group.bytes, &total)) {
             return UINT64_MAX;
@@ -241,17 +247,25 @@ static void write_list(const lsm_hot_save *save, const lsm_version *version) {
     lsm_buf_deinit(&content);
 }
 
-/* The next segment of the version. */
+/* The next segment of the version, those of caches among the others. */
 static const lsm_segment *next_segment(lsm_hot_save *save, const lsm_version *version) {
-    for (size_t i = 0; i < version->segment_count; i++) {
+    const lsm_segment *next = NULL;
+
+    for (size_t i = 0; i < version->segment_count && next == NULL; i++) {
         const lsm_segment *segment = version->segments[i].segment;
 
-        if (segment->number >= save->segment) {
-            save->segment = segment->number + 1;
-            return segment;
+        next = segment->number >= save->segment ? segment : NULL;
+    }
+    for (size_t i = 0; i < version->cache_count; i++) {
+        const lsm_segment *cache = version->caches[i];
+
+        if (cache->number >= save->segment) {
+            next = next == NULL || cache->number < next->number ? cache : next;
+            break;
         }
     }
-    return NULL;
+    save->segment = next == NULL ? save->segment : next->number + 1;
+    return next;
 }
 
 static bool step(lsm_hot_save *save, const lsm_version *version) {

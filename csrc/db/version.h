@@ -102,6 +102,8 @@ lsm_live_table *lsm_version_find_table(const lsm_version *version, uint64_t numb
 
 /* The cache segment of that number, lent while the version lives; NULL: none. */
 lsm_segment *lsm_version_find_cache(const lsm_version *version, uint64_t number);
+/* The one or the other. */
+lsm_segment *lsm_version_find_values(const lsm_version *version, uint64_t number);
 /* Gives a fresh version the cache segments of the base, without those the edit drops,
  * with those it adds. CORRUPTION when they do not fit together. */
 lsmkv_status lsm_version_take_caches(lsm_version *version, const lsm_version *base,

@@ -39,6 +39,11 @@ lsm_segment *lsm_version_find_cache(const lsm_version *version, uint64_t number)
     return found ? version->caches[place] : NULL;
 }
 
+lsm_segment *lsm_version_find_values(const lsm_version *version, uint64_t number) {
+    lsm_segment *segment = lsm_version_find_segment(version, number);
+    return segment != NULL ? segment : lsm_version_find_cache(version, number);
+}
+
 /* There is room. */
 static lsmkv_status add(lsm_version *version, const lsm_edit_cache *info,
                         lsm_table_sink *sink, lsmkv_error *err) {

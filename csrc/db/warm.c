@@ -16,10 +16,11 @@
 
 enum {
     CHUNK_BLOCKS = 16 << 10,
+    CHUNK_BLOCKS_MIN = 64,   /* whatever a list says of their sizes */
     POINTERS_MAX = 16 << 10, /* then their values come first */
     GAP_MAX = 16 << 10,      /* unwanted bytes of a segment read to make one of two */
     RUN_MAX = 1 << 20,       /* bytes of a segment read in one step, but for larger
-                                values */
+                                values; of a block as the list has it */
     YIELD_MAX_US = 5000,
     RANGE_HEAT = LSM_HEAT_MAIN + 1, /* what is read by a range counts as read again */
 };
@@ -34,7 +35,7 @@ typedef struct value_set {
 struct lsm_warm {
     lsmkv_db *db;
     lsm_version *version; /* held during a step */
-    lsm_numbers tables;   /* at the beginning; by a range those in it, by levels */
+    lsm_numbers tables; /* at the beginning, those in the range; by_range: by levels */
     uint64_t budget;
     lsmkv_warm_report report;
     uint64_t turn_us; /* when this step began */
@@ -50,11 +51,14 @@ struct lsm_warm {
     size_t set_count;
     uint32_t *units; /* owned */
 
-    /* By a range of stored keys. */
-    bool by_range;
+    /* By a range of stored keys, of which only what is listed, or all. */
+    bool bounded;
+    bool by_range; /* all of it */
     lsm_buf start;
     lsm_buf stop;
     size_t next_table; /* among `tables`, counted down: upper levels first */
+
+    /* Of the table at hand. */
     uint32_t next_block;
     uint32_t end_block;
 
@@ -76,6 +80,16 @@ static uint64_t budget_left(const lsm_warm *warm) {
     return warm->budget - warm->report.byte_count;
 }
 
+/* How many places for values a segment has, whatever is said of it; 0: it is gone. */
+static uint64_t place_count(const lsm_warm *warm, uint64_t number) {
+    const lsm_segment *segment = lsm_version_find_values(warm->version, number);
+    return segment == NULL ? 0 : segment->capacity / LSM_VALUE_ALIGN;
+}
+
+static size_t smaller(uint64_t a, size_t b) {
+    return a < b ? (size_t)a : b;
+}
+
 /* Which values are listed. */
 static lsmkv_status collect_sets(lsm_warm *warm, lsm_slice groups, lsmkv_error *err) {
     lsm_reader reader = lsm_reader_make(groups);
@@ -86,10 +100,10 @@ static lsmkv_status collect_sets(lsm_warm *warm, lsm_slice groups, lsmkv_error *
     while (lsm_hotlist_next_group(&reader, &group)) {
         if (group.heat == LSM_HOTLIST_VALUES) {
             sets += 1;
-            units += group.count;
+            units += smaller(place_count(warm, group.number), group.count);
         }
     }
-    if (sets == 0) {
+    if (units == 0) {
         return LSMKV_OK;
     }
     warm->sets = lsm_calloc(sets, sizeof(*warm->sets));
@@ -104,15 +118,19 @@ static lsmkv_status collect_sets(lsm_warm *warm, lsm_slice groups, lsmkv_error *
             continue;
         }
         lsm_hotlist_cursor places = lsm_hotlist_cursor_make(&group);
-        warm->sets[warm->set_count++] = (value_set){group.number, at, group.count};
-        while (lsm_hotlist_next_place(&places, &warm->units[at])) {
+        value_set set = {group.number, at, 0};
+        size_t most = smaller(place_count(warm, group.number), group.count);
+        while (set.count < most && lsm_hotlist_next_place(&places, &warm->units[at])) {
+            set.count++;
             at++;
         }
+        warm->sets[warm->set_count++] = set;
     }
     return LSMKV_OK;
 }
 
-/* Without a list, or a whole one, there is nothing to do. */
+/* Without a list, or a whole one, there is nothing to do. Of a range no more than all
+ * that is in it. */
 static lsmkv_status plan_by_list(lsm_warm *warm, lsmkv_error *err) {
     lsm_slice groups;
     lsmkv_status status = lsm_hotlist_read(warm->db, &warm->file, &groups, err);
@@ -124,8 +142,10 @@ static lsmkv_status plan_by_list(lsm_warm *warm, lsmkv_error *err) {
         return LSMKV_OK;
     }
     warm->groups = lsm_reader_make(groups);
-    warm->report.total_bytes =
-        lsm_hotlist_live_bytes(groups, warm->version, &warm->tables);
+    uint64_t total = lsm_hotlist_live_bytes(groups, warm->version, &warm->tables);
+    if (!warm->bounded || total < warm->report.total_bytes) {
+        warm->report.total_bytes = total;
+    }
     return collect_sets(warm, groups, err);
 }
 
@@ -135,11 +155,12 @@ static lsm_key_range range_of(const lsm_warm *warm) {
 }
 
 /* About as many bytes as the tables and values that reach into the range take. */
-static lsmkv_status plan_by_range(lsm_warm *warm, const lsm_key_range *range,
-                                  lsmkv_error *err) {
+static lsmkv_status plan_range(lsm_warm *warm, const lsm_key_range *range,
+                               lsmkv_error *err) {
+    uint32_t space = lsm_get_u32_be(range->smallest.data);
     uint64_t total = 0;
 
-    warm->by_range = true;
+    warm->bounded = true;
     if (!lsm_buf_append(&warm->start, range->smallest.data, range->smallest.size) ||
         !lsm_buf_append(&warm->stop, range->largest.data, range->largest.size)) {
         return lsm_fail_memory(err, range->smallest.size + range->largest.size);
@@ -154,6 +175,10 @@ static lsmkv_status plan_by_range(lsm_warm *warm, const lsm_key_range *range,
                 total += live->info.file_size - live->info.tail_size + live->pointed;
             }
         }
+    }
+    for (size_t i = 0; i < warm->version->cache_count; i++) {
+        const lsm_segment *cache = warm->version->caches[i];
+        total += cache->space_id == space ? cache->capacity : 0;
     }
     warm->report.total_bytes = total;
     warm->next_table = warm->tables.count;
@@ -183,8 +208,14 @@ lsmkv_status lsm_warm_create(lsmkv_db *db, const lsm_warm_plan *plan, lsm_warm *
     if (warm->blocks == NULL || !lsm_numbers_init(&warm->tables, warm->version)) {
         LSM_TRY(lsm_fail_memory(err, CHUNK_BLOCKS * sizeof(*warm->blocks)));
     }
-    LSM_TRY(plan->range != NULL ? plan_by_range(warm, plan->range, err)
-                                : plan_by_list(warm, err));
+    if (plan->range != NULL) {
+        LSM_TRY(plan_range(warm, plan->range, err));
+        warm->by_range = !plan->listed;
+    }
+    if (!warm->by_range) {
+        lsm_numbers_sort(&warm->tables);
+        LSM_TRY(plan_by_list(warm, err));
+    }
     if (warm->report.total_bytes > warm->budget) {
         warm->report.total_bytes = warm->budget;
     }
@@ -217,11 +248,49 @@ const lsmkv_warm_report *lsm_warm_report(const lsm_warm *warm) {
     return &warm->report;
 }
 
+/* Which blocks a table may have in the range. false: none. To tell, it has to be open;
+ * what more would be open than may be is left alone: one would only close what was just
+ * read. */
+static bool find_bounded(lsm_warm *warm, lsm_live_table *live) {
+    lsm_table_cache *cache = &warm->db->table_cache;
+    lsm_key_range range = range_of(warm);
+
+    if (!lsm_range_overlaps(lsm_live_table_range(live), range)) {
+        return false;
+    }
+    bool room = lsm_table_cache_open_count(cache) < cache->open_max;
+    lsm_table *table = lsm_table_cache_hold(cache, live, !room);
+    if (table == NULL) {
+        return false;
+    }
+    lsm_table_blocks_of(table, range.smallest, range.largest, &warm->next_block,
+                        &warm->end_block);
+    lsm_table_unref(table);
+    return true;
+}
+
+/* Which blocks of a table may be wanted; false: none. */
+static bool find_blocks(lsm_warm *warm, uint64_t number) {
+    lsm_live_table *live = lsm_version_find_table(warm->version, number);
+
+    if (live == NULL) {
+        return false;
+    }
+    if (warm->bounded) {
+        return find_bounded(warm, live);
+    }
+    uint64_t most = live->info.file_size / LSM_BLOCK_FRAME_SIZE;
+    warm->next_block = 0;
+    warm->end_block = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+    return true;
+}
+
 /* The next group of blocks whose table is still there. */
 static bool next_group(lsm_warm *warm) {
     while (lsm_hotlist_next_group(&warm->groups, &warm->group)) {
         warm->group_table = lsm_numbers_find(&warm->tables, warm->group.number);
-        if (warm->group.heat != LSM_HOTLIST_VALUES && warm->group_table != SIZE_MAX) {
+        if (warm->group.heat != LSM_HOTLIST_VALUES && warm->group_table != SIZE_MAX &&
+            find_blocks(warm, warm->group.number)) {
             warm->places = lsm_hotlist_cursor_make(&warm->group);
             return true;
         }
@@ -230,11 +299,22 @@ static bool next_group(lsm_warm *warm) {
     return false;
 }
 
+/* The next place of the group at hand that its table may have. */
+static bool next_place(lsm_warm *warm, uint32_t *place) {
+    while (warm->group.count != 0 && lsm_hotlist_next_place(&warm->places, place) &&
+           *place < warm->end_block) {
+        if (*place >= warm->next_block) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The next listed block. *bytes is about what it takes. */
 static bool next_listed(lsm_warm *warm, lsm_warm_block *block, uint64_t *bytes) {
     uint32_t place = 0;
 
-    while (warm->group.count == 0 || !lsm_hotlist_next_place(&warm->places, &place)) {
+    while (!next_place(warm, &place)) {
         if (!next_group(warm)) {
             return false;
         }
@@ -243,28 +323,14 @@ static bool next_listed(lsm_warm *warm, lsm_warm_block *block, uint64_t *bytes) 
         return false;
     }
     *block = (lsm_warm_block){(uint32_t)warm->group_table, place, warm->group.heat};
-    *bytes = warm->group.bytes / warm->group.count;
+    *bytes = smaller(warm->group.bytes / warm->group.count, RUN_MAX);
     return true;
 }
 
-/* Opens the next table that reaches into the range. What more would be open than may
- * be is left alone: one would only close what was just read. */
+/* The next table that reaches into the range. */
 static bool next_table(lsm_warm *warm) {
-    lsm_table_cache *cache = &warm->db->table_cache;
-    lsm_key_range range = range_of(warm);
-
     while (warm->next_table > 0) {
-        uint64_t number = warm->tables.list[--warm->next_table];
-        lsm_live_table *live = lsm_version_find_table(warm->version, number);
-        if (live == NULL || !lsm_range_overlaps(lsm_live_table_range(live), range)) {
-            continue;
-        }
-        bool room = lsm_table_cache_open_count(cache) < cache->open_max;
-        lsm_table *table = lsm_table_cache_hold(cache, live, !room);
-        if (table != NULL) {
-            lsm_table_blocks_of(table, range.smallest, range.largest, &warm->next_block,
-                                &warm->end_block);
-            lsm_table_unref(table);
+        if (find_blocks(warm, warm->tables.list[--warm->next_table])) {
             return true;
         }
     }
@@ -298,7 +364,8 @@ static void plan_chunk(lsm_warm *warm) {
 
     warm->block_at = 0;
     warm->block_count = 0;
-    while (warm->block_count < CHUNK_BLOCKS && planned < budget_left(warm)) {
+    while (warm->block_count < CHUNK_BLOCKS &&
+           (planned < budget_left(warm) || warm->block_count < CHUNK_BLOCKS_MIN)) {
         lsm_warm_block *block = &warm->blocks[warm->block_count];
         if (!(warm->by_range ? next_in_range(warm, block, &bytes)
                              : next_listed(warm, block, &bytes))) {
@@ -350,12 +417,13 @@ static lsmkv_status collect_pointers(lsm_warm *warm, const lsm_block *block,
     for (uint32_t i = 0; i < block->entry_count; i++) {
         lsm_block_entry entry = lsm_block_entry_get(block, i);
         uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(entry.ikey));
-        if (lsm_tag_kind(tag) != LSM_KIND_POINTER) {
+        lsm_kind kind = lsm_tag_kind(tag);
+        if (kind != LSM_KIND_POINTER && kind != LSM_KIND_CACHED) {
             continue;
         }
         lsm_pointer pointer = lsm_pointer_of_field(tag, entry.field);
-        if (!(warm->by_range ? is_in_range(warm, lsm_ikey_skey(entry.ikey))
-                             : is_listed(warm, &pointer))) {
+        if ((warm->bounded && !is_in_range(warm, lsm_ikey_skey(entry.ikey))) ||
+            (!warm->by_range && !is_listed(warm, &pointer))) {
             continue;
         }
         void *pointers = warm->pointers;
@@ -396,6 +464,12 @@ static size_t table_end(const lsm_warm *warm, size_t at) {
     return end;
 }
 
+/* Whether there may be pointers in a table that are to be followed. */
+static bool has_pointers(const lsm_warm *warm, const lsm_live_table *live) {
+    return (live->pointed != 0 || warm->version->cache_count != 0) &&
+           (warm->by_range || warm->set_count != 0);
+}
+
 /* Reads the next run of blocks. */
 static lsmkv_status read_blocks(lsm_warm *warm, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -416,10 +490,9 @@ static lsmkv_status read_blocks(lsm_warm *warm, lsmkv_error *err) {
     status = lsm_table_warm(table, warm->blocks + at, end - at, &warming, err);
     warm->report.byte_count += warming.bytes;
     warm->report.block_count += warming.block_count;
-    warm->full = warm->full || warming.refused > LSM_HEAT_SMALL;
+    warm->full = warm->full || warming.cut || warming.refused > LSM_HEAT_SMALL;
     warm->cold_full = warm->cold_full || warming.refused != 0;
-    if (status == LSMKV_OK && live->pointed != 0 &&
-        (warm->by_range || warm->set_count != 0)) {
+    if (status == LSMKV_OK && has_pointers(warm, live)) {
         status = collect_from(warm, table, at, end, err);
     }
     lsm_table_unref(table);
@@ -463,7 +536,7 @@ static void announce(const lsm_warm *warm, size_t at) {
     }
     (void)value_run(warm, at, &size);
     const lsm_pointer *first = &warm->pointers[at];
-    lsm_segment *segment = lsm_version_find_segment(warm->version, first->segment);
+    lsm_segment *segment = lsm_version_find_values(warm->version, first->segment);
     if (segment != NULL && size <= budget_left(warm)) {
         lsm_ignore(lsm_segment_will_need(segment, first->offset, size, NULL));
     }
@@ -477,8 +550,7 @@ static lsmkv_status read_values(lsm_warm *warm, lsmkv_error *err) {
     announce(warm, end);
     for (; warm->pointer_at < end; warm->pointer_at++) {
         const lsm_pointer *pointer = &warm->pointers[warm->pointer_at];
-        lsm_segment *segment =
-            lsm_version_find_segment(warm->version, pointer->segment);
+        lsm_segment *segment = lsm_version_find_values(warm->version, pointer->segment);
         lsm_slice value;
         if (segment == NULL || pointer->size > budget_left(warm)) {
             continue;

@@ -6,10 +6,11 @@
  * steps, by a thread, by whoever calls, or by the simulator.
  *
  * Saving: the slots of every open table tell its cached blocks and their heat, the
- * bitmap of every mapped segment the values that were read. The list is renamed into
- * its place, and not synced: a crash may leave any bytes there. A list with the same
- * contents is not written again, and in its first minutes a database does not replace
- * a list by a shorter one: a glance at the data says nothing about its use.
+ * bitmap of every mapped segment, those of caches included, the values that were read.
+ * The list is renamed into its place, and not synced: a crash may leave any bytes
+ * there. A list with the same contents is not written again, and in its first minutes a
+ * database does not replace a list by a shorter one: a glance at the data says nothing
+ * about its use.
  *
  * Loading: the list is gone through from its hottest end, a chunk at a time.
  *   1. the blocks of the chunk are sorted by table and place, and read in runs
@@ -34,6 +35,7 @@ typedef struct lsm_numbers {
 
 /* false: no memory. */
 bool lsm_numbers_init(lsm_numbers *numbers, const lsm_version *version) LSM_MUST_CHECK;
+void lsm_numbers_sort(lsm_numbers *numbers);
 void lsm_numbers_deinit(lsm_numbers *numbers); /* zeroed is fine */
 /* SIZE_MAX: it is not among them. */
 size_t lsm_numbers_find(const lsm_numbers *numbers, uint64_t number);
@@ -63,9 +65,10 @@ typedef struct lsm_warm lsm_warm;
 
 /* What is to be read. */
 typedef struct lsm_warm_plan {
-    const lsm_key_range
-        *range;      /* of stored keys, its end exclusive; NULL: by the list */
-    uint64_t budget; /* bytes; 0: what the block cache may hold */
+    const lsm_key_range *range; /* stored keys of one namespace, the end exclusive;
+                                   NULL: all that is listed, of whatever namespace */
+    bool listed;                /* of the range, too, only what is listed */
+    uint64_t budget;            /* bytes; 0: what the block cache may hold */
 } lsm_warm_plan;
 
 lsmkv_status lsm_warm_create(lsmkv_db *db, const lsm_warm_plan *plan, lsm_warm **warmp,

@@ -21,7 +21,7 @@ bool lsm_warm_start_step(lsmkv_db *db) {
     }
     if (db->warming == NULL) {
         int64_t given = db->options.given.warm_bytes;
-        lsm_warm_plan plan = {NULL, given > 0 ? (uint64_t)given : 0};
+        lsm_warm_plan plan = {.budget = given > 0 ? (uint64_t)given : 0};
         status = lsm_warm_create(db, &plan, &db->warming, NULL);
     } else {
         status = lsm_warm_step(db->warming, &done, NULL);

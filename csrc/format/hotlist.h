@@ -15,10 +15,10 @@
  *   heat u8 | file number varint | gap varint+ | 0 | bytes varint
  *
  * A heat of 1 to 8 is that of data blocks of a table, 0 stands for the values of a
- * segment. The places in the file are `gap` apart, the first counted from -1: numbers
- * of blocks, or offsets of values in units of LSM_VALUE_ALIGN. `bytes` is what all of
- * the group take in their file. Groups come hottest first, so the values last, and of
- * equal heat in the order of their numbers.
+ * segment, also of a cache. The places in the file are `gap` apart, the first counted
+ * from -1: numbers of blocks, or offsets of values in units of LSM_VALUE_ALIGN. `bytes`
+ * is what all of the group take in their file. Groups come hottest first, so the values
+ * last, and of equal heat in the order of their numbers.
  */
 #ifndef LSM_FORMAT_HOTLIST_H
 #define LSM_FORMAT_HOTLIST_H

@@ -38,7 +38,8 @@ typedef int (*lsmkv_warm_fn)(void *context, uint64_t done, uint64_t total);
 typedef struct lsmkv_warm_how {
     const lsmkv_range *range;     /* NULL: what was in memory at the last close, or a
                                      few minutes before the end of a process */
-    const lsmkv_namespace *space; /* of the range; NULL: the default namespace */
+    const lsmkv_namespace *space; /* NULL: the range is of the default namespace; that
+                                     and no range: what was in memory of all */
     uint64_t budget_bytes;     /* at most so many; 0: what the block cache may hold */
     lsmkv_warm_fn on_progress; /* may be NULL */
     void *context;

@@ -106,6 +106,7 @@ typedef struct lsm_warming {
     uint64_t bytes;       /* out: of those in the cache now */
     uint64_t block_count; /* out: of those read for it */
     uint8_t refused; /* out: the heat of one that the cache had no room for, or 0 */
+    bool cut;        /* out: bytes_max was too little for all of them */
 } lsm_warming;
 
 /* In table_warm.c. heats[i] becomes the heat of block first + i. */

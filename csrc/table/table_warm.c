@@ -102,6 +102,7 @@ static size_t plan(const lsm_table *table, const lsm_warm_block *blocks, size_t 
 
         total += size;
         if (total > warming->bytes_max) {
+            warming->cut = true;
             *count = i;
             break;
         }
@@ -124,6 +125,7 @@ lsmkv_status lsm_table_warm(lsm_table *table, const lsm_warm_block *blocks,
     warming->bytes = 0;
     warming->block_count = 0;
     warming->refused = 0;
+    warming->cut = false;
     size_t size = plan(table, blocks, &count, warming, &begin);
     if (size == 0) {
         return LSMKV_OK;

@@ -65,6 +65,9 @@ with lsmkv.open("somewhere", compression="zstd", memory_bytes=1 << 20) as db:
     assert_type(db.get_or_compute(b"key", lambda: b"", ttl=1, stale=2.5), bytes)
     assert_type(db.get_or_compute_many([b"key"], lambda keys: keys), list[bytes])
     assert_type(db.append(b"list", b"item", ttl=60), int)
+    assert_type(db.warm(), lsmkv.WarmReport)
+    assert_type(space.warm(b"a", budget_bytes=1 << 20), lsmkv.WarmReport)
+    assert_type(db.vectors("v", dim=3).warm(progress=print), lsmkv.WarmReport)
     assert_type(db.tail(b"list", 3), list[bytes])
 
     @db.memoize(ttl=60, codec=lsmkv.codecs.json)

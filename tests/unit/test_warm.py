@@ -12,9 +12,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lsmkv
+from lsmkv import _nowait
 
 SMALL = lsmkv.Options(memory_bytes=8 << 20, memtable_bytes=1 << 20, mapping=True)
 HOT = [b"%06d" % number for number in range(0, 6000, 40)]
@@ -114,20 +116,32 @@ def test_a_prefix_needs_no_list(path: Path) -> None:
         assert db.warm(b"nothing").block_count <= 1
 
 
-def test_after_a_compaction_the_rest_of_the_list_still_helps(path: Path) -> None:
+def test_after_a_compaction_and_a_restart_no_hot_key_misses(path: Path) -> None:
     with lsmkv.open(path, options=SMALL) as db:
         db.warm()
-        db.put_many((key, b"new") for key in HOT[:20])
-        db.compact()
-        read_hot(db)
-        read_hot(db)
+        assert read_hot(db) == 0
+        db.put_many((b"%06d" % row, bytes(500)) for row in range(6000))
+        db.compact()  # every table is replaced
+        assert read_hot(db) < 150  # as the old ones hand their heat on
+        assert read_hot(db) == 0
+    with lsmkv.open(path, warm=True, options=SMALL) as db:
+        wait(db)
+        assert db.stats().warm_bytes > 100 * 4096
+        assert read_hot(db) == 0
+        assert db.get(HOT[0]) == bytes(500)
+        assert db.verify().ok
+
+
+def test_what_a_compaction_has_replaced_since_then_is_passed_over(path: Path) -> None:
+    listed = (path / "HOTLIST").read_bytes()
     with lsmkv.open(path, options=SMALL) as db:
         db.put_many((key, b"newer") for key in HOT[:20])
         db.compact(stop=HOT[20])  # every table, as they reach into the range
+    (path / "HOTLIST").write_bytes(listed)
     with lsmkv.open(path, warm=True, options=SMALL) as db:
         wait(db)
         assert db.get(HOT[0]) == b"newer"
-        assert read_hot(db) >= 0
+        assert read_hot(db) > 100
         assert db.verify().ok
 
 
@@ -173,6 +187,90 @@ def test_a_namespace_is_no_part_of_a_prefix(path: Path) -> None:
         db.flush()
     with lsmkv.open(path, options=SMALL) as db:
         assert db.warm(b"large").value_count == 60
+
+
+def test_a_namespace_is_warmed_by_itself(path: Path) -> None:
+    keys = [b"%04d" % row for row in range(0, 2000, 50)]
+
+    def misses(space: lsmkv.Namespace | lsmkv.DB, asked: list[bytes]) -> int:
+        before = db.stats().cache_misses
+        assert None not in space.get_many(asked)
+        return db.stats().cache_misses - before
+
+    with lsmkv.open(path, options=SMALL) as db:
+        space = db.namespace("side")
+        space.put_many((b"%04d" % row, bytes(500)) for row in range(2000))
+        db.compact()
+        read_hot(db)
+        misses(space, keys)
+        misses(space, keys)
+    with lsmkv.open(path, options=SMALL) as db:
+        space = db.namespace("side")
+        assert 30 < space.warm().block_count < 60
+        assert misses(space, keys) == 0
+        assert misses(db, HOT) > 100
+    with lsmkv.open(path, options=SMALL) as db:
+        space = db.namespace("side")
+        calls: list[tuple[int, int]] = []
+        report = space.warm(
+            b"01", budget_bytes=20_000, progress=lambda *call: calls.append(call)
+        )
+        assert 10_000 < report.byte_count <= 20_000
+        assert calls[-1] == (report.byte_count, report.byte_count)
+        assert space.warm(b"").block_count > 100
+        assert misses(space, keys) == 0
+        assert db.warm().block_count > 100  # of all namespaces
+        assert misses(db, HOT) == 0
+
+
+def test_vectors_are_warmed(path: Path) -> None:
+    rows = np.random.default_rng(1).standard_normal((200, 768), np.float32)
+    hot = list(range(0, 200, 5))
+    with lsmkv.open(path, options=SMALL) as db:
+        vectors = db.vectors("rows", dim=768)
+        vectors.put_many(range(200), rows)
+        db.compact()
+        vectors.gather(hot)
+    with lsmkv.open(path, options=SMALL) as db:
+        vectors = db.vectors("rows", dim=768)
+        report = vectors.warm()
+        assert report.value_count == len(hot)
+        assert report.byte_count > len(hot) * 3072
+        found, there = vectors.gather(hot, missing="zero", budget=0)
+        assert there.all()
+        assert (found == rows[hot]).all()
+        assert not vectors.gather([1], missing="zero", budget=0)[1].any()
+        assert vectors.warm(b"", budget_bytes=10_000).byte_count <= 10_000
+        assert vectors.warm(b"").value_count == 200
+        assert vectors.gather(range(200), budget=0)[1].all()
+
+
+def test_values_of_a_cache_are_warmed(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    sizes = {b"%03d" % row: 100 + row * 40 for row in range(200)}
+    hot = [b"%03d" % row for row in range(0, 200, 4)]
+
+    def in_memory(space: lsmkv.Namespace, key: bytes) -> bool:
+        return _nowait.get(space, None, key, None) is not _nowait.WAIT
+
+    with lsmkv.open(path, options=SMALL) as db:
+        space = db.namespace("cache", max_bytes=8 << 20)
+        space.put_many((key, key[:1] * size) for key, size in sizes.items())
+        db.flush()
+        assert None not in space.get_many(hot)
+    with lsmkv.open(path, options=SMALL) as db:
+        space = db.namespace("cache")
+        assert not any(in_memory(space, key) for key in hot)
+        before = space.cache_stats()
+        report = space.warm()
+        assert report.value_count == len(hot)
+        assert report.byte_count > sum(sizes[key] for key in hot)
+        assert all(in_memory(space, key) for key in hot)
+        assert not in_memory(space, b"001")
+        assert space.warm(b"").value_count == len(sizes)
+        assert all(in_memory(space, key) for key in sizes)
+        assert space.cache_stats() == before
+        assert {key: len(value) for key, value in space.items()} == sizes
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2**63])
