@@ -43,6 +43,7 @@ Entry = bytes | tuple[bytes, float] | None  # what _compute.entry() returns
 OnError = Literal["raise", "stale"]
 
 STALE_SECONDS_MAX = 1e12
+FEW = 64  # keys that are looked for on an event loop's thread
 
 _making = threading.Lock()
 
@@ -241,63 +242,92 @@ def get(
         found = _compute.entry(space, held)
 
 
+class _Many:
+    """What is known so far of the keys of one call."""
+
+    def __init__(self, want: Want, keys: Iterable[bytes]) -> None:
+        """Know nothing."""
+        self.want = want
+        self.values: dict[bytes, bytes] = {}
+        self._keys = list(dict.fromkeys(keys))
+        self._superseded: set[bytes] = set()
+
+    def pending(self) -> list[bytes]:
+        """Return the keys that have no value yet."""
+        return [key for key in self._keys if key not in self.values]
+
+    def take(self, entries: Iterable[tuple[bytes, Entry]]) -> list[bytes]:
+        """Take the entries that will do; return the keys of those that are stale."""
+        aged = []
+        for key, found in entries:
+            value = self.want.accepts(found)
+            if value is not None:
+                self.values[key] = value
+                if type(found) is tuple:
+                    aged.append(key)
+        return aged
+
+    def land(self, flight: Flight, landed: Landed | None) -> None:
+        """Take what another call has computed, unless it was overtaken."""
+        key = flight.place[1]
+        if landed is not None and (landed.stored or key in self._superseded):
+            self.values[key] = landed.value
+        elif landed is not None:
+            self._superseded.add(key)
+
+
+def _missing(turn: Turn) -> list[bytes]:
+    return [flight.place[1] for flight in turn.missing]
+
+
+def _pair(turn: Turn, computed: Iterable[Buffer]) -> list[tuple[Flight, Buffer]]:
+    """Return the flights of a turn, each with what was computed for it."""
+    values = list(computed)
+    if len(values) != len(turn.missing):
+        raise InvalidArgumentError(
+            f"fn_missing returned {len(values)} values for {len(turn.missing)} keys"
+        )
+    return list(zip(turn.missing, values, strict=True))
+
+
 def get_many(
     space: Any,
     want: Want,
     keys: Iterable[Buffer],
-    fn_missing: Callable[[list[bytes]], Sequence[Buffer]],
+    fn_missing: Callable[[list[bytes]], Iterable[Buffer]],
 ) -> list[bytes]:
     """Do what Keyspace.get_or_compute_many does."""
     held = [_base.to_bytes(key) for key in keys]
-    values: dict[bytes, bytes] = {}
-    superseded: set[bytes] = set()
 
     def lead(mine: Sequence[Flight], *, background: bool = False) -> dict[bytes, bytes]:
         with Turn(want, mine, background=background) as turn:
-            missing = [flight.place[1] for flight in turn.missing]
-            computed = list(fn_missing(missing)) if missing else []
-            if len(computed) != len(missing):
-                raise InvalidArgumentError(
-                    f"fn_missing returned {len(computed)} values for "
-                    f"{len(missing)} keys"
-                )
-            for flight, value in zip(turn.missing, computed, strict=True):
-                turn.store(flight, value)
+            if turn.missing:
+                for flight, value in _pair(turn, fn_missing(_missing(turn))):
+                    turn.store(flight, value)
         return turn.values
 
     first = _compute.entries(space, held)
-    entries = dict(zip(held, first, strict=True))
-    if all(type(found) is bytes for found in entries.values()):
+    if all(type(found) is bytes for found in first):
         return first  # type: ignore[return-value]
-    pending = list(entries)
-    while pending:
-        values.update(
-            (key, value)
-            for key, found in entries.items()
-            if (value := want.accepts(found)) is not None
-        )
-        aged = [key for key in values if type(entries.get(key)) is tuple]
+    many = _Many(want, held)
+    entries = dict(zip(held, first, strict=True))
+    while entries:
+        aged = many.take(entries.items())
         if aged:
             _refresh(want, aged, lead)
-        pending = [key for key in pending if key not in values]
-        mine, others = want.flights.join(map(want.place, pending), blocks=True)
+        mine, others = want.flights.join(map(want.place, many.pending()), blocks=True)
         try:
             if mine:
-                values.update(lead(mine))
+                many.values.update(lead(mine))
             for flight in others:
-                key, landed = flight.place[1], _wait(want, flight)
-                if landed is not None and (landed.stored or key in superseded):
-                    values[key] = landed.value
-                elif landed is not None:
-                    superseded.add(key)
+                many.land(flight, _wait(want, flight))
         finally:
             for flight in others:
                 want.flights.leave(flight)
-        pending = [key for key in pending if key not in values]
-        if pending:
-            again = _compute.entries(space, pending)
-            entries = dict(zip(pending, again, strict=True))
-    return [values[key] for key in held]
+        again = many.pending()
+        found = _compute.entries(space, again) if again else []
+        entries = dict(zip(again, found, strict=True))
+    return [many.values[key] for key in held]
 
 
 async def aget(
@@ -346,6 +376,61 @@ async def aget(
             return landed.value
         superseded |= landed is not None
         found = _compute.entry(space, held, False)
+
+
+async def aget_many(
+    space: Any,
+    want: Want,
+    keys: Iterable[Buffer],
+    fn_missing: Callable[[list[bytes]], Awaitable[Iterable[Buffer]]],
+) -> list[bytes]:
+    """Do what get_many does, with a coroutine function, without blocking."""
+    import asyncio
+
+    held = [_base.to_bytes(key) for key in keys]
+
+    async def lead(
+        mine: Sequence[Flight], *, background: bool = False
+    ) -> dict[bytes, bytes]:
+        with Turn(want, mine, background=background) as turn:
+            if turn.missing:
+                computed = await fn_missing(_missing(turn))
+                for flight, value in _pair(turn, computed):
+                    if not turn.store(flight, value, waits=False):
+                        await asyncio.to_thread(turn.store, flight, value)
+        return turn.values
+
+    many = _Many(want, held)
+    while pending := many.pending():
+        aged = many.take(await _aentries(space, pending))
+        refreshed = want.flights.begin(map(want.place, aged), running_loop())
+        if refreshed:
+            _task(want, lead(refreshed, background=True), refreshed)
+        mine, others = want.flights.join(map(want.place, many.pending()), blocks=False)
+        try:
+            if mine:
+                many.values.update(await lead(mine))
+            for flight in others:
+                many.land(flight, await _await(want, flight, coalesced=True))
+        finally:
+            for flight in others:
+                want.flights.leave(flight)
+    return [many.values[key] for key in held]
+
+
+async def _aentries(space: Any, keys: list[bytes]) -> Iterable[tuple[bytes, Entry]]:
+    """Return each key with its entry; what is not in memory comes from a thread."""
+    import asyncio
+
+    late = keys
+    entries: dict[bytes, Entry] = {}
+    if len(keys) <= FEW:
+        entries = {key: _compute.entry(space, key, False) for key in keys}
+        late = [key for key in keys if entries[key] is _compute.BLOCKED]
+    if late:
+        found = await asyncio.to_thread(_compute.entries, space, late)
+        entries.update(zip(late, found, strict=True))
+    return entries.items()
 
 
 def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | None:

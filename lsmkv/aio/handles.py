@@ -8,14 +8,14 @@ import functools
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from lsmkv import _base
+from lsmkv import _base, arrays
 from lsmkv import db as db_
 from lsmkv.aio.spaces import AsyncKeyspace, AsyncNamespace, AsyncSnapshot
 from lsmkv.aio.workers import Workers
 from lsmkv.ttl import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
 
     import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lsmkv.stats import Memory, Report, Stats
     from lsmkv.ttl import Ttl
     from lsmkv.vectors import Key, Keys, Vectors
+    from lsmkv.warm import WarmReport
 
 _T = TypeVar("_T")
 
@@ -101,6 +102,37 @@ class AsyncVectors:
         await self._workers.run(
             functools.partial(self._vectors.delete_many, keys, sync=sync)
         )
+
+    async def get_or_compute_many(
+        self,
+        keys: Keys,
+        async_fn_missing: Callable[[list[bytes]], Awaitable[Any]],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+    ) -> npt.NDArray[Any]:
+        """Do what `Vectors.get_or_compute_many` does, with a coroutine function."""
+        vectors, held = self._vectors, arrays.each_key(keys)
+
+        async def compute(missing: list[bytes]) -> list[bytes]:
+            return vectors._to_values(await async_fn_missing(missing), len(missing))
+
+        space = AsyncNamespace(self._workers, vectors.namespace, None)
+        values = await space.get_or_compute_many(
+            map(arrays.take_key, held), compute, ttl=ttl, stale=stale
+        )
+        return vectors._to_rows(held, values)
+
+    async def warm(
+        self,
+        prefix: Buffer | None = None,
+        *,
+        budget_bytes: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> WarmReport:
+        """Read rows ahead that will be wanted soon; as `AsyncKeyspace.warm`."""
+        space = AsyncNamespace(self._workers, self._vectors.namespace, None)
+        return await space.warm(prefix, budget_bytes=budget_bytes, progress=progress)
 
 
 class AsyncDB(AsyncKeyspace):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lsmkv.options import NamespaceOptions
     from lsmkv.snapshot import NamespaceSnapshot, Snapshot
     from lsmkv.ttl import Ttl
+    from lsmkv.warm import WarmReport
 
 _T = TypeVar("_T")
 
@@ -294,6 +295,24 @@ class AsyncKeyspace(AsyncReader):
             key, async_fn, ttl=ttl, stale=stale, on_error=on_error, timeout=timeout
         )
 
+    async def get_or_compute_many(
+        self,
+        keys: Iterable[Buffer],
+        async_fn_missing: Callable[[list[bytes]], Awaitable[Iterable[Buffer]]],
+        *,
+        ttl: Ttl = DEFAULT,
+        stale: float = 0.0,
+    ) -> list[bytes]:
+        """Do what `DB.get_or_compute_many` does, with a coroutine function.
+
+        If the task is cancelled, those who wait for its values compute them.
+        """
+        from lsmkv import compute
+
+        self._workers.check()
+        want = compute.Want(self._space, ttl, stale)
+        return await compute.aget_many(self._space, want, keys, async_fn_missing)
+
     async def append(
         self, key: Buffer, item: Buffer, *, ttl: Ttl = DEFAULT, sync: bool | None = None
     ) -> int:
@@ -313,8 +332,40 @@ class AsyncKeyspace(AsyncReader):
         """Delete the list `key`; False if there is none."""
         return await self._run(self._space.delete_list, _base.to_bytes(key), sync=sync)
 
+    async def warm(
+        self,
+        prefix: Buffer | None = None,
+        *,
+        budget_bytes: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> WarmReport:
+        """Read ahead what will be wanted soon; see `DB.warm`.
+
+        `progress` is called by another thread. Cancelling the task ends the reading.
+        """
+        left = False  # by the task
+
+        def watch(done: int, total: int) -> None:
+            if left:
+                raise _AbandonedError
+            if progress is not None:
+                progress(done, total)
+
+        held = None if prefix is None else _base.to_bytes(prefix)
+        call = functools.partial(
+            self._space.warm, held, budget_bytes=budget_bytes, progress=watch
+        )
+        try:
+            return await self._workers.run(call, slow=True)
+        finally:
+            left = True
+
     async def _run(self, call: Callable[..., _T], *args: Any, **how: Any) -> _T:
         return await self._workers.run(functools.partial(call, *args, **how))
+
+
+class _AbandonedError(Exception):
+    """Ends what nobody waits for any more."""
 
 
 class AsyncWriteBatch(WriteBatch):
