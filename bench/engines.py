@@ -41,12 +41,14 @@ class Settings:
         memtable_bytes: Memory for writes, where there is such a thing.
         memory_bytes: Cache.
         sync: Every single put is on the device before it returns.
+        warm: Opening brings back what was in memory, where an engine can do that.
     """
 
     path: Path
     memtable_bytes: int
     memory_bytes: int = 1 << 30
     sync: bool = False
+    warm: bool = False
 
 
 def count_rows(rows: Iterable[object]) -> int:
@@ -128,6 +130,7 @@ class Lsmkv(Engine):
     def __init__(self, settings: Settings) -> None:
         self.db = self.module().open(
             settings.path,
+            warm=settings.warm,
             memory_bytes=settings.memory_bytes,
             memtable_bytes=settings.memtable_bytes,
             durability="sync" if settings.sync else "os",

@@ -93,6 +93,19 @@ def file_system(directory: Path) -> str:
     return kind
 
 
+def circumstances(directory: Path, versions: dict[str, str]) -> dict[str, Any]:
+    """Say where, when and of what the program at hand takes its figures."""
+    program = f"bench/{Path(sys.argv[0]).name}"
+    return {
+        "machine": machine(directory),
+        "versions": versions,
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "command": " ".join(["python", program, *sys.argv[1:]]),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
 def plan(groups: list[str], engines: list[str], count: int) -> Iterator[Any]:
     """Yield (repetition, group, engine), turning the engines' order."""
     for repetition in range(count):
@@ -135,16 +148,8 @@ def run(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         parts["memtable_bytes"] = max(64 << 10, parts["memtable_bytes"])
         scale = Scale(**parts)
     versions = installed(arguments.engines)
-    report: dict[str, Any] = {
-        "machine": machine(scratch),
-        "versions": versions,
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        "command": " ".join(["python", "bench/run.py", *sys.argv[1:]]),
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "scale": dataclasses.asdict(scale),
-        "figures": [],
-    }
+    report = circumstances(scratch, versions)
+    report |= {"scale": dataclasses.asdict(scale), "figures": []}
     steps = list(plan(arguments.groups, list(versions), arguments.repeat))
     with Progress(transient=True) as progress:
         task = progress.add_task("", total=len(steps))

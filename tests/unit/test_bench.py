@@ -88,3 +88,23 @@ def test_a_short_run_tells_how_late_an_event_loop_is(tmp_path: Path) -> None:
         assert report["runs"][kind][0]["calls"]["hot"] > 0
         assert 0 < report[kind]["p50_ms"] <= report[kind]["p999_ms"]
     assert set(report["added"]) == {"p50_ms", "p99_ms", "p999_ms", "max_ms"}
+
+
+def test_a_small_restart_is_measured_in_every_way(tmp_path: Path) -> None:
+    out = tmp_path / "out" / "cold.json"
+    size = ["--keys", "4000", "--memory", "16", "--seconds", "0.2", "--repeat", "1"]
+    how = ["--engines", "lsmkv", "--keep-caches", "--out", str(out)]
+    table = run("cold.py", *size, *how, "--dir", str(tmp_path))
+    report = json.loads(out.read_text())
+    found = {figures["row"]: figures for figures in report["figures"]}
+    rows = {"hot", "hot, caches dropped", "cold", "warming", "warmed"}
+    assert found.keys() == rows
+    assert all(figures["p50_us"] <= figures["p99_us"] for figures in found.values())
+    assert found["cold"]["start_ms"] > found["cold"]["open_ms"] > 0
+    assert found["warming"]["loaded_mb"] > 1
+    assert set(report["ratios"]) == {
+        "p99 of warmed to hot",
+        "p99 of warmed to hot, caches dropped",
+    }
+    assert table.count("lsmkv, ") == len(rows)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
