@@ -181,19 +181,36 @@ static LSM_NOINLINE uint64_t hash_129_to_240(const uint8_t *data, size_t size,
     return avalanche(sum + mix_16(data + size - 16, secret + 119, seed));
 }
 
-static LSM_ALWAYS_INLINE uint64_t hash_long(const uint8_t *data, size_t size,
-                                            const uint8_t *secret) {
-    static const uint64_t start[LANE_COUNT] = {PRIME32_3, PRIME64_1, PRIME64_2,
-                                               PRIME64_3, PRIME64_4, PRIME32_2,
-                                               PRIME64_5, PRIME32_1};
-    const uint8_t *last = data + size - STRIPE_SIZE;
+static const uint64_t lanes_start[LANE_COUNT] = {PRIME32_3, PRIME64_1, PRIME64_2,
+                                                 PRIME64_3, PRIME64_4, PRIME32_2,
+                                                 PRIME64_5, PRIME32_1};
+
+/* Takes in the last stripe and folds the lanes. */
+static LSM_ALWAYS_INLINE uint64_t fold_lanes(lsm_xxh3_lanes *lanes, const uint8_t *last,
+                                             size_t size, const uint8_t *secret) {
     uint64_t sum = size * PRIME64_1;
     uint64_t words[LANE_COUNT];
+
+    lsm_xxh3_accumulate(lanes, last, secret + LAST_STRIPE_SECRET);
+    memcpy(words, lanes, sizeof(words));
+    for (size_t i = 0; i < LANE_COUNT; i += 2) {
+        const uint8_t *key = secret + MERGE_SECRET + 8 * i;
+
+        sum += multiply_fold(words[i] ^ lsm_get_u64(key),
+                             words[i + 1] ^ lsm_get_u64(key + 8));
+    }
+    return avalanche(sum);
+}
+
+static LSM_ALWAYS_INLINE uint64_t hash_long(const uint8_t *data, size_t size,
+                                            const uint8_t *secret) {
+    const uint8_t *last = data + size - STRIPE_SIZE;
+    size_t total = size;
     lsm_xxh3_lanes lanes;
 
     /* The last stripe is taken from the very end, whole, so a block that ends there
      * is not a full one. */
-    memcpy(&lanes, start, sizeof(lanes));
+    memcpy(&lanes, lanes_start, sizeof(lanes));
     for (; size > BLOCK_SIZE; size -= BLOCK_SIZE) {
         for (size_t i = 0; i < BLOCK_STRIPES; i++) {
             lsm_xxh3_accumulate(&lanes, data, secret + SECRET_STEP * i);
@@ -205,15 +222,7 @@ static LSM_ALWAYS_INLINE uint64_t hash_long(const uint8_t *data, size_t size,
         lsm_xxh3_accumulate(&lanes, data, secret + SECRET_STEP * i);
         data += STRIPE_SIZE;
     }
-    lsm_xxh3_accumulate(&lanes, last, secret + LAST_STRIPE_SECRET);
-    memcpy(words, &lanes, sizeof(words));
-    for (size_t i = 0; i < LANE_COUNT; i += 2) {
-        const uint8_t *key = secret + MERGE_SECRET + 8 * i;
-
-        sum += multiply_fold(words[i] ^ lsm_get_u64(key),
-                             words[i + 1] ^ lsm_get_u64(key + 8));
-    }
-    return avalanche(sum);
+    return fold_lanes(&lanes, last, total, secret);
 }
 
 static LSM_NOINLINE uint64_t hash_long_default(const uint8_t *data, size_t size) {
@@ -260,10 +269,40 @@ uint64_t lsm_xxh3_seeded(const void *data, size_t size, uint64_t seed) {
 
 uint64_t lsm_checksum(uint64_t file_id, uint64_t offset, const void *data,
                       size_t size) {
+    return lsm_checksum_bind(lsm_xxh3(data, size), file_id, offset);
+}
+
+uint64_t lsm_checksum_bind(uint64_t data_hash, uint64_t file_id, uint64_t offset) {
     uint8_t place[8];
 
     lsm_put_u64(place, offset);
-    return lsm_xxh3(data, size) ^ hash_4_to_8(place, sizeof(place), file_id);
+    return data_hash ^ hash_4_to_8(place, sizeof(place), file_id);
+}
+
+void lsm_xxh3_prefix_init(lsm_xxh3_prefix *prefix, const void *data) {
+    prefix->data = data;
+    memcpy(prefix->lanes, lanes_start, sizeof(prefix->lanes));
+    prefix->stripe_count = 0;
+}
+
+uint64_t lsm_xxh3_prefix_hash(lsm_xxh3_prefix *prefix, size_t size) {
+    size_t wanted = size == 0 ? 0 : (size - 1) / STRIPE_SIZE; /* but for the last one */
+    lsm_xxh3_lanes lanes;
+
+    if (size <= MIDDLE_SIZE_MAX) {
+        return lsm_xxh3(prefix->data, size);
+    }
+    memcpy(&lanes, prefix->lanes, sizeof(lanes));
+    for (size_t i = prefix->stripe_count; i < wanted; i++) {
+        lsm_xxh3_accumulate(&lanes, prefix->data + i * STRIPE_SIZE,
+                            default_secret + SECRET_STEP * (i % BLOCK_STRIPES));
+        if (i % BLOCK_STRIPES == BLOCK_STRIPES - 1) {
+            lsm_xxh3_scramble(&lanes, default_secret + SECRET_SIZE - STRIPE_SIZE);
+        }
+    }
+    memcpy(prefix->lanes, &lanes, sizeof(lanes));
+    prefix->stripe_count = wanted;
+    return fold_lanes(&lanes, prefix->data + size - STRIPE_SIZE, size, default_secret);
 }
 
 uint64_t lsmkv_xxh3_64(const void *data, size_t size, uint64_t seed) {

@@ -30,7 +30,8 @@
 typedef struct lsm_repair_table {
     uint64_t number;
     uint64_t file_id;     /* 0: not known */
-    bool deleted;         /* by the last edit that names it */
+    size_t place;         /* in the order in which tables were named */
+    bool deleted;         /* an edit says so */
     lsm_salvage *salvage; /* owned */
 } lsm_repair_table;
 

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a repair reads; see repair.h.
- *
- * A record verifies only at its own offset of its own file, so behind damage the next
- * one is found by trying every multiple of 8.
  */
 #include "db/repair.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "db/repair_scan.h"
 #include "db/view.h"
 #include "format/filename.h"
 
@@ -19,6 +17,7 @@ typedef struct lsm_repair_log {
     uint64_t number;
     uint64_t file_id; /* as the MANIFEST says, or 0 */
     uint64_t begins;  /* previous sequence of its header, or LSM_SEQUENCE_MAX */
+    uint64_t ends;    /* where the next one begins whose header can be read, or that */
 } lsm_repair_log;
 
 /* What a directory that does not open is found to hold. */
@@ -45,20 +44,9 @@ static bool add_table(lsm_repair *repair, lsm_repair_table table) {
         return false;
     }
     repair->tables = tables;
+    table.place = repair->table_count;
     repair->tables[repair->table_count++] = table;
     return true;
-}
-
-/* What is known of a table. NULL: no memory. */
-static lsm_repair_table *table_of(lsm_repair *repair, uint64_t number) {
-    for (size_t i = 0; i < repair->table_count; i++) {
-        if (repair->tables[i].number == number) {
-            return &repair->tables[i];
-        }
-    }
-    return add_table(repair, (lsm_repair_table){number, 0, false, NULL})
-               ? &repair->tables[repair->table_count - 1]
-               : NULL;
 }
 
 static bool keep_memtable(lsm_repair *repair, lsm_memtable *mem) {
@@ -81,8 +69,8 @@ static lsmkv_status take_view(lsm_repair *repair, lsmkv_db *db, lsmkv_error *err
     for (size_t level = 0; ok && level < LSMKV_LEVEL_COUNT; level++) {
         for (size_t i = 0; ok && i < state->version->levels[level].count; i++) {
             const lsm_table_info *info = &state->version->levels[level].tables[i]->info;
-            ok = add_table(
-                repair, (lsm_repair_table){info->number, info->file_id, false, NULL});
+            ok = add_table(repair, (lsm_repair_table){.number = info->number,
+                                                      .file_id = info->file_id});
         }
     }
     for (size_t i = 0; ok && i <= state->immutable_count; i++) {
@@ -108,7 +96,7 @@ static int compare_descending(const void *a, const void *b) {
 
 static bool note_name(lsm_wreck *wreck, lsm_file_kind kind, uint64_t number) {
     if (kind == LSM_NAME_TABLE) {
-        return table_of(wreck->repair, number) != NULL;
+        return add_table(wreck->repair, (lsm_repair_table){.number = number});
     }
     if (kind == LSM_NAME_LOG) {
         void *logs = wreck->logs;
@@ -151,127 +139,32 @@ static lsmkv_status list_files(lsm_wreck *wreck, lsmkv_error *err) {
     return status;
 }
 
-/* A record file in memory, and how to go through it. */
-typedef struct lsm_scan {
-    const lsm_findings *findings;
-    const char *name;
-    lsm_slice file;
-    uint64_t file_id;
-    uint64_t at;
-    uint64_t lost_to; /* up to here there were bytes that count: the highest `synced_to`
-                         of a record, or the end of what the device cannot read */
-} lsm_scan;
+static lsm_repair_log *find_log(const lsm_wreck *wreck, uint64_t number) {
+    lsm_repair_log key = {.number = number};
 
-static void tell_gap(const lsm_scan *scan, uint64_t from, uint64_t to) {
-    lsmkv_error problem;
-
-    (void)lsm_fail_at(&problem, LSMKV_CORRUPTION, scan->name, (int64_t)from,
-                      "%llu bytes are damaged", (unsigned long long)(to - from));
-    lsm_findings_tell(scan->findings, &problem);
-}
-
-/* The next record that is not a mark. false: the end, where the bytes that are left
- * are damaged if a record says that they were synced or they could not be read, else
- * they are the end of a crash. */
-static bool scan_next(lsm_scan *scan, lsm_record *record) {
-    uint64_t gap = scan->at;
-
-    while (scan->file.size >= LSM_RECORD_HEADER_SIZE &&
-           scan->at <= scan->file.size - LSM_RECORD_HEADER_SIZE) {
-        lsm_slice rest = lsm_slice_make(scan->file.data + scan->at,
-                                        scan->file.size - (size_t)scan->at);
-        if (!lsm_record_parse(rest, scan->file_id, scan->at, record)) {
-            scan->at += LSM_RECORD_ALIGN;
-            continue;
-        }
-        if (gap < scan->at) {
-            tell_gap(scan, gap, scan->at);
-        }
-        scan->at += record->size;
-        gap = scan->at;
-        if (record->synced_to > scan->lost_to) {
-            scan->lost_to = record->synced_to;
-        }
-        if (record->type != LSM_RECORD_MARK) {
-            return true;
-        }
-    }
-    if (gap < scan->lost_to) {
-        tell_gap(scan, gap, scan->file.size);
-    }
-    return false;
-}
-
-/* Reads the file of the scan, whose name is set, as is what is known of its file id.
- * *readable: something in it can be verified. */
-static lsmkv_status scan_open(lsm_repair *repair, lsm_scan *scan,
-                              lsm_record_file_type type, lsm_buf *file, bool *readable,
-                              lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsm_record_file_header header = {0};
-    lsmkv_error problem;
-
-    *readable = false;
-    const char *name = scan->name;
-    scan->findings = &repair->findings;
-    scan->at = LSM_RECORD_FILE_HEADER_SIZE;
-    /* What could not be read is lost, whether it was synced or not. */
-    status = lsm_file_rescue(repair->from, name, file, &scan->lost_to, err);
-    if (status == LSMKV_NOT_FOUND) {
-        (void)lsm_fail_at(&problem, LSMKV_CORRUPTION, name, -1, "the file is missing");
-        lsm_findings_tell(&repair->findings, &problem);
-        return LSMKV_OK;
-    }
-    LSM_TRY(status);
-    scan->file = lsm_buf_slice(file);
-    status =
-        lsm_record_file_header_decode(file->data, file->size, name, &header, &problem);
-    if (status == LSMKV_UNSUPPORTED_VERSION) {
-        return lsm_error_copy(err, &problem);
-    }
-    if (status == LSMKV_OK && header.type != type) {
-        status =
-            lsm_fail_at(&problem, LSMKV_CORRUPTION, name, 0,
-                        "a file of type %d, expected %d", (int)header.type, (int)type);
-    }
-    if (status == LSMKV_OK) {
-        scan->file_id = header.file_id;
-    } else if (file->size > LSM_RECORD_FILE_HEADER_SIZE) {
-        lsm_findings_tell(&repair->findings, &problem);
-    }
-    repair->findings.report->file_count += 1;
-    repair->findings.report->byte_count += file->size;
-    *readable = scan->file_id != 0;
-    status = LSMKV_OK;
-out:
-    return status;
+    return wreck->log_count == 0 ? NULL
+                                 : bsearch(&key, wreck->logs, wreck->log_count,
+                                           sizeof(key), compare_logs);
 }
 
 static lsmkv_status take_edit(lsm_wreck *wreck, const lsm_edit *edit,
                               lsmkv_error *err) {
     lsm_repair *repair = wreck->repair;
+    bool ok = true;
 
-    for (size_t i = 0; i < edit->deleted_count; i++) {
-        lsm_repair_table *table = table_of(repair, edit->deleted[i].number);
-        if (table == NULL) {
-            return lsm_fail_memory(err, sizeof(*table));
-        }
-        table->deleted = true;
+    for (size_t i = 0; ok && i < edit->deleted_count; i++) {
+        ok = add_table(repair, (lsm_repair_table){.number = edit->deleted[i].number,
+                                                  .deleted = true});
     }
-    for (size_t i = 0; i < edit->added_count; i++) {
+    for (size_t i = 0; ok && i < edit->added_count; i++) {
         const lsm_table_info *info = &edit->added[i].info;
-        lsm_repair_table *table = table_of(repair, info->number);
-        if (table == NULL) {
-            return lsm_fail_memory(err, sizeof(*table));
-        }
-        table->file_id = info->file_id;
-        table->deleted = false;
+        ok = add_table(repair, (lsm_repair_table){.number = info->number,
+                                                  .file_id = info->file_id});
     }
     for (size_t i = 0; i < edit->log_count; i++) {
-        for (size_t k = 0; k < wreck->log_count; k++) {
-            if (wreck->logs[k].number == edit->logs[i].number) {
-                wreck->logs[k].file_id = edit->logs[i].file_id;
-            }
+        lsm_repair_log *log = find_log(wreck, edit->logs[i].number);
+        if (log != NULL) {
+            log->file_id = edit->logs[i].file_id;
         }
     }
     wreck->first_log =
@@ -280,7 +173,7 @@ static lsmkv_status take_edit(lsm_wreck *wreck, const lsm_edit *edit,
         repair->last_sequence = edit->last_sequence;
     }
     repair->time_ms = edit->time_ms > repair->time_ms ? edit->time_ms : repair->time_ms;
-    return LSMKV_OK;
+    return no_memory(ok, err);
 }
 
 static lsmkv_status read_manifest(lsm_wreck *wreck, uint64_t number, lsmkv_error *err) {
@@ -293,8 +186,8 @@ static lsmkv_status read_manifest(lsm_wreck *wreck, uint64_t number, lsmkv_error
     bool readable;
 
     lsm_filename_make(name, LSM_NAME_MANIFEST, number);
-    LSM_TRY(scan_open(repair, &scan, LSM_FILE_MANIFEST, &file, &readable, err));
-    while (readable && scan_next(&scan, &record)) {
+    LSM_TRY(lsm_scan_open(repair, &scan, LSM_FILE_MANIFEST, &file, &readable, err));
+    while (readable && lsm_scan_next(&scan, &record)) {
         lsm_edit edit;
         lsm_edit_init(&edit);
         status = record.type == LSM_RECORD_EDIT
@@ -303,7 +196,7 @@ static lsmkv_status read_manifest(lsm_wreck *wreck, uint64_t number, lsmkv_error
         if (status == LSMKV_OK) {
             status = take_edit(wreck, &edit, err);
         } else if (status != LSMKV_NO_MEMORY) {
-            tell_gap(&scan, record.offset, record.offset + record.size);
+            lsm_scan_tell(&scan, record.offset, record.offset + record.size);
             status = LSMKV_OK;
         }
         lsm_edit_deinit(&edit);
@@ -377,7 +270,7 @@ static lsmkv_status take_batch(lsm_repair *repair, const lsm_scan *scan,
     }
     if (record->type != LSM_RECORD_BATCH ||
         !lsm_batch_reader_init(&reader, record->payload)) {
-        tell_gap(scan, record->offset, record->offset + record->size);
+        lsm_scan_tell(scan, record->offset, record->offset + record->size);
         return LSMKV_OK;
     }
     *past = reader.sequence > limits->last;
@@ -386,7 +279,7 @@ static lsmkv_status take_batch(lsm_repair *repair, const lsm_scan *scan,
     }
     status = lsm_mem_plan_init(&plan, record->payload, err);
     if (status == LSMKV_INVALID_ARGUMENT) {
-        tell_gap(scan, record->offset, record->offset + record->size);
+        lsm_scan_tell(scan, record->offset, record->offset + record->size);
         return LSMKV_OK;
     }
     LSM_TRY(status);
@@ -416,8 +309,8 @@ static lsmkv_status replay_log(lsm_repair *repair, const lsm_repair_log *log,
     bool past = false;
 
     lsm_filename_make(name, LSM_NAME_LOG, log->number);
-    LSM_TRY(scan_open(repair, &scan, LSM_FILE_LOG, &file, &readable, err));
-    while (readable && !past && scan_next(&scan, &record)) {
+    LSM_TRY(lsm_scan_open(repair, &scan, LSM_FILE_LOG, &file, &readable, err));
+    while (readable && !past && lsm_scan_next(&scan, &record)) {
         LSM_TRY(take_batch(repair, &scan, &record, limits, &past, err));
     }
 out:
@@ -451,39 +344,52 @@ out:
 
 static lsmkv_status replay_logs(lsm_wreck *wreck, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-
     lsm_repair *repair = wreck->repair;
     uint64_t flushed = repair->last_sequence; /* as the MANIFEST says */
+    uint64_t ends = LSM_SEQUENCE_MAX;
 
-    for (size_t i = 0; i < wreck->log_count; i++) {
-        LSM_TRY(read_beginning(repair, &wreck->logs[i], err));
+    for (size_t i = wreck->log_count; i-- > 0;) {
+        lsm_repair_log *log = &wreck->logs[i];
+        LSM_TRY(read_beginning(repair, log, err));
+        log->ends = ends;
+        ends = log->begins != LSM_SEQUENCE_MAX ? log->begins : ends;
     }
     for (size_t i = 0; i < repair->table_count; i++) {
         uint64_t held = lsm_salvage_sequence_max(repair->tables[i].salvage);
         flushed = held > flushed ? held : flushed;
     }
     for (size_t i = 0; i < wreck->log_count; i++) {
-        lsm_replay_limits limits = {wreck->logs[i].number, flushed, LSM_SEQUENCE_MAX};
-        if (wreck->logs[i].number < wreck->first_log) {
-            continue;
+        const lsm_repair_log *log = &wreck->logs[i];
+        lsm_replay_limits limits = {log->number, flushed, log->ends};
+        if (log->number >= wreck->first_log) {
+            LSM_TRY(replay_log(repair, log, &limits, err));
         }
-        for (size_t k = i + 1; k < wreck->log_count && limits.last == LSM_SEQUENCE_MAX;
-             k++) {
-            limits.last = wreck->logs[k].begins;
-        }
-        LSM_TRY(replay_log(repair, &wreck->logs[i], &limits, err));
     }
 out:
     return status;
 }
 
-/* Leaves the tables that are to be read. */
+static int compare_tables(const void *a, const void *b) {
+    const lsm_repair_table *one = a;
+    const lsm_repair_table *other = b;
+    int order = lsm_compare_u64(one->number, other->number);
+
+    return order != 0 ? order : lsm_compare_u64(one->place, other->place);
+}
+
+/* Leaves the tables that are to be read: of what names a table, the last counts. */
 static void choose_tables(lsm_repair *repair) {
     size_t kept = 0;
 
+    if (repair->table_count > 1) {
+        qsort(repair->tables, repair->table_count, sizeof(*repair->tables),
+              compare_tables);
+    }
     for (size_t i = 0; i < repair->table_count; i++) {
         lsm_repair_table table = repair->tables[i];
-        if (!table.deleted) {
+        bool last = i + 1 == repair->table_count ||
+                    repair->tables[i + 1].number != table.number;
+        if (last && !table.deleted) {
             repair->tables[kept++] = table; /* one that is missing is reported then */
         }
     }

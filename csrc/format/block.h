@@ -44,6 +44,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "base/xxh3.h"
 #include "format/ikey.h"
 
 enum {
@@ -192,5 +193,10 @@ void lsm_block_frame_seal(uint8_t *stored, size_t payload_size, lsm_block_frame 
  * size are wrong (an uncompressed block's raw size is its payload size). */
 bool lsm_block_frame_open(lsm_slice stored, uint64_t file_id, uint64_t offset,
                           lsm_block_frame *frame);
+/* The same for a block that begins where the prefix does, whose payload is not shorter
+ * than in the call before: for who looks for the end. */
+bool lsm_block_frame_open_after(lsm_xxh3_prefix *prefix, size_t payload_size,
+                                uint64_t file_id, uint64_t offset,
+                                lsm_block_frame *frame);
 
 #endif

@@ -34,18 +34,11 @@ void lsm_block_frame_seal(uint8_t *stored, size_t payload_size, lsm_block_frame 
         lsm_checksum(file_id, offset, stored, payload_size + FRAME_CHECKED_SIZE));
 }
 
-bool lsm_block_frame_open(lsm_slice stored, uint64_t file_id, uint64_t offset,
-                          lsm_block_frame *frame) {
-    const uint8_t *from = NULL;
-    size_t payload_size = 0;
-
-    if (stored.size < LSM_BLOCK_FRAME_SIZE) {
-        return false;
-    }
-    payload_size = stored.size - LSM_BLOCK_FRAME_SIZE;
-    from = stored.data + payload_size;
-    if (lsm_get_u64(from + FRAME_CHECKED_SIZE) !=
-        lsm_checksum(file_id, offset, stored.data, payload_size + FRAME_CHECKED_SIZE)) {
+/* `from` are the bytes of a frame, behind a payload of that size and under that
+ * checksum. */
+static bool open_frame(const uint8_t *from, size_t payload_size, uint64_t checksum,
+                       lsm_block_frame *frame) {
+    if (lsm_get_u64(from + FRAME_CHECKED_SIZE) != checksum) {
         return false;
     }
     frame->raw_size = lsm_get_u32(from);
@@ -55,4 +48,27 @@ bool lsm_block_frame_open(lsm_slice stored, uint64_t file_id, uint64_t offset,
            from[5] <= LSM_BLOCK_RANGE_DELETES && frame->raw_size != 0 &&
            frame->raw_size <= LSM_BLOCK_RAW_SIZE_MAX &&
            (frame->codec != 0 || frame->raw_size == payload_size);
+}
+
+bool lsm_block_frame_open(lsm_slice stored, uint64_t file_id, uint64_t offset,
+                          lsm_block_frame *frame) {
+    size_t payload_size = 0;
+
+    if (stored.size < LSM_BLOCK_FRAME_SIZE) {
+        return false;
+    }
+    payload_size = stored.size - LSM_BLOCK_FRAME_SIZE;
+    return open_frame(
+        stored.data + payload_size, payload_size,
+        lsm_checksum(file_id, offset, stored.data, payload_size + FRAME_CHECKED_SIZE),
+        frame);
+}
+
+bool lsm_block_frame_open_after(lsm_xxh3_prefix *prefix, size_t payload_size,
+                                uint64_t file_id, uint64_t offset,
+                                lsm_block_frame *frame) {
+    uint64_t hash = lsm_xxh3_prefix_hash(prefix, payload_size + FRAME_CHECKED_SIZE);
+
+    return open_frame(prefix->data + payload_size, payload_size,
+                      lsm_checksum_bind(hash, file_id, offset), frame);
 }

@@ -104,11 +104,14 @@ void lsm_record_seal(uint8_t *record, size_t payload_size, lsm_record_type type,
                                      record + CHECKSUM_SIZE, size - CHECKSUM_SIZE));
 }
 
-bool lsm_record_peek(const uint8_t *header, uint64_t *size) {
+bool lsm_record_peek(const uint8_t *header, uint64_t offset, uint64_t *size) {
     uint32_t payload_size = lsm_get_u32(header + PAYLOAD_SIZE_AT);
     uint32_t type = lsm_get_u32(header + TYPE_AT);
 
     *size = lsm_record_size(payload_size);
+    if (lsm_get_u64(header + SYNCED_TO_AT) > offset) {
+        return false;
+    }
     switch (type) {
         case LSM_RECORD_BATCH:
         case LSM_RECORD_EDIT:
@@ -129,11 +132,7 @@ bool lsm_record_parse(lsm_slice bytes, uint64_t file_id, uint64_t offset,
 
     *record = (lsm_record){0};
     if (bytes.size < LSM_RECORD_HEADER_SIZE || offset % LSM_RECORD_ALIGN != 0 ||
-        !lsm_record_peek(bytes.data, &size) || size > bytes.size) {
-        return false;
-    }
-    uint64_t synced_to = lsm_get_u64(bytes.data + SYNCED_TO_AT);
-    if (synced_to > offset ||
+        !lsm_record_peek(bytes.data, offset, &size) || size > bytes.size ||
         lsm_get_u64(bytes.data) != lsm_checksum(file_id, offset,
                                                 bytes.data + CHECKSUM_SIZE,
                                                 (size_t)size - CHECKSUM_SIZE)) {
@@ -150,7 +149,7 @@ bool lsm_record_parse(lsm_slice bytes, uint64_t file_id, uint64_t offset,
     }
     record->type = (lsm_record_type)bytes.data[TYPE_AT];
     record->offset = offset;
-    record->synced_to = synced_to;
+    record->synced_to = lsm_get_u64(bytes.data + SYNCED_TO_AT);
     record->payload = lsm_slice_make(payload, payload_size);
     record->size = size;
     return true;

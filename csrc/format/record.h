@@ -123,9 +123,10 @@ typedef struct lsm_record {
     uint64_t size;     /* with header and padding */
 } lsm_record;
 
-/* Looks at the LSM_RECORD_HEADER_SIZE bytes of a header alone: false when no record
- * begins so, else its size with header and padding, for a reader to fetch the rest. */
-bool lsm_record_peek(const uint8_t *header, uint64_t *size);
+/* Looks at the LSM_RECORD_HEADER_SIZE bytes of a header at `offset` alone: false when
+ * no record begins so, else its size with header and padding, for a reader to fetch the
+ * rest. */
+bool lsm_record_peek(const uint8_t *header, uint64_t offset, uint64_t *size);
 
 /* Parses the record that starts at `bytes`, which is at `offset` of the file. false:
  * there is no valid record here. */

@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See table_salvage.h for the search.
+ * See table_salvage.h.
  */
 #include "table/table_salvage.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/alloc.h"
-#include "base/assert.h"
-#include "base/coding.h"
 #include "format/block.h"
 #include "format/codec.h"
 #include "format/filename.h"
 #include "format/footer.h"
+#include "table/salvage_search.h"
 
-enum {
-    CODEC_AT = 4,
-    TYPE_AT = 5,
-    ZEROS_AT = 6,
-    START_COUNT = 8,        /* places where a block may begin, kept in mind */
-    WINDOW_SIZE = 64 << 10, /* read at once while iterating */
-};
-
-/* A block that was found. */
-typedef struct found_block {
-    uint64_t offset;
-    uint64_t size; /* of the payload */
-    lsm_block_type type;
-} found_block;
+enum { WINDOW_SIZE = 64 << 10 }; /* read at once while iterating */
 
 struct lsm_salvage {
     lsm_dir *dir; /* borrowed */
@@ -36,10 +19,8 @@ struct lsm_salvage {
     uint64_t file_id;
     uint64_t sequence_max;
     lsm_findings findings;
-    found_block *blocks; /* ascending offsets; owned */
-    size_t count;
-    size_t capacity;
-    lsm_buf ranges; /* payloads of range delete blocks, one behind the other */
+    lsm_block_search search; /* its file only while searching */
+    lsm_buf ranges;          /* payloads of range delete blocks, one behind the other */
     size_t *range_sizes;
     size_t range_count;
     size_t range_capacity;
@@ -61,171 +42,12 @@ static void tell_at(const lsm_salvage *salvage, uint64_t offset, const char *wha
     lsm_findings_tell(&salvage->findings, &problem);
 }
 
-static bool keep_block(lsm_salvage *salvage, found_block block) {
-    void *blocks = salvage->blocks;
-
-    if (!lsm_grow(&blocks, &salvage->capacity, salvage->count + 1,
-                  sizeof(*salvage->blocks))) {
-        return false;
-    }
-    salvage->blocks = blocks;
-    salvage->blocks[salvage->count++] = block;
-    return true;
-}
-
-/* Whether a block of this extent verifies. */
-static bool verifies(const lsm_salvage *salvage, lsm_slice file, uint64_t offset,
-                     uint64_t size, lsm_block_frame *frame) {
-    uint64_t end;
-
-    return lsm_add_ok(offset, size, &end) &&
-           lsm_add_ok(end, LSM_BLOCK_FRAME_SIZE, &end) && end <= file.size &&
-           lsm_block_frame_open(
-               lsm_slice_make(file.data + offset, (size_t)size + LSM_BLOCK_FRAME_SIZE),
-               salvage->file_id, offset, frame);
-}
-
-/* Whether the bytes may be a frame of a data block with a codec, or of any without. */
-static bool may_be_frame(const uint8_t *at, bool compressed) {
-    bool type = compressed ? at[TYPE_AT] == LSM_BLOCK_DATA
-                           : at[TYPE_AT] >= LSM_BLOCK_DATA &&
-                                 at[TYPE_AT] <= LSM_BLOCK_RANGE_DELETES;
-
-    return type && (at[CODEC_AT] != 0) == compressed && at[ZEROS_AT] == 0 &&
-           at[ZEROS_AT + 1] == 0;
-}
-
-/* Step 1. */
-static bool find_uncompressed(lsm_salvage *salvage, lsm_slice file) {
-    size_t at = 0;
-
-    while (file.size >= LSM_BLOCK_FRAME_SIZE &&
-           at <= file.size - LSM_BLOCK_FRAME_SIZE) {
-        const uint8_t *bytes = file.data + at;
-        lsm_block_frame frame;
-        uint32_t size = may_be_frame(bytes, false) ? lsm_get_u32(bytes) : 0;
-
-        if (size == 0 || size > at ||
-            !verifies(salvage, file, at - size, size, &frame)) {
-            at += 1;
-            continue;
-        }
-        if (!keep_block(salvage, (found_block){at - size, size, frame.type})) {
-            return false;
-        }
-        at += LSM_BLOCK_FRAME_SIZE;
-    }
-    return true;
-}
-
-static int compare_blocks(const void *a, const void *b) {
-    return lsm_compare_u64(((const found_block *)a)->offset,
-                           ((const found_block *)b)->offset);
-}
-
-/* Among the first ones, which are sorted. */
-static bool has_block(const lsm_salvage *salvage, size_t sorted, uint64_t offset) {
-    found_block key = {offset, 0, LSM_BLOCK_DATA};
-
-    return bsearch(&key, salvage->blocks, sorted, sizeof(key), compare_blocks) != NULL;
-}
-
-static void sort_blocks(lsm_salvage *salvage) {
-    if (salvage->count > 1) {
-        qsort(salvage->blocks, salvage->count, sizeof(*salvage->blocks),
-              compare_blocks);
-    }
-}
-
-/* The data blocks that one index block names. */
-static bool find_indexed(lsm_salvage *salvage, lsm_slice file, found_block index,
-                         size_t sorted) {
-    lsm_block_cursor cursor = {0};
-    bool ok = true;
-
-    lsm_block_cursor_open(&cursor,
-                          lsm_slice_make(file.data + index.offset, (size_t)index.size));
-    while (ok && lsm_block_cursor_next(&cursor)) {
-        lsm_block_handle handle;
-        lsm_block_frame frame;
-
-        if (lsm_block_handle_decode(cursor.field, &handle) &&
-            !has_block(salvage, sorted, handle.offset) &&
-            verifies(salvage, file, handle.offset, handle.size, &frame)) {
-            ok = keep_block(salvage,
-                            (found_block){handle.offset, handle.size, frame.type});
-        }
-    }
-    ok = ok && !cursor.failed;
-    lsm_block_cursor_deinit(&cursor);
-    return ok;
-}
-
-/* Compressed blocks between two blocks that were found: from `begin` on, or from behind
- * one of the last few places that look like a frame, to the next frame that verifies.
- * Few: the raw size of a frame may make four bytes before it look like one, too. */
-static bool find_between(lsm_salvage *salvage, lsm_slice file, uint64_t begin,
-                         uint64_t end) {
-    uint64_t starts[START_COUNT] = {begin};
-    size_t count = 1;
-
-    for (uint64_t at = begin; at + LSM_BLOCK_FRAME_SIZE <= end; at++) {
-        lsm_block_frame frame;
-        size_t i = 0;
-
-        if (!may_be_frame(file.data + at, true)) {
-            continue;
-        }
-        while (i < count && (starts[i] >= at || !verifies(salvage, file, starts[i],
-                                                          at - starts[i], &frame))) {
-            i++;
-        }
-        if (i < count) {
-            if (!keep_block(salvage,
-                            (found_block){starts[i], at - starts[i], frame.type})) {
-                return false;
-            }
-            count = 0;
-        } else if (count == START_COUNT) {
-            count--;
-            memmove(starts + 1, starts + 2, (count - 1) * sizeof(*starts));
-        }
-        starts[count++] = at + LSM_BLOCK_FRAME_SIZE;
-    }
-    return true;
-}
-
-/* Step 2. */
-static bool find_compressed(lsm_salvage *salvage, lsm_slice file) {
-    size_t sorted = salvage->count;
-    uint64_t begin = 0;
-    bool ok = true;
-
-    for (size_t i = 0; ok && i < sorted; i++) {
-        if (salvage->blocks[i].type == LSM_BLOCK_INDEX) {
-            ok = find_indexed(salvage, file, salvage->blocks[i], sorted);
-        }
-    }
-    sort_blocks(salvage);
-    sorted = salvage->count;
-    for (size_t i = 0; ok && i < sorted; i++) {
-        found_block block = salvage->blocks[i]; /* the array may move */
-        if (begin < block.offset) {
-            ok = find_between(salvage, file, begin, block.offset);
-        }
-        begin = block.offset + block.size + LSM_BLOCK_FRAME_SIZE;
-    }
-    ok = ok && (begin >= file.size || find_between(salvage, file, begin, file.size));
-    sort_blocks(salvage);
-    return ok;
-}
-
 /* Reports every stretch that no block covers. */
 static void tell_gaps(const lsm_salvage *salvage, uint64_t end) {
     uint64_t begin = 0;
 
-    for (size_t i = 0; i < salvage->count; i++) {
-        const found_block *block = &salvage->blocks[i];
+    for (size_t i = 0; i < salvage->search.count; i++) {
+        const lsm_found_block *block = &salvage->search.blocks[i];
         if (begin < block->offset) {
             tell_at(salvage, begin, "%llu bytes are damaged", block->offset - begin);
         }
@@ -237,8 +59,8 @@ static void tell_gaps(const lsm_salvage *salvage, uint64_t end) {
 }
 
 static bool keep_ranges(lsm_salvage *salvage, lsm_slice file) {
-    for (size_t i = 0; i < salvage->count; i++) {
-        const found_block *block = &salvage->blocks[i];
+    for (size_t i = 0; i < salvage->search.count; i++) {
+        const lsm_found_block *block = &salvage->search.blocks[i];
         void *sizes = salvage->range_sizes;
         if (block->type != LSM_BLOCK_RANGE_DELETES) {
             continue;
@@ -262,19 +84,19 @@ static void keep_data(lsm_salvage *salvage, lsm_slice file) {
     size_t kept = 0;
     lsm_properties properties;
 
-    for (size_t i = 0; i < salvage->count; i++) {
-        const found_block *block = &salvage->blocks[i];
+    for (size_t i = 0; i < salvage->search.count; i++) {
+        const lsm_found_block *block = &salvage->search.blocks[i];
         if (block->type == LSM_BLOCK_PROPERTIES &&
             lsm_properties_decode(
                 lsm_slice_make(file.data + block->offset, (size_t)block->size),
                 &properties)) {
             salvage->sequence_max = properties.sequence_max;
         }
-        if (salvage->blocks[i].type == LSM_BLOCK_DATA) {
-            salvage->blocks[kept++] = salvage->blocks[i];
+        if (block->type == LSM_BLOCK_DATA) {
+            salvage->search.blocks[kept++] = *block;
         }
     }
-    salvage->count = kept;
+    salvage->search.count = kept;
 }
 
 static lsmkv_status search(lsm_salvage *salvage, lsm_slice file, lsmkv_error *err) {
@@ -302,13 +124,15 @@ static lsmkv_status search(lsm_salvage *salvage, lsm_slice file, lsmkv_error *er
     if (salvage->file_id == 0) {
         return LSMKV_OK; /* nothing in it can be verified */
     }
-    if (!find_uncompressed(salvage, file) || !find_compressed(salvage, file) ||
-        !keep_ranges(salvage, file)) {
-        return lsm_fail_memory(err, sizeof(found_block));
+    salvage->search.file = file;
+    salvage->search.file_id = salvage->file_id;
+    if (!lsm_block_search_run(&salvage->search) || !keep_ranges(salvage, file)) {
+        return lsm_fail_memory(err, sizeof(lsm_found_block));
     }
     tell_gaps(salvage, end);
-    salvage->findings.report->block_count += salvage->count;
+    salvage->findings.report->block_count += salvage->search.count;
     keep_data(salvage, file);
+    salvage->search.file = (lsm_slice){NULL, 0};
     return LSMKV_OK;
 }
 
@@ -347,7 +171,7 @@ out:
 
 void lsm_salvage_close(lsm_salvage *salvage) {
     if (salvage != NULL) {
-        lsm_free(salvage->blocks);
+        lsm_block_search_deinit(&salvage->search);
         lsm_free(salvage->range_sizes);
         lsm_buf_deinit(&salvage->ranges);
         lsm_free(salvage);
@@ -399,7 +223,7 @@ static salvage_iter *iter_of(lsm_iter *iter) {
 }
 
 /* Payload and frame of a block, lent by the window. */
-static lsmkv_status read_block(salvage_iter *iter, const found_block *block,
+static lsmkv_status read_block(salvage_iter *iter, const lsm_found_block *block,
                                lsm_slice *stored, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_file *file = NULL;
@@ -435,7 +259,7 @@ out:
     return status;
 }
 
-static lsmkv_status decode_raw(salvage_iter *iter, const found_block *block,
+static lsmkv_status decode_raw(salvage_iter *iter, const lsm_found_block *block,
                                lsm_slice raw, lsmkv_error *err) {
     lsm_block_shape shape;
 
@@ -457,7 +281,7 @@ static lsmkv_status decode_raw(salvage_iter *iter, const found_block *block,
     return LSMKV_OK;
 }
 
-static lsmkv_status load(salvage_iter *iter, const found_block *block,
+static lsmkv_status load(salvage_iter *iter, const lsm_found_block *block,
                          lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     uint8_t *raw = NULL;
@@ -509,10 +333,10 @@ static void go_on(salvage_iter *iter) {
 
     base->valid = false;
     base->status = LSMKV_OK;
-    while (iter->next < iter->salvage->count) {
+    while (iter->next < iter->salvage->search.count) {
         lsm_error_clear(&base->error);
         lsmkv_status status =
-            load(iter, &iter->salvage->blocks[iter->next++], &base->error);
+            load(iter, &iter->salvage->search.blocks[iter->next++], &base->error);
         if (status == LSMKV_OK) {
             iter->entry = 0;
             show(iter);

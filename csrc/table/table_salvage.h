@@ -1,17 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading what is left of a damaged table, with nothing to go by but its file id. A
- * checksum is bound to the file and to the place of its block, so a block that verifies
- * is what was written there, whatever is wrong elsewhere in the file:
- *
- *   1. every place where a frame may end is tried as the end of an uncompressed block,
- *      whose frame tells its size. That finds the index, the range deletes and, without
- *      a codec, the data
- *   2. compressed blocks are looked for where the index blocks say; where that is lost,
- *      from the end of one block on to the next frame that verifies
- *
- * Bytes that belong to no block that was found are reported. Data blocks are kept as
- * places in the file and read again while iterating.
+ * Reading what is left of a damaged table: its blocks are found by their checksums
+ * (salvage_search.h). Bytes that belong to no block that was found are reported. Data
+ * blocks are kept as places in the file and read again while iterating.
  *
  * Threads: one at a time.
  */

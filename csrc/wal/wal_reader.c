@@ -263,7 +263,7 @@ static lsmkv_status read_record(lsm_wal_reader *reader, lsm_record *record,
         return LSMKV_OK;
     }
     LSM_TRY(read_window(reader, reader->next, LSM_RECORD_HEADER_SIZE, &bytes, err));
-    if (!lsm_record_peek(bytes, &size) || size > left) {
+    if (!lsm_record_peek(bytes, reader->next, &size) || size > left) {
         return LSMKV_OK;
     }
     LSM_TRY(read_window(reader, reader->next, (size_t)size, &bytes, err));

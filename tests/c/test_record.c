@@ -130,7 +130,7 @@ LSM_TEST(records_round_trip_at_every_padding) {
         lsm_record record;
 
         CHECK_EQ(total % LSM_RECORD_ALIGN, 0);
-        CHECK(lsm_record_peek(bytes, &peeked));
+        CHECK(lsm_record_peek(bytes, OFFSET, &peeked));
         CHECK_EQ(peeked, total);
         CHECK(parse(bytes, total, &record));
         CHECK_EQ(record.type, LSM_RECORD_BATCH);
@@ -238,12 +238,12 @@ LSM_TEST(records_with_impossible_fields_are_refused_in_spite_of_their_checksum) 
     }
     uint8_t *bytes = make_record(13, LSM_RECORD_BATCH);
     lsm_put_u32(bytes + 8, LSM_RECORD_PAYLOAD_MAX);
-    CHECK(lsm_record_peek(bytes, &peeked));
+    CHECK(lsm_record_peek(bytes, OFFSET, &peeked));
     CHECK(!parse(bytes, size, &record));
     lsm_put_u32(bytes + 8, (uint32_t)LSM_RECORD_PAYLOAD_MAX + 1);
-    CHECK(!lsm_record_peek(bytes, &peeked));
+    CHECK(!lsm_record_peek(bytes, OFFSET, &peeked));
     lsm_put_u32(bytes + 8, UINT32_MAX);
-    CHECK(!lsm_record_peek(bytes, &peeked));
+    CHECK(!lsm_record_peek(bytes, OFFSET, &peeked));
     CHECK(!parse(bytes, size, &record));
     lsm_free(bytes);
 }

@@ -107,6 +107,20 @@ LSM_TEST(xxh3_agrees_with_the_reference_for_every_size_and_exact_buffers) {
     lsm_free(hashes);
 }
 
+LSM_TEST(xxh3_of_ever_longer_pieces_is_that_of_each) {
+    uint8_t data[DATA_SIZE];
+
+    fill_data(data);
+    for (size_t step = 1; step < DATA_SIZE; step = 3 * step + 1) {
+        lsm_xxh3_prefix prefix;
+        lsm_xxh3_prefix_init(&prefix, data);
+        for (size_t size = 0; size <= DATA_SIZE; size += step) {
+            CHECK_EQ(lsm_xxh3_prefix_hash(&prefix, size), lsm_xxh3(data, size));
+            CHECK_EQ(lsm_xxh3_prefix_hash(&prefix, size), lsm_xxh3(data, size));
+        }
+    }
+}
+
 LSM_TEST(xxh3_does_not_depend_on_alignment) {
     static const size_t sizes[] = {3, 8, 16, 20, 128, 240, 1500};
     uint8_t data[DATA_SIZE];
