@@ -31,7 +31,8 @@ class Options:
             after a crash. Default 16 MiB, at most a quarter of memory_bytes.
         block_cache_bytes: Memory for blocks read from files; 0 turns the cache off.
             Default: what memory_bytes leaves.
-        max_open_files: Tables kept open at once, at least 16. Default 512.
+        max_open_files: Tables kept open at once, at least 16; without `mapping` a
+            quarter of them are files of large values. Default 512.
         background_threads: Threads for flush and compaction. Default 2.
         durability: What has happened when a write returns. "os" (the default): the
             operating system has it, so it survives the process, not a power loss.

@@ -184,6 +184,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
         lsm_table_cache_deinit(&db->table_cache);
         lsm_cache_destroy(db->cache);
     }
+    lsm_segment_files_deinit(&db->segment_files);
     lsm_view_files_destroy(db->view_files);
     lsm_free(db->origins);
     lsm_dir_close(db->dir);

@@ -117,6 +117,7 @@ struct lsmkv_db {
     lsm_table_sink sink;
     lsm_segment_context segments;
     lsm_segment_sink segment_sink;
+    lsm_segment_files segment_files;
     uint64_t recovered_records;
     uint64_t recovered_dropped_bytes;
     struct lsm_view_files *view_files; /* of a read-only database, else NULL; owned; a

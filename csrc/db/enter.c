@@ -49,6 +49,7 @@ bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure) {
         return false;
     }
     lsm_table_cache_relieve(&db->table_cache, RELIEF_DIVISOR);
+    lsm_segment_files_relieve(&db->segment_files);
     /* Other readers are inside for microseconds, or for one disk read. */
     for (int i = 0; i < RELIEF_ROUNDS && !lsm_epoch_poll(&db->epoch); i++) {
         if (db->threaded) {

@@ -56,6 +56,8 @@ void lsm_gc_init(lsmkv_db *db) LSM_UNSHARED {
     db->sink.cache = find_cache;
     db->segment_sink.dropped = collect_segment;
     db->segments.sink = &db->segment_sink;
+    db->segments.files = &db->segment_files;
+    lsm_segment_files_init(&db->segment_files, 0);
     db->dropped = NULL;
     db->dropped_segments = NULL;
 }

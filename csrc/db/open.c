@@ -27,6 +27,8 @@
 #include "format/filename.h"
 #include "table/table_writer.h"
 
+enum { VALUE_FILES_DIVISOR = 4 }; /* their part of max_open_files */
+
 /* Handles made so far. */
 static _Atomic uint64_t instances;
 
@@ -187,8 +189,12 @@ lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_UNSHARED {
     db->segments.origins = context.origins;
     memcpy(context.uuid, db->uuid, LSM_UUID_SIZE);
     bool shares = db->options.given.block_cache_bytes < 0;
+    /* Files of large values need descriptors only where they are not mapped. */
+    uint32_t for_values = db->options.max_open_files / VALUE_FILES_DIVISOR;
+    uint32_t for_tables = db->options.max_open_files - for_values;
+    db->segment_files.open_max = for_values;
     lsm_table_cache_init(&db->table_cache, &context, &db->epoch,
-                         db->options.max_open_files,
+                         db->options.mapping ? db->options.max_open_files : for_tables,
                          shares ? db->options.cache_bytes : 0);
     db->built = true;
     return LSMKV_OK;

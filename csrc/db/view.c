@@ -43,7 +43,7 @@ lsm_view_files *lsm_view_files_create(const lsm_manifest_state *state,
 
 lsmkv_status lsm_view_hold_tables(lsmkv_db *db, const lsm_version *version,
                                   lsmkv_error *err) {
-    uint32_t left = db->options.max_open_files;
+    uint32_t left = db->table_cache.open_max;
     lsmkv_status status = LSMKV_OK;
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
 
@@ -71,7 +71,8 @@ lsmkv_status lsm_view_hold_segments(lsmkv_db *db, const lsm_version *version,
                                     const lsm_recovery *recovery, lsmkv_error *err) {
     lsmkv_error failure;
     size_t total = recovery->segment_count + version->segment_count;
-    uint32_t left = db->options.max_open_files;
+    uint32_t left =
+        db->segments.mapping ? db->options.max_open_files : db->segment_files.open_max;
 
     for (size_t i = 0; i < total && left > 0; i++, left--) {
         lsm_segment *segment =

@@ -11,10 +11,11 @@
 
 enum { WORD_BITS = 64 };
 
-/* A mapping or a file, or both. Constant once it is published, but for `verified`. */
+/* What is known of a file that was opened and checked: its mapping, and of one that may
+ * lose its name the file. Constant once it is published, but for `verified`. */
 typedef struct lsm_segment_access {
     lsm_env *env;
-    lsm_file *file;      /* owned; for what is not mapped, or NULL */
+    lsm_file *file;      /* owned; for what the mapping does not reach, or NULL */
     const uint8_t *data; /* [0, mapped) of the file */
     uint64_t mapped;
     _Atomic uint64_t *verified; /* owned; relaxed: the bytes never change */
@@ -77,6 +78,7 @@ static void close_access(segment_access *access) {
 
 void lsm_segment_destroy(lsm_segment *segment) {
     close_access(atomic_load_explicit(&segment->access, memory_order_acquire));
+    lsm_segment_files_forget(segment->context->files, &segment->file);
     lsm_free(segment->touched);
     lsm_free(segment);
 }
@@ -104,8 +106,8 @@ void lsm_segment_name(const lsm_segment *segment, char name[LSM_FILENAME_SIZE]) 
     lsm_filename_make(name, kind, segment->number);
 }
 
-static lsmkv_status open_file(const lsm_segment *segment, lsm_file **filep,
-                              lsmkv_error *err) {
+static lsmkv_status open_file(const void *context, lsm_file **filep, lsmkv_error *err) {
+    const lsm_segment *segment = context;
     char name[LSM_FILENAME_SIZE];
 
     lsm_segment_name(segment, name);
@@ -190,6 +192,7 @@ static LSM_NOINLINE lsmkv_status open_access(lsm_segment *segment,
     lsmkv_status status = LSMKV_OK;
     segment_access *expected = NULL;
     segment_access *access = lsm_calloc(1, sizeof(*access));
+    lsm_file *file = NULL;
 
     if (access == NULL) {
         return lsm_fail_memory(err, sizeof(*access));
@@ -198,6 +201,10 @@ static LSM_NOINLINE lsmkv_status open_access(lsm_segment *segment,
     LSM_TRY(open_file(segment, &access->file, err));
     LSM_TRY(check_header(segment, access->file, err));
     try_mapping(segment, access);
+    if (access->mapped == 0) {
+        file = access->file;
+        access->file = NULL;
+    }
     /* release: pairs with the acquire of lsm_segment_read. */
     if (atomic_compare_exchange_strong_explicit(&segment->access, &expected, access,
                                                 memory_order_acq_rel,
@@ -206,6 +213,9 @@ static LSM_NOINLINE lsmkv_status open_access(lsm_segment *segment,
         access = NULL;
     } else {
         *accessp = expected;
+    }
+    if (file != NULL) {
+        lsm_segment_files_put(segment->context->files, &segment->file, file);
     }
 out:
     close_access(access);
@@ -258,20 +268,21 @@ static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer
            lsm_add_ok(pointer->offset, pointer->size, &end) && end <= size_of(segment);
 }
 
-/* Reads a value from `file`, or where that is NULL, because the mapping is the usual
- * way and does not reach so far, from the file opened for this once. */
-static lsmkv_status read_value(const lsm_segment *segment, lsm_file *file,
+/* Reads a value from `file`, or where that is NULL, from one that is borrowed. */
+static lsmkv_status read_value(lsm_segment *segment, lsm_file *file,
                                const lsm_pointer *pointer, lsm_buf *owned,
                                lsm_slice *value, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_file *opened = NULL;
+    lsm_segment_files *files = segment->context->files;
+    bool borrowed = false;
 
     if (!lsm_buf_reserve(owned, pointer->size)) {
         return lsm_fail_memory(err, pointer->size);
     }
     if (file == NULL) {
-        LSM_TRY(open_file(segment, &opened, err));
-        file = opened;
+        LSM_TRY(lsm_segment_files_take(files, &segment->file, open_file, segment, &file,
+                                       err));
+        borrowed = true;
     }
     uint8_t *to = owned->data + owned->size;
     LSM_TRY(lsm_file_read_exact(file, pointer->offset, to, pointer->size, err));
@@ -280,7 +291,9 @@ static lsmkv_status read_value(const lsm_segment *segment, lsm_file *file,
     owned->size += pointer->size;
     *value = lsm_slice_make(to, pointer->size);
 out:
-    lsm_file_drop(opened);
+    if (borrowed) {
+        lsm_segment_files_give(files, &segment->file);
+    }
     return status;
 }
 
@@ -379,6 +392,15 @@ lsmkv_status lsm_segment_will_need(lsm_segment *segment, uint64_t offset, uint64
         lsm_env_will_need(access->env, access->data + offset, size);
     } else if (access->file != NULL) {
         lsm_file_will_need(access->file, offset, size);
+    } else {
+        lsm_segment_files *files = segment->context->files;
+        lsm_file *file = NULL;
+        status = lsm_segment_files_take(files, &segment->file, open_file, segment,
+                                        &file, err);
+        if (status == LSMKV_OK) {
+            lsm_file_will_need(file, offset, size);
+            lsm_segment_files_give(files, &segment->file);
+        }
     }
-    return LSMKV_OK;
+    return status;
 }

@@ -12,7 +12,8 @@
  * is why a nonblocking read answers for those and for no others. A value that was read
  * is verified each time.
  *
- * The file is opened at the first read. A mapped file keeps no descriptor.
+ * The file is opened at the first read. A mapped file keeps no descriptor; those of
+ * files that are read are kept within a bound (segment/segment_files.h).
  *
  * Life: references are counted. Who may follow a pointer holds one: a readstate for the
  * logs of its memtables, a version for every segment that a table of it names, a view.
@@ -30,6 +31,7 @@
 #include "format/edit.h"
 #include "format/filename.h"
 #include "format/record.h"
+#include "segment/segment_files.h"
 
 typedef struct lsm_segment lsm_segment;
 
@@ -43,8 +45,9 @@ typedef struct lsm_segment_sink {
 typedef struct lsm_segment_context {
     lsm_dir *dir;
     lsm_segment_sink *sink;
-    bool mapping;   /* read through mappings where that is possible */
-    bool read_only; /* a missing file was deleted by a writer: CHANGED */
+    lsm_segment_files *files; /* of what is read without a mapping */
+    bool mapping;             /* read through mappings where that is possible */
+    bool read_only;           /* a missing file was deleted by a writer: CHANGED */
     uint8_t uuid[LSM_UUID_SIZE];
     lsm_uuids origins; /* borrowed: UUIDs that a file may carry instead */
 } lsm_segment_context;
@@ -64,6 +67,7 @@ struct lsm_segment {
     _Atomic uint32_t refs;
     _Atomic uint64_t verified_bytes; /* of values, since it was opened; relaxed */
     _Atomic(struct lsm_segment_access *) access; /* NULL: not open; release/acquire */
+    lsm_segment_file file;                       /* the context's `files` see to it */
     _Atomic bool used;       /* some memtable or table has pointed into it */
     _Atomic bool keeps_name; /* not for the sink to unlink: others see to the name */
     /* Of a cache segment: its namespace, and a bit for every LSM_VALUE_ALIGN bytes: a
@@ -90,7 +94,8 @@ void lsm_segment_seal(lsm_segment *segment, uint64_t size);
 lsm_edit_segment lsm_segment_info(const lsm_segment *segment);
 void lsm_segment_name(const lsm_segment *segment, char name[LSM_FILENAME_SIZE]);
 
-/* Opens the file now, so that it stays readable when it is unlinked. */
+/* Opens the file now, so that it stays readable when it is unlinked: for ever if it is
+ * mapped, else until so many others have been read that its file is closed. */
 lsmkv_status lsm_segment_hold(lsm_segment *segment, lsmkv_error *err) LSM_MUST_CHECK;
 
 /* The value at a pointer into this segment. From a mapping it is lent while the caller

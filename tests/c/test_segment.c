@@ -37,6 +37,7 @@ typedef struct files {
     lsm_dir *dir;
     count_sink sink;
     lsm_segment_context context;
+    lsm_segment_files files;
     lsm_edit_segment info;
     lsm_pointer pointers[VALUE_COUNT];
 } files;
@@ -47,8 +48,10 @@ static void init_files(files *f, lsm_dir *dir, bool mapping) {
     f->sink.base.dropped = drop;
     f->context.dir = dir;
     f->context.sink = &f->sink.base;
+    f->context.files = &f->files;
     f->context.mapping = mapping;
     memcpy(f->context.uuid, uuid, sizeof(uuid));
+    lsm_segment_files_init(&f->files, 4);
 }
 
 static uint8_t *make_value(size_t index) {
@@ -570,6 +573,8 @@ LSM_TEST(a_value_beyond_the_mapping_is_read_from_the_file) {
     CHECK_EQ(try_read(segment, &f.pointers[0], true), LSMKV_OK);
     check_value(segment, &f.pointers[1], 4);
     CHECK_EQ(try_read(segment, &f.pointers[1], true), LSMKV_WOULD_BLOCK);
+    CHECK_EQ(lsm_segment_files_open_count(&f.files), 1);
+    lsm_segment_files_relieve(&f.files);
     lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
     CHECK_EQ(try_read(segment, &f.pointers[1], false), LSMKV_IO_ERROR);
     lsm_sim_fail(env, LSM_SIM_READ, 0, EIO, false);

@@ -271,3 +271,48 @@ def test_standard_streams_that_are_closed_get_no_database(path: Path) -> None:
     assert run(script, path) == ""
     with lsmkv.open(path) as db:
         assert db.get(b"a") == b"1"
+
+
+def test_files_of_large_values_stay_within_the_descriptors(tmp_path: Path) -> None:
+    script = """
+    import threading
+    resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))
+    how = SMALL | dict(mapping=False, max_open_files=16, table_bytes=1 << 20,
+                       log_bytes=64 << 10, blob_threshold_bytes=1000)
+    rows = {b"%04d" % i: b"%04d" % i * 500 for i in range(2000)}
+    with lsmkv.open(path, **how) as db:
+        for key, value in rows.items():
+            db.put(key, value)
+    with lsmkv.open(path, **how) as db:
+        assert db.stats().segment_count > 40
+        assert dict(db.items()) == rows
+        assert descriptors() < 50  # 16, the log, LOCK and what Python has open
+        some = list(rows)[::100]
+        assert db.get_many(some) == [rows[key] for key in some]
+        view = db.get_view(b"0000")
+        taken = use_up()
+        for key, value in rows.items():  # what is open makes room for the rest
+            assert db.get(key) == value
+            assert bytes(db.get_view(key)) == value
+        assert bytes(view) == rows[b"0000"]
+        for each in taken:
+            os.close(each)
+        failures = []
+        def read():
+            try:
+                for key, value in rows.items():
+                    assert db.get(key) == value
+            except BaseException as error:
+                failures.append(error)
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert db.verify().ok
+        db.compact()
+        assert dict(db.items()) == rows
+    """
+
+    run(script, tmp_path)
