@@ -363,7 +363,8 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err)
     lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err)
-    lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range,
+    lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_namespace *space,
+                               const lsmkv_range *range,
                                lsmkv_error *err)
     lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err)
     lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err)

@@ -23,6 +23,9 @@ cdef class Snapshot:
     cdef void leave(self) noexcept
 
 
+cdef int compact_range(Handle space, object start, object stop) except -1
+
+
 cdef inline int begin_read(Handle space, Snapshot snapshot, bint nonblocking,
                            lsmkv_read *read) except -1:
     """Say what to read; end_read(snapshot) must follow."""

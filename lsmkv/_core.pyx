@@ -269,19 +269,11 @@ cdef class DB(Keyspace):
         """Flush, then merge all that lies in start <= key < stop down to one level.
 
         None is no bound. Without both it is the whole database, otherwise the range of
-        the keys outside of namespaces. Gives back the space of deleted, expired and
-        overwritten values, at the cost of rewriting the range.
+        the keys outside of namespaces, which have this method, too. Gives back the
+        space of deleted, expired and overwritten values, at the cost of rewriting the
+        range.
         """
-        cdef Hold[2] hold
-        cdef lsmkv_range range_
-        cdef bint whole = start is None and stop is None
-        cdef lsmkv_error err
-        cdef lsmkv_status status
-        take_range(start, stop, &range_, hold)
-        with nogil:
-            status = lsmkv_compact(self._db, NULL if whole else &range_, &err)
-        release_two(hold)
-        check(status, &err, self.path)
+        compact_range(self, start, stop)
 
     def _checkpoint(self, bytes name not None):
         """Make a database of its own in another directory."""
@@ -407,6 +399,21 @@ def destroy_files(bytes path not None, str directory not None):
     with nogil:
         status = lsmkv_destroy(source, &err)
     check(status, &err, directory)
+
+
+cdef int compact_range(Handle space, object start, object stop) except -1:
+    cdef Hold[2] hold
+    cdef lsmkv_range range_
+    cdef bint whole = start is None and stop is None
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    take_range(start, stop, &range_, hold)
+    with nogil:
+        status = lsmkv_compact(space._db, space._space, NULL if whole else &range_,
+                               &err)
+    release_two(hold)
+    check(status, &err, space.path)
+    return 0
 
 
 cdef bint locate(Handle space, Snapshot snapshot, lsmkv_bytes key,

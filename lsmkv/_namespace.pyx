@@ -5,7 +5,7 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from lsmkv._base cimport *
-from lsmkv._core cimport DB, Keyspace, Snapshot
+from lsmkv._core cimport DB, Keyspace, Snapshot, compact_range
 
 from lsmkv import errors
 
@@ -52,6 +52,10 @@ cdef class Namespace(Keyspace):
         cdef lsmkv_space_options options
         lsmkv_namespace_options(self._space, &options)
         return options
+
+    def compact(self, start=None, stop=None):
+        """Do what DB.compact() does for the keys of this namespace; None: all."""
+        compact_range(self, start, stop)
 
     def pin(self, keys):
         """Keep the values of these keys of a cache from being given up for space.

@@ -282,7 +282,8 @@ lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err) {
     return maintain(db, lsm_scheduler_settle, err);
 }
 
-lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_range *range, lsmkv_error *err) {
+lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_namespace *space,
+                           const lsmkv_range *range, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_buf start = {0};
     lsm_buf stop = {0};

@@ -13,9 +13,11 @@
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err);
 /* Makes every write acknowledged so far survive power loss. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err);
-/* Flushes, then compacts everything in the range of the default namespace (NULL: all
- * of the database) down to the last level that holds data. */
+/* Flushes, then compacts everything in the range (NULL: all) of a namespace down to the
+ * last level that holds data. `space` NULL: of the default namespace, or without a
+ * range, too, all of the database. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_compact(lsmkv_db *db,
+                                                      const lsmkv_namespace *space,
                                                       const lsmkv_range *range,
                                                       lsmkv_error *err);
 /* Tries at once what a full disk had stopped, instead of with the next write: a fresh

@@ -234,7 +234,7 @@ static inline void dead_begin(dead_db *dead) {
         CHECK_OK(
             lsmkv_put(db, &in_space, dead_key(key, i), dead_value(value, 1, 1), &err));
     }
-    CHECK_OK(lsmkv_compact(db, NULL, &err));
+    CHECK_OK(lsmkv_compact(db, NULL, NULL, &err));
     for (size_t i = 0; i < DEAD_KEYS; i += 3) {
         dead_put(dead, db, i, 2);
     }

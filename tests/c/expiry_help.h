@@ -94,7 +94,7 @@ static inline void expiry_flush(expiry_db *d) {
 static inline void expiry_compact(expiry_db *d) {
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_compact(d->db, NULL, &err));
+    CHECK_OK(lsmkv_compact(d->db, NULL, NULL, &err));
 }
 
 static inline void expiry_settle(expiry_db *d) {

@@ -629,7 +629,7 @@ static void maintain(void *context) {
 
         switch (lsm_rng_below(&a->rng, 14)) {
             case 0:
-                status = lsmkv_compact(a->db, NULL, &err);
+                status = lsmkv_compact(a->db, NULL, NULL, &err);
                 break;
             case 1:
                 status = lsmkv_verify(a->db, on_problem, NULL, &report, &err);

@@ -379,7 +379,7 @@ LSM_TEST(cache_value_that_has_gone_hides_older_ones_for_good) {
     CHECK_OK(lsmkv_flush(c.db, &err));
     load(&c, 10, 300, 0);
     CHECK(!get(&c, 1, SIZE, 1));
-    CHECK_OK(lsmkv_compact(c.db, NULL, &err));
+    CHECK_OK(lsmkv_compact(c.db, NULL, NULL, &err));
     CHECK(!get(&c, 1, SIZE, 1));
     lsmkv_read read = {.space = c.space};
     int64_t left;
@@ -406,7 +406,7 @@ LSM_TEST(cache_compactions_move_no_value_and_drop_dead_pointers) {
     CHECK_OK(lsmkv_settle(c.db, &err));
     uint64_t written = stats_of(&c).written_bytes;
     CHECK_OK(lsmkv_get_stats(c.db, &before, &err));
-    CHECK_OK(lsmkv_compact(c.db, NULL, &err));
+    CHECK_OK(lsmkv_compact(c.db, NULL, NULL, &err));
     CHECK_OK(lsmkv_get_stats(c.db, &after, &err));
     CHECK_EQ(stats_of(&c).written_bytes, written);
     CHECK(after.compact_bytes_written - before.compact_bytes_written < 300 * SIZE / 4);

@@ -104,7 +104,7 @@ static void flush(range_db *r) {
 static void compact(range_db *r) {
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_compact(r->db, NULL, &err));
+    CHECK_OK(lsmkv_compact(r->db, NULL, NULL, &err));
 }
 
 static void check_value(lsmkv_bytes found, int expected) {

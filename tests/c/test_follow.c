@@ -378,7 +378,7 @@ static void operate(scene *s) {
             CHECK_OK(lsmkv_flush(s->writer, &err));
             break;
         case 1:
-            CHECK_OK(lsmkv_compact(s->writer, NULL, &err));
+            CHECK_OK(lsmkv_compact(s->writer, NULL, NULL, &err));
             break;
         case 2:
         case 3:

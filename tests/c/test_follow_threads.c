@@ -202,7 +202,7 @@ static void write_batches(follow_run *run, lsmkv_db *writer) {
                            (lsmkv_bytes){value, VALUE_ROOM}, &err));
         atomic_store(&run->acknowledged, i);
         if (i % 1000 == 0) {
-            CHECK_OK(lsmkv_compact(writer, NULL, &err));
+            CHECK_OK(lsmkv_compact(writer, NULL, NULL, &err));
         }
     }
     lsmkv_batch_free(batch);

@@ -118,7 +118,7 @@ static void flush(lsmkv_db *db) {
 static void compact(lsmkv_db *db) {
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_compact(db, NULL, &err));
+    CHECK_OK(lsmkv_compact(db, NULL, NULL, &err));
 }
 
 static const size_t edge_sizes[] = {0,        THRESHOLD - 1,  THRESHOLD, THRESHOLD + 1,

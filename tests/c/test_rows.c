@@ -94,7 +94,7 @@ static void round_trip(size_t row_bytes) {
     lsmkv_read before = {.snapshot = snapshot};
     check_rows(&d, &before, &keys, row_bytes, 1, ROWS);
     lsmkv_snapshot_free(snapshot);
-    CHECK_OK(lsmkv_compact(d.db, NULL, &err));
+    CHECK_OK(lsmkv_compact(d.db, NULL, NULL, &err));
     check_rows(&d, NULL, &keys, row_bytes, 2, ROWS);
     ids[ROWS - 1] = 1; /* no multiple of three */
     check_rows(&d, NULL, &keys, row_bytes, 2, ROWS - 1);

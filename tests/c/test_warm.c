@@ -100,7 +100,7 @@ static uint64_t read_hot(warm_db *w, uint8_t round) {
 static void compact(warm_db *w) {
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_compact(w->db, NULL, &err));
+    CHECK_OK(lsmkv_compact(w->db, NULL, NULL, &err));
 }
 
 /* A closed database of many blocks, of which some were read twice. */

@@ -135,7 +135,7 @@ static void write_commit(writer *w, lsmkv_batch *batch, uint8_t *buffer,
     if (d / 33 % 1024 == 0) {
         child_need(lsmkv_flush(w->db, &err), &err, "flush");
     } else if (d / 33 % 2048 == 1) {
-        child_need(lsmkv_compact(w->db, NULL, &err), &err, "compact");
+        child_need(lsmkv_compact(w->db, NULL, NULL, &err), &err, "compact");
     }
 }
 

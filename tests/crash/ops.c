@@ -422,8 +422,8 @@ bool world_compact(world *w, bool everything) {
     range.start = w->model.keys[world_any_key(w)];
     range.stop = w->model.keys[world_any_key(w)];
     crash_trace("compact%s", everything ? " everything" : " a range");
-    return world_ok(w, lsmkv_compact(w->db, everything ? NULL : &range, &err), &err,
-                    "compact");
+    return world_ok(w, lsmkv_compact(w->db, NULL, everything ? NULL : &range, &err),
+                    &err, "compact");
 }
 
 bool world_settle(world *w) {

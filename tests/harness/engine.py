@@ -297,7 +297,7 @@ class Database(Handle):
             bounds.has_start, bounds.start = True, self.bytes_in(start, keep)
         if stop is not None:
             bounds.has_stop, bounds.stop = True, self.bytes_in(stop, keep)
-        self.check(self.lib.lsmkv_compact(self.db, bounds, self.err))
+        self.check(self.lib.lsmkv_compact(self.db, self.ffi.NULL, bounds, self.err))
 
     def step(self, count: int) -> int:
         """Run background work."""

@@ -508,3 +508,26 @@ def test_it_says_what_it_is(db: lsmkv.DB) -> None:
     with pytest.raises(TypeError):
         len(space)  # type: ignore[arg-type]
     assert bool(space)
+
+
+def test_a_namespace_is_compacted_alone(db: lsmkv.DB) -> None:
+    one, two = db.namespace("one"), db.namespace("two")
+    rows = {b"%03d" % i: b"x" * 100 for i in range(200)}
+    for space in (db, one, two):
+        space.put_many(rows)
+    db.compact()
+    for space in (db, one, two):
+        space.delete_range(b"000", b"150")
+    db.flush()
+    one.compact(b"100", b"120")  # in the middle of what is deleted
+    one.compact()
+    written = db.stats().compact_bytes_written
+    sizes = {name: each.bytes for name, each in db.stats().namespaces.items()}
+    assert sizes["one"] < sizes["two"]
+    one.compact()  # there is nothing left to do
+    assert db.stats().compact_bytes_written == written
+    for space in (db, one, two):
+        assert len(list(space.keys())) == 50
+    db.drop_namespace("two")
+    with pytest.raises(lsmkv.InvalidArgumentError, match="dropped"):
+        two.compact()
