@@ -38,6 +38,7 @@ from lsmkv.publish import Published, Publisher, Version
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
 from lsmkv.stats import (
     CacheStats,
+    FollowerStats,
     LevelStats,
     Memory,
     NamespaceStats,
@@ -59,6 +60,7 @@ __all__ = [
     "DeadlockError",
     "DiskFullError",
     "Error",
+    "FollowerStats",
     "ForkedError",
     "Histogram",
     "InvalidArgumentError",

@@ -31,6 +31,7 @@ cdef class Handle:
     cdef readonly str path  # of the directory
 
 
+cdef object error_of(lsmkv_status status, const lsmkv_error *err, str directory)
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
                       str directory) except -1
 cdef int take_buffer(object source, lsmkv_bytes *to, Hold *hold) except -1

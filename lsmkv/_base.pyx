@@ -25,10 +25,9 @@ TTL_SECONDS_MAX = 1e12
 default_ttl = ttl_.DEFAULT
 
 
-cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
-                      str directory) except -1:
-    """Raise what the engine reported."""
-    raise errors.from_status(
+cdef object error_of(lsmkv_status status, const lsmkv_error *err, str directory):
+    """What the engine reported, as an exception."""
+    return errors.from_status(
         lsmkv_status_name(status).decode(),
         (<const char *>err.message).decode("utf-8", "replace"),
         directory=directory,
@@ -37,6 +36,12 @@ cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
         os_errno=err.os_errno,
         pid=err.pid,
     )
+
+
+cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
+                      str directory) except -1:
+    """Raise what the engine reported."""
+    raise error_of(status, err, directory)
 
 
 cdef int take_buffer(object source, lsmkv_bytes *to, Hold *hold) except -1:

@@ -102,6 +102,16 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_open(const char *path, const lsmkv_options *options,
                             lsmkv_db **dbp, lsmkv_error *err)
     lsmkv_status lsmkv_refresh(lsmkv_db *db, c_bool *changed, lsmkv_error *err)
+
+    ctypedef struct lsmkv_follow_stats:
+        uint64_t refresh_count
+        uint64_t failure_count
+        uint64_t failures_in_row
+        uint64_t age_us
+        lsmkv_error error
+
+    lsmkv_status lsmkv_get_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
+                                        lsmkv_error *err)
     lsmkv_status lsmkv_close(lsmkv_db *db, lsmkv_error *err)
     void lsmkv_free(lsmkv_db *db)
     bint lsmkv_is_closed(const lsmkv_db *db)

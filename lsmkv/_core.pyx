@@ -247,7 +247,8 @@ cdef class DB(Keyspace):
         and views stay as they are.
 
         ChangedError: the writer changed too much at this moment, and the state shown is
-        the one before. CorruptionError: what it wrote is damaged.
+        the one before. CorruptionError: what it wrote is damaged. `stats().follower`
+        tells what the last refresh raised, also of those that `poll` makes.
         """
         cdef c_bool changed
         cdef lsmkv_error err
@@ -317,6 +318,25 @@ cdef class DB(Keyspace):
             status = lsmkv_get_stats(self._db, &stats, &err)
         check(status, &err, self.path)
         return stats
+
+    def _follower(self):
+        """How a follower keeps up, as a dict; None if it is none."""
+        cdef lsmkv_follow_stats stats
+        cdef lsmkv_error err
+        cdef lsmkv_status status
+        with nogil:
+            status = lsmkv_get_follow_stats(self._db, &stats, &err)
+        if status == LSMKV_INVALID_ARGUMENT:
+            return None
+        check(status, &err, self.path)
+        return {
+            "refresh_count": stats.refresh_count,
+            "failure_count": stats.failure_count,
+            "failures_in_row": stats.failures_in_row,
+            "age_seconds": stats.age_us / 1e6,
+            "error": None if stats.error.status == LSMKV_OK
+            else error_of(stats.error.status, &stats.error, self.path),
+        }
 
     def _latencies(self):
         """(count, sum and max in ns, counts by bucket) of all that is timed."""

@@ -332,7 +332,8 @@ def open(
             has deleted a table that was not open; see `max_open_files`. "follower" is
             the same, until `refresh()` moves it on to the state of that moment.
         poll: Seconds after which a follower refreshes by itself, again and again; None:
-            it does not. What fails is tried again the next time, in silence.
+            it does not. What fails is tried again, after ever longer pauses of up to a
+            minute; `stats().follower` tells what it was, `refresh()` raises it.
         create: Make the directory and the database if there is none; otherwise
             NotADatabaseError.
         error_if_exists: Raise InvalidArgumentError if there is a database.

@@ -90,6 +90,27 @@ class NamespaceStats:
 
 @documented
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FollowerStats:
+    """How a follower keeps up with the writer.
+
+    While refreshes fail it shows what it showed before, and reads go on. One that
+    polls goes on trying: each failure doubles the pause, up to 64 times and a minute.
+    """
+
+    refresh_count: int = counter("Refreshes that succeeded; the opening counts as one.")
+    failure_count: int = counter("Refreshes that failed.")
+    failures_in_row: int = gauge("Refreshes that failed since one succeeded.")
+    age_seconds: float = gauge(
+        "Time since the last refresh that succeeded: what the writer had written by "
+        "then is shown."
+    )
+    error: Exception | None = plain(
+        "What the last refresh raised, or would have raised; None if it succeeded."
+    )
+
+
+@documented
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """The counters of an open database. Those of work done count from its opening."""
 
@@ -164,6 +185,9 @@ class Stats:
         '"open"; "degraded": the disk is full; "poisoned": a device error made the '
         'database read-only until it is reopened; "closed"; "read-only": opened so.'
     )
+    follower: FollowerStats | None = plain(
+        'How a follower keeps up; None if the mode is not "follower".'
+    )
     zstd: Literal["native", "python"] = plain(
         'The codec in use: "native", or the slower "python".'
     )
@@ -234,6 +258,11 @@ class Stats:
                 *metrics.families(Stats, "", [({}, self)]),
                 *metrics.families(LevelStats, "level_", levels),
                 *metrics.families(NamespaceStats, "namespace_", spaces),
+                *(
+                    metrics.families(FollowerStats, "follower_", [({}, self.follower)])
+                    if self.follower is not None
+                    else ()
+                ),
                 metrics.Family("state", "gauge", "1 for the state it is in.", states),
                 metrics.histogram_family(self.latencies),
             ],
@@ -319,9 +348,11 @@ class Report:
 def stats_of(db: _core.DB) -> Stats:
     """Gather what a database has counted."""
     counters = db._stats()
+    follower = db._follower()
     return Stats(
         levels=tuple(LevelStats(**level) for level in counters.pop("levels")),
         state=STATES[counters.pop("state")],
+        follower=FollowerStats(**follower) if follower is not None else None,
         zstd=_zstd.register(),
         namespaces={
             name: NamespaceStats(**counts)

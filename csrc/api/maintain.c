@@ -6,6 +6,7 @@
 #include "api/checks.h"
 #include "db/db.h"
 #include "db/db_iter.h"
+#include "db/follow.h"
 #include "db/repair.h"
 #include "db/warm.h"
 #include "format/ikey.h"
@@ -27,6 +28,17 @@ lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
         status = lsm_db_refresh(db, changed, err);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
+lsmkv_status lsmkv_get_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
+                                    lsmkv_error *err) {
+    *stats = (lsmkv_follow_stats){0};
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        status = lsm_follow_stats(db, stats, err);
         lsm_db_end(db);
     }
     return status;
@@ -287,8 +299,11 @@ lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_namespace *space,
     lsmkv_status status = LSMKV_OK;
     lsm_buf start = {0};
     lsm_buf stop = {0};
-    LSM_TRY(bounds(LSM_NAMESPACE_DEFAULT, range, &start, &stop, err));
-    if (range == NULL) {
+    const lsmkv_write how = {.space = space};
+
+    LSM_TRY(lsm_check_write(db, &how, err));
+    LSM_TRY(bounds(lsm_write_space(&how), range, &start, &stop, err));
+    if (space == NULL && range == NULL) {
         lsm_buf_clear(&start); /* the system's, the default one, all others */
         lsm_buf_clear(&stop);
         LSM_TRY(bound(&start, LSM_NAMESPACE_SYSTEM, (lsmkv_bytes){NULL, 0}, err));

@@ -13,6 +13,8 @@ enum {
     ATTEMPTS_MAX = 50,
     SAME_FAILURES_MAX = 2, /* in a row, while the MANIFEST stayed as it was */
     PAUSE_US = 200,        /* more with each attempt */
+    POLL_DOUBLINGS_MAX = 6,
+    POLL_BACKOFF_US_MAX = 60 * 1000 * 1000,
 };
 
 struct lsm_follow {
@@ -22,6 +24,10 @@ struct lsm_follow {
     bool listed;    /* the directory has no log that is not in `recovery`, ... */
     uint64_t stamp; /* ... as long as it has this stamp */
     bool replaced;  /* another database lies in the directory: no use trying again */
+
+    /* Under db->mu. */
+    lsmkv_follow_stats stats; /* age_us is not kept */
+    uint64_t fresh_us;        /* when the last refresh that succeeded began */
 };
 
 static lsm_version *shown_version(lsmkv_db *db) {
@@ -309,8 +315,20 @@ static void begin_refresh(lsmkv_db *db) {
     lsm_mutex_unlock(&db->mu);
 }
 
-static void end_refresh(lsmkv_db *db) {
+static void end_refresh(lsmkv_db *db, uint64_t begun_us, const lsmkv_error *failure) {
+    lsmkv_follow_stats *stats = &db->follow->stats;
+
     lsm_mutex_lock(&db->mu);
+    if (failure == NULL) {
+        lsm_error_clear(&stats->error);
+        stats->refresh_count += 1;
+        stats->failures_in_row = 0;
+        db->follow->fresh_us = begun_us;
+    } else {
+        stats->error = *failure;
+        stats->failure_count += 1;
+        stats->failures_in_row += 1;
+    }
     db->installing = false;
     lsm_cond_broadcast(&db->changed);
     lsm_mutex_unlock(&db->mu);
@@ -351,22 +369,49 @@ lsmkv_status lsm_db_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
                         "only a follower can be refreshed: open it as one");
     }
     begin_refresh(db);
+    uint64_t begun_us = lsm_env_monotonic_us(db->env);
     uint64_t before = lsm_db_published(db);
     (void)lsm_clock_follow_ms(&db->clock);
     lsmkv_status status = try_often(db, &failure);
     *changed = lsm_db_published(db) != before;
-    end_refresh(db);
+    end_refresh(db, begun_us, status == LSMKV_OK ? NULL : &failure);
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
-/* For `follow_interval_ms`. What fails is tried again, and told to who asks for it. */
+lsmkv_status lsm_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
+                              lsmkv_error *err) {
+    *stats = (lsmkv_follow_stats){0};
+    if (db->follow == NULL) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "this is no follower");
+    }
+    lsm_mutex_lock(&db->mu);
+    *stats = db->follow->stats;
+    stats->age_us = lsm_env_monotonic_us(db->env) - db->follow->fresh_us;
+    lsm_mutex_unlock(&db->mu);
+    return LSMKV_OK;
+}
+
+uint64_t lsm_follow_pause_us(uint64_t period_us, uint64_t failures) {
+    uint64_t doublings = failures < POLL_DOUBLINGS_MAX ? failures : POLL_DOUBLINGS_MAX;
+    uint64_t pause = period_us << doublings;
+
+    if (pause > POLL_BACKOFF_US_MAX) {
+        pause = POLL_BACKOFF_US_MAX;
+    }
+    return pause > period_us ? pause : period_us;
+}
+
+/* For `follow_interval_ms`. What fails is noted, and tried again. */
 static void poll_worker(void *context) {
     lsmkv_db *db = context;
     uint64_t period = (uint64_t)db->options.given.follow_interval_ms * 1000;
-    uint64_t next = lsm_env_monotonic_us(db->env) + period;
+    uint64_t last = lsm_env_monotonic_us(db->env);
 
     lsm_mutex_lock(&db->mu);
     while (!atomic_load(&db->stopping)) {
+        /* A refresh that was asked for and succeeded ends the waiting for more. */
+        uint64_t next =
+            last + lsm_follow_pause_us(period, db->follow->stats.failures_in_row);
         uint64_t now = lsm_env_monotonic_us(db->env);
         bool changed;
         if (now < next) {
@@ -378,7 +423,7 @@ static void poll_worker(void *context) {
             lsm_ignore(lsm_db_refresh(db, &changed, NULL));
             lsm_db_end(db);
         }
-        next = lsm_env_monotonic_us(db->env) + period;
+        last = lsm_env_monotonic_us(db->env);
         lsm_mutex_lock(&db->mu);
     }
     lsm_mutex_unlock(&db->mu);
@@ -395,6 +440,9 @@ lsmkv_status lsm_follow_begin(lsmkv_db *db, lsm_manifest_state *state,
     follow->recovery = *recovery;
     follow->recovery.defines = false;
     follow->whole = true;
+    follow->stats.refresh_count = 1;
+    lsm_error_clear(&follow->stats.error);
+    follow->fresh_us = lsm_env_monotonic_us(db->env);
     *state = (lsm_manifest_state){0};
     *recovery = (lsm_recovery){0};
     (void)forget_torn(&follow->recovery);

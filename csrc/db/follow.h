@@ -25,6 +25,10 @@
  * power failure at the writer's) it is done the other way round, and what is replayed
  * from then on goes to another memtable.
  *
+ * A refresh that fails is told to who asked for it; that of the thread which refreshes
+ * by itself, to who asks how it goes (lsm_follow_stats). What is shown stays, so reads
+ * go on; the thread goes on too, after ever longer pauses.
+ *
  * The writer knows of no follower. So a snapshot holds the readstate of its moment
  * (db.h), and so do iterators; their files stay readable where they were held open.
  *
@@ -46,5 +50,11 @@ typedef struct lsm_follow lsm_follow;
 lsmkv_status lsm_follow_begin(lsmkv_db *db, lsm_manifest_state *state,
                               lsm_recovery *recovery, lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_follow_end(lsmkv_db *db); /* for destroy; no follower is fine */
+/* How it keeps up; INVALID_ARGUMENT for a handle that is no follower. */
+lsmkv_status lsm_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
+                              lsmkv_error *err) LSM_MUST_CHECK;
+/* How long the thread waits after so many failures in a row: each doubles the period,
+ * up to 64 times and a minute, but for a period that is longer by itself. */
+uint64_t lsm_follow_pause_us(uint64_t period_us, uint64_t failures);
 
 #endif

@@ -80,6 +80,22 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_open(const char *path,
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed,
                                                       lsmkv_error *err);
 
+/* How a follower keeps up. Its opening counts as a refresh that succeeded. */
+typedef struct lsmkv_follow_stats {
+    uint64_t refresh_count;   /* that succeeded, by itself or because asked for */
+    uint64_t failure_count;   /* that did not */
+    uint64_t failures_in_row; /* since the last one that did */
+    uint64_t age_us;          /* since that one began: what the writer had written by
+                                 then is shown */
+    lsmkv_error error;        /* of the last one; its status is OK if there was none */
+} lsmkv_follow_stats;
+
+/* While refreshes fail a follower shows what it showed before; one that refreshes by
+ * itself goes on trying, less and less often. INVALID_ARGUMENT for a handle that is no
+ * follower. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status
+lsmkv_get_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats, lsmkv_error *err);
+
 /* Waits for calls in flight, makes all acknowledged writes durable, stops the
  * background threads and releases the directory. Idempotent; of several threads one
  * closes and the others wait for it. An error is reported once, by the closing call;

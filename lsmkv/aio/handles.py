@@ -322,7 +322,8 @@ def open(
     Args:
         path: The directory; this and what is not explained here as for `lsmkv.open`.
         mode: "rw", "r" or "follower".
-        poll: Seconds after which a follower refreshes by itself.
+        poll: Seconds after which a follower refreshes by itself; what fails is told by
+            `stats().follower`.
         create: Make it if there is none.
         error_if_exists: Raise InvalidArgumentError if there is one.
         options: See `Options`.

@@ -12,6 +12,7 @@
 
 #include "api/testing.h"
 #include "base/alloc.h"
+#include "db/follow.h"
 #include "format/filename.h"
 
 enum { VALUE_SIZE = 300, THRESHOLD = 200 };
@@ -303,6 +304,48 @@ LSM_TEST(refresh_calls_damage_by_its_name_and_shows_what_it_did) {
         CHECK_EQ(get(&s, NULL, "a"), 5);
         end(&s);
     }
+}
+
+LSM_TEST(what_a_refresh_failed_by_is_kept_until_one_succeeds) {
+    lsmkv_error err;
+    lsmkv_follow_stats stats;
+    story s;
+
+    start(&s);
+    CHECK_OK(lsmkv_get_follow_stats(s.follower, &stats, &err));
+    uint64_t succeeded = stats.refresh_count;
+    CHECK_EQ(succeeded, 2); /* with the opening */
+    CHECK_EQ(stats.failure_count, 0);
+    CHECK_EQ(stats.error.status, LSMKV_OK);
+    for (uint64_t i = 1; i < 3; i++) {
+        CHECK(lsm_sim_file_remove(s.env, SIM_PATH, "CURRENT") == (i == 1));
+        CHECK_EQ(refresh(&s), LSMKV_NOT_A_DATABASE);
+        CHECK_OK(lsmkv_get_follow_stats(s.follower, &stats, &err));
+        CHECK_EQ(stats.refresh_count, succeeded);
+        CHECK_EQ(stats.failure_count, i);
+        CHECK_EQ(stats.failures_in_row, i);
+        CHECK_EQ(stats.error.status, LSMKV_NOT_A_DATABASE);
+        CHECK(stats.error.message[0] != '\0');
+        CHECK_EQ(get(&s, NULL, "a"), 1);
+    }
+    CHECK_STATUS(lsmkv_get_follow_stats(s.writer, &stats, &err),
+                 LSMKV_INVALID_ARGUMENT);
+    CHECK_OK(lsmkv_close(s.follower, &err));
+    CHECK_STATUS(lsmkv_get_follow_stats(s.follower, &stats, &err), LSMKV_CLOSED);
+    CHECK_EQ(stats.failure_count, 0);
+    end(&s);
+}
+
+LSM_TEST(polling_pauses_longer_after_each_failure_up_to_a_minute) {
+    enum { SECOND = 1000 * 1000, MINUTE = 60 * SECOND };
+
+    CHECK_EQ(lsm_follow_pause_us(1000, 0), 1000);
+    CHECK_EQ(lsm_follow_pause_us(1000, 1), 2000);
+    CHECK_EQ(lsm_follow_pause_us(1000, 6), 64000);
+    CHECK_EQ(lsm_follow_pause_us(1000, UINT64_MAX), 64000);
+    CHECK_EQ(lsm_follow_pause_us(SECOND, 5), 32 * SECOND);
+    CHECK_EQ(lsm_follow_pause_us(SECOND, 6), MINUTE);
+    CHECK_EQ(lsm_follow_pause_us(2 * MINUTE, 3), 2 * MINUTE); /* as it was asked for */
 }
 
 LSM_TEST(a_write_that_failed_is_seen_until_the_writer_goes_on_without_it) {

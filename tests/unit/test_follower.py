@@ -14,7 +14,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -155,6 +155,75 @@ def test_a_follower_polls_by_itself(db: lsmkv.DB, path: Path) -> None:
         while follower.get(b"a") is None:
             assert time.monotonic() < end
             time.sleep(0.001)
+
+
+def test_a_poll_that_fails_is_told_and_goes_on(path: Path) -> None:
+    with lsmkv.open(path) as writer:
+        writer[b"a"] = b"1"
+    current = path / "CURRENT"
+    saved = current.read_bytes()
+    with lsmkv.open(path, mode="follower", poll=0.005) as follower:
+        told = follower.stats().follower
+        assert told is not None
+        assert told.error is None
+        assert told.failure_count == 0
+        assert told.refresh_count >= 1
+        current.unlink()
+        told = until(follower, lambda told: told.failures_in_row >= 2)
+        assert isinstance(told.error, lsmkv.NotADatabaseError)
+        assert follower[b"a"] == b"1"  # reads go on
+        text = follower.stats().prometheus()
+        assert "\nlsmkv_follower_failures_in_row " in text
+        assert "\nlsmkv_follower_age_seconds " in text
+        with pytest.raises(lsmkv.NotADatabaseError):
+            follower.refresh()
+        current.write_bytes(saved)
+        before = told.refresh_count
+        told = until(follower, lambda told: told.failures_in_row == 0)
+        assert told.error is None
+        assert told.failure_count >= 3
+        assert told.refresh_count > before
+        assert told.age_seconds < 60
+
+
+def test_a_refresh_that_is_asked_for_is_told_as_well(path: Path) -> None:
+    with lsmkv.open(path) as writer:
+        writer[b"a"] = b"1"
+    current = path / "CURRENT"
+    saved = current.read_bytes()
+    with lsmkv.open(path, mode="follower") as follower:
+        current.unlink()
+        for count in (1, 2):
+            with pytest.raises(lsmkv.NotADatabaseError):
+                follower.refresh()
+            told = follower.stats().follower
+            assert told is not None
+            assert (told.failure_count, told.failures_in_row) == (count, count)
+            assert isinstance(told.error, lsmkv.NotADatabaseError)
+        current.write_bytes(saved)
+        follower.refresh()
+        told = follower.stats().follower
+        assert told is not None
+        assert (told.failure_count, told.failures_in_row) == (2, 0)
+        assert told.error is None
+        assert told.refresh_count == 2
+    with lsmkv.open(path) as writer:
+        assert writer.stats().follower is None
+        assert "follower" not in writer.stats().prometheus()
+
+
+def until(
+    follower: lsmkv.DB, holds: Callable[[lsmkv.FollowerStats], bool]
+) -> lsmkv.FollowerStats:
+    """Wait until something holds of how the follower keeps up."""
+    end = time.monotonic() + 60
+    while True:
+        told = follower.stats().follower
+        assert told is not None
+        if holds(told):
+            return told
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def test_a_pickled_follower_is_a_follower(db: lsmkv.DB, follower: lsmkv.DB) -> None:
