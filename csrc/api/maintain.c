@@ -234,7 +234,8 @@ lsmkv_bytes lsmkv_iter_key(const lsmkv_iter *iter) {
 }
 
 lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter) {
-    return (lsmkv_bytes){iter->value.data, iter->value.size};
+    return iter->pending ? (lsmkv_bytes){NULL, 0}
+                         : (lsmkv_bytes){iter->value.data, iter->value.size};
 }
 
 lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,

@@ -103,6 +103,7 @@ static lsmkv_status count_exactly(lsmkv_db *db, const lsmkv_snapshot *snapshot,
 
     LSM_TRY(
         lsm_db_iter_create(db, snapshot, range->smallest, range->largest, &iter, err));
+    iter->keys_only = true;
     lsm_db_iter_seek_first(iter);
     for (; iter->valid; lsm_db_iter_next(iter)) {
         *count += 1;

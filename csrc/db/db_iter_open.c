@@ -233,6 +233,9 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
     if (lsm_db_iter_stale(iter)) {
         (fill->reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
     }
+    if (iter->valid && !fill->keys_only) {
+        lsm_db_iter_load(iter); /* keys alone were asked for before */
+    }
     while (iter->valid && count < row_max &&
            (count == 0 || iter->chunk.size < byte_max)) {
         if (!copy_row(iter, count, fill->keys_only)) {
@@ -243,9 +246,6 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
         (fill->reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
     }
     iter->keys_only = false;
-    if (iter->valid) {
-        lsm_db_iter_load(iter); /* a caller may ask for the value of the next row */
-    }
     *chunk = (lsmkv_chunk){(const char *)iter->chunk.data, iter->rows, count};
     if (count > 0) {
         return LSMKV_OK; /* what went wrong behind them is the next call's */

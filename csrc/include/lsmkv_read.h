@@ -132,7 +132,8 @@ typedef struct lsmkv_chunk {
 /* How lsmkv_iter_fill moves and what it copies. */
 typedef struct lsmkv_fill {
     bool reverse;
-    bool keys_only;  /* value_size is 0 in every row */
+    bool keys_only;  /* value_size is 0 in every row; no large value is read, nor is it
+                        lent of the row that the iterator is left on */
     size_t row_max;  /* 0: no limit; a chunk also ends at about byte_max */
     size_t byte_max; /* 0: 64 KiB; at least one row is returned whatever its size */
 } lsmkv_fill;

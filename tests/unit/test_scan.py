@@ -242,3 +242,21 @@ def test_an_iterator_used_by_two_threads_gives_each_row_once_or_an_error(
 def test_iterators_cannot_be_made_without_a_database() -> None:
     with pytest.raises(TypeError):
         lsmkv.Scan()  # type: ignore[call-arg]
+
+
+def test_keys_alone_read_no_large_value(path: Path) -> None:
+    rows = {b"%05d" % i + b"k" * 60: b"v" * 2000 for i in range(4000)}
+    with lsmkv.open(path) as db:
+        db.put_many(rows)
+    for name in (*path.glob("*.seg"), *path.glob("*.log")):
+        data = bytearray(name.read_bytes())
+        data[64:] = data[64:].replace(b"v" * 100, b"w" * 100)
+        name.write_bytes(data)
+    with lsmkv.open(path) as db:
+        assert list(db.keys()) == list(rows)
+        assert list(db.keys(reverse=True)) == list(rows)[::-1]
+        assert db.approximate_count() == len(rows)
+        with pytest.raises(lsmkv.CorruptionError):
+            list(db.items())
+        with pytest.raises(lsmkv.CorruptionError):
+            list(db.values(reverse=True))
