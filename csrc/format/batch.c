@@ -128,6 +128,16 @@ static size_t place_large(size_t at, size_t times, size_t value_size, size_t *fi
     }
 }
 
+/* A large value with what comes before it. The checksum is that of the copy: the
+ * caller's bytes may be another thread's to change. */
+static void put_large(uint8_t *checksum, size_t zeros, lsmkv_bytes value) {
+    uint8_t *to = put_varint(checksum + 8, value.size);
+
+    memset(to, 0, zeros);
+    memcpy(to + zeros, value.data, value.size);
+    lsm_put_u64(checksum, lsm_xxh3(to + zeros, value.size));
+}
+
 static void note_value(lsm_batch *batch, bool large, size_t size) {
     if (large) {
         batch->large_min = size < batch->large_min ? size : batch->large_min;
@@ -190,12 +200,10 @@ static lsmkv_status add_record(lsm_batch *batch, record_head *what, lsmkv_bytes 
     what->field_at = (size_t)(to - record->data);
     to = put_bytes(to, what->prefix, what->prefix_size);
     if (large) {
-        lsm_put_u64(to, lsm_xxh3(value.data, value.size));
-        to = put_varint(to + 8, value.size);
-        memset(to, 0, zeros);
-        to += zeros;
+        put_large(to, zeros, value);
+    } else {
+        (void)put_bytes(to, value.data, value.size);
     }
-    (void)put_bytes(to, value.data, value.size);
     record->size += size;
     batch->count++;
     if (what->namespace_id == LSM_NAMESPACE_DEFAULT && lsm_tag_has_value(what->tag)) {
