@@ -7,15 +7,19 @@
 
 Each repetition runs every engine once, in a process of its own, in an order that turns.
 A process writes all rows in batches, in random order of the keys, and settles; reads
-every row once; then gathers random rows, engine and numpy.take from the array in memory
-by turns. Peers get keys and values ready made as what they like best, outside the
-clock: lmdb as buffers, through putmulti and getmulti. Prints medians, with the lowest
-and the highest, and the ratios that are asked for; `--out` keeps the figures as JSON.
+every row once; then gathers random rows: by turns the engine, numpy.take from the array
+in memory, and numpy.take from a mapped file of the same bytes, written in pieces of 256
+KiB as the engine writes. The last is what an engine reaches at most that looks nothing
+up and reads through a mapping, which the system backs by small pages. Peers get keys
+and values ready made as what they like best, outside the clock: lmdb as buffers,
+through putmulti and getmulti. Prints medians, with the lowest and the highest, and the
+ratios that are asked for; `--out` keeps the figures as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import statistics
@@ -37,6 +41,7 @@ NAMES = ("lsmkv", "lmdb", "rocksdict", "plyvel")
 SEED = 768
 MEMTABLE_BYTES = 16 << 20
 ROUNDS = 7
+WRITE_BYTES = 256 << 10
 
 Array = npt.NDArray[Any]
 Write = Callable[[int, int], None]
@@ -136,6 +141,18 @@ def use_bytes(engine: Engine, table: Table) -> tuple[Write, Gather]:
     return write, gather
 
 
+def map_rows(table: Table, path: Path) -> Array:
+    """Return the rows in a mapped file, of which every page has been touched."""
+    data = memoryview(table.rows).cast("B")
+    with path.open("wb", buffering=0) as file:
+        for start in range(0, len(data), WRITE_BYTES):
+            file.write(data[start : start + WRITE_BYTES])
+    mapped = np.asarray(np.memmap(path, np.float32, "r", shape=table.rows.shape))
+    if not np.array_equal(mapped, table.rows):
+        raise SystemExit(f"{path}: the file has other rows")
+    return mapped
+
+
 def process(name: str, path: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Measure one engine; rows a second, in all."""
     table = Table(arguments)
@@ -155,24 +172,39 @@ def process(name: str, path: Path, arguments: argparse.Namespace) -> dict[str, f
         if not np.array_equal(found, table.rows[table.row_of[ids]]):
             raise SystemExit(f"{name}: gather {index} gives other rows")
     asked = [table.row_of[ids] for ids in table.asked]
-    figures: dict[str, list[float]] = {"gather": [], "take": []}
-    total = arguments.many * arguments.gathers
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
+    mapped = map_rows(table, path / "rows")
+
+    def gather_all() -> None:
         for index in range(arguments.gathers):
             gather(index, out)
-        figures["gather"].append(total / (time.perf_counter() - begin))
-        begin = time.perf_counter()
+
+    def take_all(rows: Array) -> None:
         for ids in asked:
-            np.take(table.rows, ids, axis=0, out=out, mode="clip")
-        figures["take"].append(total / (time.perf_counter() - begin))
-    ratios = [a / b for a, b in zip(figures["gather"], figures["take"], strict=True)]
+            np.take(rows, ids, axis=0, out=out, mode="clip")
+
+    ways: dict[str, Callable[[], None]] = {
+        "gather": gather_all,
+        "take": functools.partial(take_all, table.rows),
+        "mapped": functools.partial(take_all, mapped),
+    }
+    total = arguments.many * arguments.gathers
+    speeds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, work in ways.items():
+            begin = time.perf_counter()
+            work()
+            speeds[way].append(total / (time.perf_counter() - begin))
+    ratios = {
+        f"to_{way}": statistics.median(
+            a / b for a, b in zip(speeds["gather"], speeds[way], strict=True)
+        )
+        for way in ("take", "mapped")
+    }
     return {
         "fill": arguments.rows / filled,
         "settled": arguments.rows / settled,
-        "gather": statistics.median(figures["gather"]),
-        "take": statistics.median(figures["take"]),
-        "to_take": statistics.median(ratios),
+        **{way: statistics.median(speed) for way, speed in speeds.items()},
+        **ratios,
     }
 
 
@@ -194,26 +226,32 @@ def show(figures: list[dict[str, Any]]) -> None:
     """Print medians and ratios."""
     medians: dict[tuple[str, str], float] = {}
     names = list(dict.fromkeys(each["engine"] for each in figures))
-    rows = ("fill", "settled", "gather", "take", "to_take")
+    rows = ("fill", "settled", "gather", "take", "mapped", "to_take", "to_mapped")
     print(f"{'':10}" + "".join(f"{row:>26}" for row in rows))
     for name in names:
         cells = []
         for row in rows:
             found = [each[row] for each in figures if each["engine"] == name]
             medians[name, row] = statistics.median(found)
-            unit, digits = (1, 2) if row == "to_take" else (1000, 0)
+            unit, digits = (1, 2) if row.startswith("to_") else (1000, 0)
             low, middle, high = (
                 f"{number / unit:.{digits}f}"
                 for number in (min(found), medians[name, row], max(found))
             )
             cells.append(f"{middle} ({low} to {high})")
         print(f"{name:10}" + "".join(f"{cell:>26}" for cell in cells))
-    print("thousands of rows a second; to_take: gather in proportion to numpy.take")
+    print(
+        "thousands of rows a second; take: numpy.take from memory, mapped: from a "
+        "mapped file; to_...: gather in proportion to it"
+    )
     if "lsmkv" in names and "lmdb" in names:
         for row in ("settled", "gather"):
             ratio = medians["lsmkv", row] / medians["lmdb", row]
             print(f"{row}: {ratio:.2f} x lmdb (wanted: 1.2)")
-        print(f"gather: {medians['lsmkv', 'to_take']:.2f} x numpy.take (wanted: 0.8)")
+        print(
+            f"gather: {medians['lsmkv', 'to_take']:.2f} x numpy.take (wanted: 0.8), "
+            f"{medians['lsmkv', 'to_mapped']:.2f} x numpy.take from a mapped file"
+        )
 
 
 def main() -> None:
