@@ -533,6 +533,7 @@ cdef extern from "include/lsmkv.h" nogil:
         uint64_t filter_bytes
         uint64_t index_bytes
         uint64_t pinned_bytes
+        uint64_t row_bytes
 
     lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err)
 

@@ -276,7 +276,7 @@ class Memory:
 
     Attributes:
         budget_bytes: `memory_bytes` of the options, which all of the following but
-            pinned_bytes are held to.
+            the last two are held to.
         memtable_bytes: The active memtable and those being flushed, reserved at their
             full size.
         block_bytes: Blocks of files in the cache.
@@ -284,6 +284,8 @@ class Memory:
         index_bytes: Indexes of the open tables, and what else those keep.
         pinned_bytes: Blocks that iterators stand on. They may be cached as well, or no
             longer.
+        row_bytes: Rows that a `put_many` of vectors is writing, a batch at a time, and
+            those that publishers gather.
     """
 
     budget_bytes: int
@@ -292,6 +294,7 @@ class Memory:
     filter_bytes: int
     index_bytes: int
     pinned_bytes: int
+    row_bytes: int
 
     @property
     def total_bytes(self) -> int:

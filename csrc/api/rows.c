@@ -31,6 +31,11 @@ static lsmkv_bytes key_at(const lsmkv_keys *keys, size_t i, uint8_t room[ID_SIZE
     return (lsmkv_bytes){room, ID_SIZE};
 }
 
+static lsmkv_bytes row_at(const lsmkv_rows *rows, size_t i) {
+    return (lsmkv_bytes){(const uint8_t *)rows->data + i * rows->stride,
+                         rows->row_bytes};
+}
+
 static lsmkv_status check_keys(const lsmkv_keys *keys, lsmkv_error *err) {
     for (size_t i = 0; keys->bytes != NULL && i < keys->count; i++) {
         if (lsm_check_key(keys->bytes[i], err) != LSMKV_OK) {
@@ -55,30 +60,28 @@ static lsmkv_status add_row(lsm_batch *batch, const lsmkv_write *how,
                             const lsmkv_keys *keys, const lsmkv_rows *rows, size_t i,
                             lsmkv_error *err) {
     uint8_t room[ID_SIZE];
-    const uint8_t *row = (const uint8_t *)rows->data + i * rows->stride;
 
-    return lsm_batch_add_put(batch, how, key_at(keys, i, room),
-                             (lsmkv_bytes){row, rows->row_bytes}, err);
+    return lsm_batch_add_put(batch, how, key_at(keys, i, room), row_at(rows, i), err);
 }
 
 /* Whether a batch that holds something takes row i too. */
-static bool takes_row(const lsm_batch *batch, const lsmkv_keys *keys,
-                      const lsmkv_rows *rows, size_t i) {
+static bool takes_row(const lsmkv_db *db, const lsm_batch *batch,
+                      const lsmkv_keys *keys, const lsmkv_rows *rows, size_t i) {
     size_t key_size = keys->bytes != NULL ? keys->bytes[i].size : (size_t)ID_SIZE;
 
     return lsm_batch_payload_size(batch) + key_size + rows->row_bytes + PUT_EXTRA <=
-           (size_t)LSMKV_BATCH_SIZE_MAX;
+           db->rows_batch_max;
 }
 
-/* Room for rows from the first on, so that the batch grows once. Without that it grows
+/* Room for as many rows as a batch takes, so that it grows once. Without that it grows
  * by and by, so there is nothing to report. */
-static void reserve(lsm_batch *batch, const lsmkv_keys *keys, const lsmkv_rows *rows,
-                    size_t first) {
+static void reserve(const lsmkv_db *db, lsm_batch *batch, const lsmkv_keys *keys,
+                    const lsmkv_rows *rows) {
     uint64_t each = rows->row_bytes + ID_SIZE + PUT_EXTRA;
     uint64_t size = 0;
 
-    if (!lsm_mul_ok(keys->count - first, each, &size) || size > LSMKV_BATCH_SIZE_MAX) {
-        size = LSMKV_BATCH_SIZE_MAX;
+    if (!lsm_mul_ok(keys->count, each, &size) || size > db->rows_batch_max) {
+        size = db->rows_batch_max;
     }
     bool reserved = lsm_buf_reserve(&batch->record, (size_t)size);
     (void)reserved;
@@ -104,6 +107,7 @@ lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
                             size_t *put_count, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_batch batch;
+    size_t charge = 0;
 
     *put_count = 0;
     lsm_batch_init(&batch);
@@ -111,9 +115,11 @@ lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
     LSM_TRY(check_size(rows->row_bytes, rows->stride, err));
     LSM_TRY(check_keys(keys, err));
     LSM_TRY(lsm_check_write(db, how, err));
-    reserve(&batch, keys, rows, 0);
+    reserve(db, &batch, keys, rows);
+    charge = batch.record.capacity;
+    lsm_db_charge_rows(db, 0, charge);
     for (size_t i = 0; i < keys->count; i++) {
-        if (LSM_UNLIKELY(batch.count != 0 && !takes_row(&batch, keys, rows, i))) {
+        if (LSM_UNLIKELY(batch.count != 0 && !takes_row(db, &batch, keys, rows, i))) {
             LSM_TRY(lsm_write_any(db, how, &batch, err));
             *put_count = i;
             lsm_batch_clear(&batch);
@@ -123,6 +129,7 @@ lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
     LSM_TRY(lsm_write_any(db, how, &batch, err));
     *put_count = keys->count;
 out:
+    lsm_db_charge_rows(db, charge, 0);
     lsm_batch_deinit(&batch);
     return status;
 }

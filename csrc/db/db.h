@@ -110,7 +110,8 @@ struct lsmkv_db {
     uint8_t (*origins)[LSM_UUID_SIZE]; /* as for lsm_uuids; owned */
     size_t origin_count;
     uint64_t fork_generation;
-    uint64_t instance; /* different for every handle of this process */
+    uint64_t instance;     /* different for every handle of this process */
+    size_t rows_batch_max; /* bytes of a batch of rows; tests lower it */
     bool threaded;
     lsm_cache *cache;
     lsm_table_cache table_cache;
@@ -138,6 +139,7 @@ struct lsmkv_db {
     lsm_clock clock;                    /* set up before anything reads it */
     lsm_counters counters;
     lsm_latencies latencies;
+    _Atomic uint64_t row_bytes; /* memory of rows on their way in; relaxed */
     lsm_space default_space; /* the namespace without a name; not counted, no options */
     _Atomic uint32_t coded_spaces; /* namespaces with a codec of their own */
     _Atomic bool switching; /* a published name gets another version, and handles of it
@@ -490,6 +492,10 @@ void lsm_warm_start_end(lsmkv_db *db);
 
 void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats);
 void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory);
+/* Tells that rows on their way in take other memory than they did. */
+static inline void lsm_db_charge_rows(lsmkv_db *db, uint64_t before, uint64_t now) {
+    atomic_fetch_add_explicit(&db->row_bytes, now - before, memory_order_relaxed);
+}
 /* Inside the epoch. The range is that of stored keys, its end exclusive. */
 lsmkv_status lsm_db_count(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                           const lsm_key_range *range, uint64_t *count,

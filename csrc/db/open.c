@@ -44,6 +44,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     db->fork_generation = lsm_fork_generation();
     atomic_init(&db->refs, 1);
     db->instance = atomic_fetch_add(&instances, 1) + 1;
+    db->rows_batch_max = LSMKV_BATCH_SIZE_MAX;
     db->default_space.id = LSM_NAMESPACE_DEFAULT;
     db->latencies.env = env;
     lsm_mutex_init(&db->catalog_mu);

@@ -350,6 +350,25 @@ out:
     return status;
 }
 
+/* Exchanges the memory that rows are gathered in for that of another size; 0: none. */
+static lsmkv_status reserve_rows(lsmkv_publish *publish, size_t capacity,
+                                 lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    lsm_db_charge_rows(publish->db, publish->rows_capacity, 0);
+    lsm_free(publish->rows);
+    publish->rows = lsm_alloc(capacity);
+    publish->rows_size = 0;
+    publish->rows_capacity = 0;
+    if (publish->rows == NULL && capacity != 0) {
+        LSM_TRY(lsm_fail_memory(err, capacity));
+    }
+    publish->rows_capacity = capacity;
+    lsm_db_charge_rows(publish->db, 0, capacity);
+out:
+    return status;
+}
+
 /* Room for a row of that size. */
 static lsmkv_status make_room(lsmkv_publish *publish, size_t size, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -361,13 +380,7 @@ static lsmkv_status make_room(lsmkv_publish *publish, size_t size, lsmkv_error *
     }
     if (publish->rows_capacity < size || publish->rows_capacity == 0) {
         size_t capacity = usual < ROWS_BYTES_MAX ? (size_t)usual : ROWS_BYTES_MAX;
-        capacity = capacity < size ? size : capacity;
-        lsm_free(publish->rows);
-        publish->rows = lsm_alloc(capacity);
-        publish->rows_capacity = publish->rows != NULL ? capacity : 0;
-        if (publish->rows == NULL) {
-            LSM_TRY(lsm_fail_memory(err, capacity));
-        }
+        LSM_TRY(reserve_rows(publish, capacity < size ? size : capacity, err));
     }
     bool ok = lsm_grow(&entries, &publish->entry_capacity, publish->entry_count + 1,
                        sizeof(*publish->entries));
@@ -469,9 +482,7 @@ lsmkv_status lsm_publish_gather(lsmkv_publish *publish, lsmkv_error *err) {
     LSM_TRY(spill(publish, err));
     LSM_TRY(finish_run(publish, err));
     LSM_TRY(finish_values(publish, err));
-    lsm_free(publish->rows);
-    publish->rows = NULL;
-    publish->rows_capacity = 0;
+    LSM_TRY(reserve_rows(publish, 0, err));
     if (publish->run_count > 1 ||
         (publish->run_count == 1 && publish->runs[0].ordinal != 0)) {
         LSM_TRY(merge_runs(publish, 0, 0, err));
@@ -496,10 +507,8 @@ void lsm_publish_drop_runs(lsmkv_publish *publish, bool unlinks) {
     }
     lsm_edit_deinit(&publish->edit);
     lsm_edit_init(&publish->edit);
-    lsm_free(publish->rows);
+    lsm_ignore(reserve_rows(publish, 0, NULL));
     lsm_free(publish->entries);
-    publish->rows = NULL;
     publish->entries = NULL;
-    publish->rows_size = publish->rows_capacity = 0;
     publish->entry_count = publish->entry_capacity = 0;
 }

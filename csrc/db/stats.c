@@ -104,6 +104,7 @@ void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory) {
     lsm_mutex_unlock(&db->mu);
     memory->block_bytes = lsm_cache_used(db->cache);
     memory->pinned_bytes = lsm_cache_pinned(db->cache);
+    memory->row_bytes = atomic_load_explicit(&db->row_bytes, memory_order_relaxed);
     /* Filters first: a table closed between the two must not make the rest negative. */
     memory->filter_bytes = atomic_load(&db->table_cache.filters);
     uint64_t charge = atomic_load(&db->table_cache.charge);

@@ -139,7 +139,7 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_latency(lsmkv_db *db,
                                                           lsmkv_histogram *histogram,
                                                           lsmkv_error *err);
 
-/* Memory held at this moment, in bytes; all but pinned_bytes is held to the budget. */
+/* Memory held at this moment, in bytes; all but the last two is held to the budget. */
 typedef struct lsmkv_memory {
     uint64_t budget_bytes;   /* memory_bytes of the options */
     uint64_t memtable_bytes; /* the active memtable and those being flushed */
@@ -147,6 +147,7 @@ typedef struct lsmkv_memory {
     uint64_t filter_bytes;   /* filters of the open tables */
     uint64_t index_bytes;    /* their indexes, and what else they keep */
     uint64_t pinned_bytes; /* what iterators keep, whether it is in the cache or not */
+    uint64_t row_bytes;    /* rows that lsmkv_put_rows writes, or a publish gathers */
 } lsmkv_memory;
 
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_memory(lsmkv_db *db,

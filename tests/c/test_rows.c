@@ -6,7 +6,10 @@
  */
 #include "expiry_help.h"
 
+#include <errno.h>
+
 #include "base/alloc.h"
+#include "db/db.h"
 #include "format/space.h"
 
 enum { ROWS = 3000, SMALL = 20, LARGE = 1500 };
@@ -358,4 +361,63 @@ LSM_TEST(definitions_with_half_of_what_vectors_are_do_not_decode) {
     CHECK_OK(lsm_space_decode(lsm_slice_make(whole, 11), &found, &err));
     CHECK(found.options.vector_dim == 3 && found.options.vector_dtype == 3 &&
           found.options.vector_metric == 2);
+}
+
+static uint64_t write_count(expiry_db *d) {
+    lsmkv_error err;
+    lsmkv_stats stats;
+
+    CHECK_OK(lsmkv_get_stats(d->db, &stats, &err));
+    return stats.write_count;
+}
+
+LSM_TEST(more_rows_than_a_batch_takes_are_written_in_several) {
+    enum { BATCH_ROWS = 7 };
+    expiry_db d = {0};
+    lsmkv_error err;
+    lsmkv_memory memory;
+    uint64_t *ids = make_ids(ROWS);
+    lsmkv_keys keys = {.ids = ids, .count = ROWS};
+    lsmkv_rows rows = {.row_bytes = LARGE, .stride = LARGE};
+    uint8_t *data = make_rows(ROWS, &rows, 1);
+
+    expiry_begin(&d);
+    uint64_t before = write_count(&d);
+    d.db->rows_batch_max = (BATCH_ROWS + 1) * (LARGE + 300);
+    put_rows(&d, NULL, &keys, &rows);
+    uint64_t batches = write_count(&d) - before;
+    CHECK(batches > ROWS / (2 * BATCH_ROWS) && batches < ROWS / 2);
+    check_rows(&d, NULL, &keys, LARGE, 1, ROWS);
+    /* One row may be more than that: it is a batch of its own. */
+    d.db->rows_batch_max = 1;
+    keys.count = 3;
+    put_rows(&d, NULL, &keys, &rows);
+    CHECK_EQ(write_count(&d) - before, batches + 3);
+    CHECK_OK(lsmkv_get_memory(d.db, &memory, &err));
+    CHECK_EQ(memory.row_bytes, 0);
+    lsm_free(data);
+    lsm_free(ids);
+    expiry_end(&d);
+}
+
+LSM_TEST(of_several_batches_those_before_a_failure_stay) {
+    expiry_db d = {0};
+    lsmkv_error err;
+    const uint64_t ids[] = {0, 3, 6};
+    lsmkv_keys keys = {.ids = ids, .count = 3};
+    lsmkv_rows rows = {.row_bytes = LARGE, .stride = LARGE};
+    uint8_t *data = make_rows(3, &rows, 1);
+    size_t count = 9;
+
+    for (uint64_t call = 0; count != 3; call++) {
+        expiry_begin(&d);
+        d.db->rows_batch_max = 1;
+        lsm_sim_fail(d.env, LSM_SIM_APPEND, call, ENOSPC, true);
+        lsmkv_status status = lsmkv_put_rows(d.db, NULL, &keys, &rows, &count, &err);
+        lsm_sim_fail(d.env, LSM_SIM_APPEND, 0, 0, false);
+        CHECK_EQ(status == LSMKV_OK, count == 3);
+        check_rows(&d, NULL, &keys, LARGE, 1, count);
+        expiry_end(&d);
+    }
+    lsm_free(data);
 }
