@@ -34,7 +34,13 @@ from lsmkv.keyspace import WriteBatch
 from lsmkv.metrics import Histogram
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, Options
-from lsmkv.publish import Published, Publisher, Version
+from lsmkv.publish import (
+    Published,
+    PublishedVectors,
+    Publisher,
+    VectorPublisher,
+    Version,
+)
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
 from lsmkv.stats import (
     CacheStats,
@@ -47,7 +53,8 @@ from lsmkv.stats import (
     Stats,
 )
 from lsmkv.ttl import DEFAULT
-from lsmkv.vectors import Vectors, VectorSchema
+from lsmkv.vector_reader import VectorSchema
+from lsmkv.vectors import Vectors
 from lsmkv.warm import WarmReport
 
 __all__ = [
@@ -76,6 +83,7 @@ __all__ = [
     "Options",
     "Problem",
     "Published",
+    "PublishedVectors",
     "Publisher",
     "ReadOnlyError",
     "Report",
@@ -84,6 +92,7 @@ __all__ = [
     "Stats",
     "StorageError",
     "UnsupportedVersionError",
+    "VectorPublisher",
     "VectorSchema",
     "Vectors",
     "Version",

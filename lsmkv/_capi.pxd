@@ -259,12 +259,15 @@ cdef extern from "include/lsmkv.h" nogil:
                                       const lsmkv_keys *keys, const lsmkv_rows *rows,
                                       lsmkv_error *err)
 
+    ctypedef struct lsmkv_space_options
+
     ctypedef struct lsmkv_gather:
         void *out
         size_t row_bytes
         size_t stride
         uint8_t *found
         uint64_t budget_us
+        const lsmkv_space_options *vectors
 
     lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
                                 const lsmkv_keys *keys, const lsmkv_gather *to,
@@ -350,6 +353,9 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_publish_put(lsmkv_publish *publish, const lsmkv_write *how,
                                    const lsmkv_pair *pairs, size_t count,
                                    lsmkv_error *err)
+    lsmkv_status lsmkv_publish_put_rows(lsmkv_publish *publish, const lsmkv_write *how,
+                                        const lsmkv_keys *keys, const lsmkv_rows *rows,
+                                        lsmkv_error *err)
     lsmkv_status lsmkv_publish_commit(lsmkv_publish *publish, lsmkv_error *err)
     lsmkv_status lsmkv_publish_abort(lsmkv_publish *publish, lsmkv_error *err)
     void lsmkv_publish_free(lsmkv_publish *publish)

@@ -44,6 +44,7 @@ class Published(Keyspace):
     def __new__(
         cls, db: DB, name: str, version: str | None, snapshot: Snapshot | None
     ) -> Self: ...
+    def _options(self) -> dict[str, int]: ...
 
 def versions(
     db: DB, name: str | None, snapshot: Snapshot | None

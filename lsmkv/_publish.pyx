@@ -22,12 +22,6 @@ cdef struct Gathered:
 cdef class Publisher:
     """A version that is being written; `lsmkv.Publisher` is the public face."""
 
-    cdef readonly DB db
-    cdef readonly str name
-    cdef readonly str version
-    cdef lsmkv_publish *_publish
-    cdef bint _busy  # a thread is in the engine with it
-
     def __cinit__(self, DB db not None, str name not None, str version not None,
                   dict wanted not None):
         cdef bytes encoded = encode(name)
@@ -86,24 +80,12 @@ cdef class Publisher:
                 held.append((key, value))
                 take_pair(gathered, key, value)
                 if gathered.count == PAIRS_MAX:
-                    self.hand_over(gathered, &how)
+                    hand_over(self, gathered, &how)
                     held.clear()
-            self.hand_over(gathered, &how)
+            hand_over(self, gathered, &how)
         finally:
             release_pairs(gathered)
             PyMem_Free(gathered)
-
-    cdef int hand_over(self, Gathered *gathered, const lsmkv_write *how) except -1:
-        cdef lsmkv_error err
-        cdef lsmkv_status status
-        self.enter()
-        with nogil:
-            status = lsmkv_publish_put(self._publish, how, gathered.pairs,
-                                       gathered.count, &err)
-        self._busy = False
-        release_pairs(gathered)
-        check(status, &err, self.db.path)
-        return 0
 
     def commit(self):
         """Make the version durable and the one that readers see."""
@@ -124,6 +106,20 @@ cdef class Publisher:
             status = lsmkv_publish_abort(self._publish, &err)
         self._busy = False
         check(status, &err, self.db.path)
+
+
+cdef int hand_over(Publisher publisher, Gathered *gathered,
+                   const lsmkv_write *how) except -1:
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    publisher.enter()
+    with nogil:
+        status = lsmkv_publish_put(publisher._publish, how, gathered.pairs,
+                                   gathered.count, &err)
+    publisher._busy = False
+    release_pairs(gathered)
+    check(status, &err, publisher.db.path)
+    return 0
 
 
 @cython.no_gc_clear  # the pointers of the database are used until the end
@@ -166,6 +162,12 @@ cdef class Published(Keyspace):
     def closed(self):
         """Whether the database was closed."""
         return lsmkv_is_closed(self._db)
+
+    def _options(self):
+        """Those of the version, or of the current one, as Namespace._options()."""
+        cdef lsmkv_space_options options
+        lsmkv_namespace_options(self._space, &options)
+        return options
 
 
 cdef int take_pair(Gathered *gathered, object key, object value) except -1:

@@ -7,6 +7,7 @@ from typing_extensions import Buffer
 
 from lsmkv._batch import Batch
 from lsmkv._core import Keyspace, Snapshot
+from lsmkv._publish import Publisher
 from lsmkv.ttl import Ttl
 
 DIM_MAX: Final[int]
@@ -22,6 +23,9 @@ def put_rows(
 def add_rows(
     batch: Batch, space: Keyspace, keys: Keys, array: Buffer, *, ttl: Ttl
 ) -> None: ...
+def publish_rows(
+    publisher: Publisher, keys: Keys, array: Buffer, *, ttl: Ttl
+) -> None: ...
 def get_rows(
     space: Keyspace,
     snapshot: Snapshot | None,
@@ -30,4 +34,5 @@ def get_rows(
     found: Buffer,
     *,
     budget: float | None,
+    expected: tuple[int, ...] | None,
 ) -> int: ...

@@ -11,6 +11,7 @@ from libc.string cimport memset
 from lsmkv._base cimport *
 from lsmkv._batch cimport Batch
 from lsmkv._core cimport Keyspace, Snapshot, begin_read, end_read
+from lsmkv._publish cimport Publisher
 
 from lsmkv import errors
 
@@ -113,6 +114,30 @@ def add_rows(Batch batch not None, Keyspace space not None, Keys keys not None, 
     check(status, &err, space.path)
 
 
+def publish_rows(Publisher publisher not None, Keys keys not None, array, *,
+                 ttl) -> None:
+    """Add each row to a version that is being written."""
+    cdef Py_buffer hold
+    cdef lsmkv_rows rows
+    cdef lsmkv_write how
+    cdef lsmkv_error err
+    cdef lsmkv_status status
+    memset(&how, 0, sizeof(how))
+    how.ttl_ms = ttl_of(ttl)
+    take_rows(array, keys._keys.count, 0, &hold, &rows.stride)
+    rows.data = hold.buf
+    rows.row_bytes = <size_t>hold.shape[1]
+    try:
+        publisher.enter()
+        with nogil:
+            status = lsmkv_publish_put_rows(publisher._publish, &how, &keys._keys,
+                                            &rows, &err)
+        publisher._busy = False
+    finally:
+        buffer.PyBuffer_Release(&hold)
+    check(status, &err, publisher.db.path)
+
+
 cdef uint64_t budget_of(object budget, bint *nonblocking) except? 0:
     """Microseconds, 0 for no limit."""
     cdef double seconds
@@ -131,20 +156,26 @@ cdef uint64_t budget_of(object budget, bint *nonblocking) except? 0:
 
 
 def get_rows(Keyspace space not None, Snapshot snapshot, Keys keys not None, array,
-             found, *, budget) -> int:
-    """Copy the row of each key into a row of bytes; see Vectors.gather.
+             found, *, budget, tuple expected) -> int:
+    """Copy the row of each key into a row of bytes; see VectorReader.gather.
 
     `found` takes a byte for each key: 1 where a row was copied, else 0. The number of
-    ones is returned.
+    ones is returned. `expected` are dim, dtype and metric that the rows have to be of,
+    as the engine has them; None: of any.
     """
     cdef Py_buffer rows, flags
     cdef lsmkv_read read
     cdef lsmkv_gather to
+    cdef lsmkv_space_options vectors
     cdef size_t count
     cdef bint nonblocking
     cdef lsmkv_error err
     cdef lsmkv_status status
     to.budget_us = budget_of(budget, &nonblocking)
+    to.vectors = NULL
+    if expected is not None:
+        vectors.vector_dim, vectors.vector_dtype, vectors.vector_metric = expected
+        to.vectors = &vectors
     take_rows(array, keys._keys.count, buffer.PyBUF_WRITABLE, &rows, &to.stride)
     try:
         buffer.PyObject_GetBuffer(found, &flags, buffer.PyBUF_WRITABLE)

@@ -212,6 +212,15 @@ def as_bytes(rows: npt.NDArray[Any], count: int, row_bytes: int) -> Any:
     return rows.view(np.uint8)
 
 
+def take_table(
+    keys: Any, source: Any, dim: int, dtype: DType
+) -> tuple[_vectors.Keys, Any]:
+    """Bring keys, and a row for each to be stored, into the form of the engine."""
+    place = take_keys(keys)
+    rows = take_rows(source, len(place), dim, dtype)
+    return place, as_bytes(rows, len(place), dim * item_bytes(dtype))
+
+
 def new_flags(count: int) -> tuple[npt.NDArray[np.bool_], Any]:
     """Return room for a bool for each key, and the buffer that it is."""
     import numpy as np

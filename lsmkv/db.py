@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
 
 from lsmkv import _core, _namespace, _publish, _zstd
 from lsmkv import warm as warm_
@@ -15,9 +15,10 @@ from lsmkv.keyspace import Keyspace
 from lsmkv.lists import Locks
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
-from lsmkv.publish import Published, Publisher, Version, versions_of
+from lsmkv.publish import Published, Publisher, VectorPublisher, Version, versions_of
 from lsmkv.snapshot import Snapshot
 from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
+from lsmkv.vector_reader import VectorSchema
 from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lsmkv.arrays import DType
     from lsmkv.flights import Flights
-    from lsmkv.vectors import Metric
+    from lsmkv.vector_reader import Metric
 
 _POLL_MAX = 86400
 
@@ -211,14 +212,44 @@ class DB(_core.DB, Keyspace):
         """
         return _namespace.drop(self, name)
 
+    @overload
     def publish(
-        self, name: str, *, version: str, **options: Unpack[NamespaceOverrides]
-    ) -> Publisher:
+        self,
+        name: str,
+        *,
+        version: str,
+        dim: None = None,
+        **options: Unpack[NamespaceOverrides],
+    ) -> Publisher: ...
+    @overload
+    def publish(
+        self,
+        name: str,
+        *,
+        version: str,
+        dim: int,
+        dtype: DType | None = None,
+        metric: Metric | None = None,
+        **options: Unpack[NamespaceOverrides],
+    ) -> VectorPublisher: ...
+    def publish(
+        self,
+        name: str,
+        *,
+        version: str,
+        dim: int | None = None,
+        dtype: DType | None = None,
+        metric: Metric | None = None,
+        **options: Unpack[NamespaceOverrides],
+    ) -> Publisher | VectorPublisher:
         """Begin a version of a named, read-only set of rows, for a `with` block.
 
         The block adds rows with `put` and `put_many`, which are written straight into
         tables, without the log; when it ends, the version is durable and readers switch
         to it at once. If it raises, or the process ends, nothing of it stays.
+
+        With `dim` the rows are vectors: they are put as arrays, as those of `vectors`,
+        and read as arrays through `published(name).vectors()`.
 
         Gathers up to `memtable_bytes` of rows in memory (64 MiB at most), on top of
         `memory_bytes`. Rows in the order of their keys are written once.
@@ -226,13 +257,23 @@ class DB(_core.DB, Keyspace):
         Args:
             name: 1 to 255 bytes of UTF-8; it has nothing to do with namespaces.
             version: The same, without a slash.
+            dim: Numbers in a row of vectors; None: rows are bytes.
+            dtype: Of vectors: "float32", "float16", "bfloat16" or "int8". Default
+                "float32".
+            metric: Of vectors: "cosine", "dot" or "l2", for who searches. Default
+                "cosine".
             **options: Fields of `NamespaceOptions` by name, for this version.
 
         Raises:
             InvalidArgumentError: There is this version already, or another one of the
                 name is being written.
         """
-        return Publisher(self, name, version=version, **options)
+        if dim is None:
+            if dtype is not None or metric is not None:
+                raise TypeError("dtype and metric are of vectors: dim is needed, too")
+            return Publisher(self, name, version=version, **options)
+        schema = VectorSchema._made(dim, dtype, metric)
+        return VectorPublisher(self, name, version=version, schema=schema, **options)
 
     def published(self, name: str, *, version: str | None = None) -> Published:
         """Return what was published under a name, for reading.

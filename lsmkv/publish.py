@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from lsmkv import _publish
+from lsmkv import _publish, _vectors, arrays
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.keyspace import Keyspace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides
 from lsmkv.snapshot import NamespaceSnapshot, Snapshot
+from lsmkv.ttl import DEFAULT, Ttl
+from lsmkv.vector_reader import VectorReader, VectorSchema
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from lsmkv import _core
+    from lsmkv.vector_reader import Key, Keys
 
 
 class Publisher(_publish.Publisher):
@@ -38,10 +41,7 @@ class Publisher(_publish.Publisher):
         **options: Unpack[NamespaceOverrides],
     ) -> Self:
         """Begin a version; see `DB.publish`."""
-        if not version:
-            raise InvalidArgumentError("a version has a name, such as a date")
-        wanted = NamespaceOptions.given_to_engine(options)
-        return super().__new__(cls, db, name, version, wanted)
+        return cls._begin(db, name, version, options, {})
 
     def __init__(
         self,
@@ -52,6 +52,21 @@ class Publisher(_publish.Publisher):
         **options: Unpack[NamespaceOverrides],
     ) -> None:
         """Take what `__new__` has seen to."""
+
+    @classmethod
+    def _begin(
+        cls,
+        db: _core.DB,
+        name: str,
+        version: str,
+        options: NamespaceOverrides,
+        schema: dict[str, int],
+    ) -> Self:
+        """Begin a version, of vectors if a schema is given."""
+        if not version:
+            raise InvalidArgumentError("a version has a name, such as a date")
+        wanted = NamespaceOptions.given_to_engine(options) | schema
+        return super().__new__(cls, db, name, version, wanted)
 
     def __repr__(self) -> str:
         """Tell what is being published, and where."""
@@ -77,6 +92,99 @@ class Publisher(_publish.Publisher):
             # After an error that is the one to be seen; after a commit it does nothing.
             with contextlib.suppress(Exception):
                 self.abort()
+
+
+class VectorPublisher:
+    """Writes one version of rows of numbers, made by `DB.publish` with `dim`.
+
+    As `Publisher`, but for what is put: keys and arrays, as those of `Vectors`.
+    """
+
+    __slots__ = ("_publisher", "_schema")
+
+    def __init__(
+        self,
+        db: _core.DB,
+        name: str,
+        *,
+        version: str,
+        schema: VectorSchema,
+        **options: Unpack[NamespaceOverrides],
+    ) -> None:
+        """Begin a version; see `DB.publish`."""
+        self._schema = schema
+        self._publisher = Publisher._begin(
+            db, name, version, options, schema._to_engine()
+        )
+
+    def __repr__(self) -> str:
+        """Tell what is being published, and where."""
+        return (
+            f"<lsmkv.VectorPublisher of {self.name!r} {self.version!r} in "
+            f"{self._publisher.db.path!r}: {self._schema}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The published name."""
+        return self._publisher.name
+
+    @property
+    def version(self) -> str:
+        """The name of the version."""
+        return self._publisher.version
+
+    @property
+    def schema(self) -> VectorSchema:
+        """What the rows are."""
+        return self._schema
+
+    def put_many(self, keys: Keys, array: Any, *, ttl: Ttl = DEFAULT) -> None:
+        """Add row i of the array under key i; of equal keys the last one stays.
+
+        Rows in the order of their keys are written once; of rows from
+        `blob_threshold_bytes` on only what points to them is sorted.
+
+        Args:
+            keys: n keys, as for `Vectors.put_many`.
+            array: The rows, of shape (n, dim), as for `Vectors.put_many`.
+            ttl: As for `Publisher.put`, the same for all.
+
+        Raises:
+            InvalidArgumentError: Shape, dtype or layout of the array are not those of
+                the version, or a number is not from 0 to 2**64 - 1.
+        """
+        place, data = arrays.take_table(
+            keys, array, self._schema.dim, self._schema.dtype
+        )
+        _vectors.publish_rows(self._publisher, place, data, ttl=ttl)
+
+    def put(self, key: Key, row: Any, *, ttl: Ttl = DEFAULT) -> None:
+        """Add a row, of shape (dim,), under a key; else as `put_many`."""
+        dim, dtype = self._schema.dim, self._schema.dtype
+        found = arrays.take_row(row, dim, dtype, "the row")
+        self.put_many([key], found.reshape(1, dim), ttl=ttl)
+
+    def commit(self) -> None:
+        """Make the version durable and the one that readers see."""
+        self._publisher.commit()
+
+    def abort(self) -> None:
+        """Discard all of it, unless it was committed."""
+        self._publisher.abort()
+
+    def __enter__(self) -> Self:
+        """Return the publisher itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Publish the version, or discard it if the block raised or this fails."""
+        self._publisher.__exit__(exc_type, exc, traceback)
 
 
 class Published(_publish.Published, Keyspace):
@@ -105,6 +213,13 @@ class Published(_publish.Published, Keyspace):
         state = " closed" if self.closed else ""
         return f"<lsmkv.Published {self.name!r}{version} of {self.path!r}{state}>"
 
+    def vectors(self) -> PublishedVectors:
+        """Return what was published with `dim` for reading as arrays.
+
+        InvalidArgumentError if what is seen now are no vectors.
+        """
+        return PublishedVectors(self)
+
     def snapshot(self) -> NamespaceSnapshot:
         """Return a view of what it shows now; close it when done."""
         snapshot = Snapshot(self.db)
@@ -114,6 +229,37 @@ class Published(_publish.Published, Keyspace):
             snapshot.close()
             raise
         return NamespaceSnapshot(snapshot, space, owns=True)
+
+
+class PublishedVectors(VectorReader):
+    """Rows of a published name, or of one version of it, made by `Published.vectors`.
+
+    They are read as those of `Vectors`. The schema is that of the version that was
+    current when this was made, and stays: once a version with another schema is
+    current, `gather` and `get` raise InvalidArgumentError until the name is switched
+    back; `Published.vectors` then gives a handle with the new one.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, published: Published) -> None:
+        """Read the rows of what was published."""
+        schema = VectorSchema._from_engine(published._options())
+        if schema is None:
+            raise InvalidArgumentError(
+                f"what was published as {published.name!r} are no vectors: publish() "
+                f"was called without dim"
+            )
+        super().__init__(published, schema, checks=True)
+
+    def __repr__(self) -> str:
+        """Tell what is read, and its schema."""
+        return f"<lsmkv.PublishedVectors of {self._space!r}: {self._schema}>"
+
+    @property
+    def published(self) -> Published:
+        """What the rows are read from, as bytes."""
+        return cast("Published", self._space)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

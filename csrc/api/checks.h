@@ -61,7 +61,9 @@ static inline uint32_t lsm_read_space(const lsmkv_read *read) {
                    NULL)) {
         return space->id;
     }
-    return lsm_published_id(read->space->db, space, read->snapshot);
+    const lsm_meaning *meaning =
+        lsm_published_meaning(read->space->db, space, read->snapshot);
+    return meaning != NULL ? meaning->id : LSM_SPACE_NOTHING;
 }
 
 /* Taken before a read asks for its namespace: what lsm_read_stays goes by. */

@@ -20,6 +20,7 @@ enum {
     PREFETCH_ROWS = 4,    /* how far ahead, and of each its first */
     PREFETCH_BYTES = 512, /* bytes: behind them the hardware has understood */
     PUT_EXTRA = 256,      /* of a batch for each row beyond key and value, at most */
+    PUBLISH_CHUNK = 256,  /* rows handed over together */
 };
 
 /* Key i, in `room` if it is a number. */
@@ -131,6 +132,28 @@ lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
 out:
     lsm_db_charge_rows(db, charge, 0);
     lsm_batch_deinit(&batch);
+    return status;
+}
+
+lsmkv_status lsmkv_publish_put_rows(lsmkv_publish *publish, const lsmkv_write *how,
+                                    const lsmkv_keys *keys, const lsmkv_rows *rows,
+                                    lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    uint8_t rooms[PUBLISH_CHUNK][ID_SIZE];
+    lsmkv_pair pairs[PUBLISH_CHUNK];
+
+    LSM_TRY(check_size(rows->row_bytes, rows->stride, err));
+    for (size_t first = 0; first < keys->count; first += PUBLISH_CHUNK) {
+        size_t left = keys->count - first;
+        size_t count = left < PUBLISH_CHUNK ? left : PUBLISH_CHUNK;
+
+        for (size_t i = 0; i < count; i++) {
+            pairs[i].key = key_at(keys, first + i, rooms[i]);
+            pairs[i].value = row_at(rows, first + i);
+        }
+        LSM_TRY(lsmkv_publish_put(publish, how, pairs, count, err));
+    }
+out:
     return status;
 }
 
@@ -298,6 +321,42 @@ static uint64_t skey_bytes_max(const lsmkv_keys *keys) {
     return keys->bytes != NULL ? most : READ_CHUNK * (LSM_NAMESPACE_SIZE + ID_SIZE);
 }
 
+/* Whether what is read holds the vectors that are asked for, if it holds anything. */
+static lsmkv_status check_vectors(const lsmkv_read *read, const lsmkv_gather *to,
+                                  lsmkv_error *err) {
+    static const char *const dtypes[] = {"none", "float32", "float16", "bfloat16",
+                                         "int8"};
+    static const char *const metrics[] = {"none", "cosine", "dot", "l2"};
+    lsmkv_space_options found;
+
+    if (to->vectors == NULL || read == NULL || read->space == NULL) {
+        return LSMKV_OK;
+    }
+    if (!lsm_space_vector_check(to->vectors)) {
+        return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "there are no such vectors");
+    }
+    const lsm_space *space = read->space->space;
+    if (lsm_read_mark(read) == NULL) {
+        lsm_space_options(space, &found);
+    } else {
+        const lsm_meaning *meaning =
+            lsm_published_meaning(read->space->db, space, read->snapshot);
+        if (meaning == NULL) {
+            return LSMKV_OK;
+        }
+        found = meaning->options;
+    }
+    return lsm_space_vector_same(to->vectors, &found)
+               ? LSMKV_OK
+               : lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                          "what is published now are vectors of dim=%u, dtype=%s, "
+                          "metric=%s; asked for were dim=%u, dtype=%s, metric=%s",
+                          found.vector_dim, dtypes[found.vector_dtype + 1],
+                          metrics[found.vector_metric + 1], to->vectors->vector_dim,
+                          dtypes[to->vectors->vector_dtype + 1],
+                          metrics[to->vectors->vector_metric + 1]);
+}
+
 static lsmkv_status get_rows_once(row_reading *reading, const lsmkv_read *read,
                                   uint64_t deadline_us, uint64_t *later,
                                   lsmkv_error *err) {
@@ -375,7 +434,10 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
     do {
         mark = lsm_read_mark(read);
         reading.namespace_id = lsm_read_space(read);
-        status = get_rows_once(&reading, read, deadline_us, later, told);
+        status = check_vectors(read, to, told);
+        if (status == LSMKV_OK) {
+            status = get_rows_once(&reading, read, deadline_us, later, told);
+        }
     } while (lsm_read_again(db, status, told, &tried) || !lsm_read_stays(read, mark));
     LSM_TRY(status);
     lsm_latency_end(&db->latencies, LSMKV_LATENCY_GATHER, begun, keys->count);

@@ -46,6 +46,14 @@ static void set_options(lsm_space *space, const lsmkv_space_options *options) {
 }
 
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
+    /* acquire: pairs with the release of who switches. */
+    const lsm_meaning *meaning =
+        atomic_load_explicit(&space->meaning, memory_order_acquire);
+
+    if (meaning != NULL) {
+        *options = meaning->options;
+        return;
+    }
     *options = (lsmkv_space_options){
         .default_ttl_ms = atomic_load(&space->default_ttl_ms),
         .blob_threshold_bytes = atomic_load(&space->blob_threshold_bytes),
@@ -304,11 +312,6 @@ static lsmkv_space_options merge_options(const lsmkv_namespace_how *how,
     return options;
 }
 
-static bool same_vectors(const lsmkv_space_options *a, const lsmkv_space_options *b) {
-    return a->vector_dim == b->vector_dim && a->vector_dtype == b->vector_dtype &&
-           a->vector_metric == b->vector_metric;
-}
-
 typedef struct option_change {
     const char *name; /* NULL: there is none */
     int64_t is, asked;
@@ -417,7 +420,7 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
         LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION, "namespace %u is not on the list",
                          definition->id));
     }
-    if (!same_vectors(&wanted, &definition->options)) {
+    if (!lsm_space_vector_same(&wanted, &definition->options)) {
         LSM_TRY(lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                          "the namespace was created for other vectors, or for none"));
     }

@@ -29,6 +29,7 @@ typedef struct lsm_meaning {
     struct lsm_meaning *next; /* the one before; owned */
     uint64_t sequence;        /* of the switch; 0: before this open */
     uint32_t id;
+    lsmkv_space_options options; /* of the namespace */
 } lsm_meaning;
 
 /* A namespace; or, with `meaning`, a published name, which means another namespace from
@@ -123,6 +124,7 @@ lsm_space *lsm_space_create(const struct lsm_space_definition *definition,
 void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats);
 void lsm_space_ref(lsm_space *space);
 void lsm_space_unref(lsm_space *space); /* NULL is fine */
+/* Of a published name: those of its current version. */
 void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);
 
 /* For a table writer, with the database as its context: the codec of a namespace. Takes

@@ -172,8 +172,8 @@ bool lsm_published_stays(const lsmkv_namespace *space, const lsm_meaning *mark) 
     return atomic_load_explicit(&space->space->meaning, memory_order_acquire) == mark;
 }
 
-uint32_t lsm_published_id(lsmkv_db *db, const lsm_space *space,
-                          const lsmkv_snapshot *snapshot) {
+const lsm_meaning *lsm_published_meaning(lsmkv_db *db, const lsm_space *space,
+                                         const lsmkv_snapshot *snapshot) {
     if (snapshot != NULL) {
         await_switch(db);
     }
@@ -183,7 +183,7 @@ uint32_t lsm_published_id(lsmkv_db *db, const lsm_space *space,
            meaning->sequence > snapshot->sequence) {
         meaning = meaning->next;
     }
-    return meaning != NULL ? meaning->id : LSM_SPACE_NOTHING;
+    return meaning;
 }
 
 /* The sequence of the first record of a batch that was written. */
@@ -230,6 +230,7 @@ lsmkv_status lsm_published_switch(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes ve
     if (status == LSMKV_OK) {
         meaning->sequence = sequence_of(&batch);
         meaning->id = record->space.id;
+        meaning->options = record->space.options;
         lsm_mutex_lock(&db->mu);
         mean_locked(db, entry, fresh, meaning);
         lsm_mutex_unlock(&db->mu);
@@ -571,6 +572,7 @@ static lsmkv_status add_name(record_walk *walk, lsm_slice key, lsm_slice value,
         LSM_TRY(lsm_fail_memory(err, sizeof(*meaning)));
     }
     meaning->id = record.space.id;
+    meaning->options = record.space.options;
     meaning->sequence = walk->snapshot != NULL ? walk->snapshot->sequence : 0;
     atomic_store(&entry->space->meaning, meaning);
 out:

@@ -86,9 +86,10 @@ lsmkv_status lsm_published_rollback(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes 
 lsmkv_status lsm_published_release(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                                    lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The namespace that a name means at the sequence of a snapshot; NULL: now. */
-uint32_t lsm_published_id(lsmkv_db *db, const lsm_space *space,
-                          const lsmkv_snapshot *snapshot);
+/* What a name means at the sequence of a snapshot; NULL: now. NULL: nothing. Lent by
+ * the name. */
+const lsm_meaning *lsm_published_meaning(lsmkv_db *db, const lsm_space *space,
+                                         const lsmkv_snapshot *snapshot);
 /* Whether a name still means what it meant when `mark` was the newest. Waits for a
  * switch that is going on: its state may be visible already. */
 bool lsm_published_stays(const lsmkv_namespace *space, const lsm_meaning *mark);

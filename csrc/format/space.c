@@ -81,6 +81,11 @@ bool lsm_space_vector_check(const lsmkv_space_options *options) {
            options->vector_metric < LSM_VECTOR_METRICS;
 }
 
+bool lsm_space_vector_same(const lsmkv_space_options *a, const lsmkv_space_options *b) {
+    return a->vector_dim == b->vector_dim && a->vector_dtype == b->vector_dtype &&
+           a->vector_metric == b->vector_metric;
+}
+
 bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
     const lsmkv_space_options *options = &definition->options;
     bool vectors = options->vector_dim != 0;

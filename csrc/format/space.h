@@ -51,6 +51,8 @@ bool lsm_space_name_check(lsmkv_bytes name);
 
 /* Whether all three fields of vectors are there, in their ranges, or none of them. */
 bool lsm_space_vector_check(const lsmkv_space_options *options);
+/* Whether the three fields of vectors are the same. */
+bool lsm_space_vector_same(const lsmkv_space_options *a, const lsmkv_space_options *b);
 
 bool lsm_space_encode(const lsm_space_definition *definition,
                       lsm_buf *to) LSM_MUST_CHECK;

@@ -12,6 +12,7 @@
 
 #include "lsmkv_base.h"
 #include "lsmkv_read.h"
+#include "lsmkv_rows.h"
 #include "lsmkv_space.h"
 #include "lsmkv_write.h"
 
@@ -44,6 +45,12 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_publish_put(lsmkv_publish *publish
                                                           const lsmkv_pair *pairs,
                                                           size_t count,
                                                           lsmkv_error *err);
+/* The same for rows. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_publish_put_rows(lsmkv_publish *publish,
+                                                               const lsmkv_write *how,
+                                                               const lsmkv_keys *keys,
+                                                               const lsmkv_rows *rows,
+                                                               lsmkv_error *err);
 /* Makes the version durable and the one that readers see. After a failure it can only
  * be discarded; if that came at or after the last write, it may be there, whole, after
  * a reopen. */

@@ -7,6 +7,7 @@
 
 #include "lsmkv_base.h"
 #include "lsmkv_read.h"
+#include "lsmkv_space.h"
 #include "lsmkv_write.h"
 
 /* The keys of many rows: `count` strings of bytes or, where `bytes` is NULL, as many
@@ -46,10 +47,13 @@ typedef struct lsmkv_gather {
     size_t stride;      /* at least row_bytes */
     uint8_t *found;     /* out: 1 or 0 for each key; rows not found are left alone */
     uint64_t budget_us; /* 0: no limit */
+    /* NULL, or what the rows have to be: vectors as its vector fields say. */
+    const lsmkv_space_options *vectors;
 } lsmkv_gather;
 
 /* Looks up all keys in one consistent state and copies their values. A value of another
- * size is INVALID_ARGUMENT; after an error some rows may have been copied. With a
+ * size is INVALID_ARGUMENT, and so are other vectors than those asked for, which a
+ * published name may have got; after an error some rows may have been copied. With a
  * budget, rows that are not in memory count as not found once so many microseconds have
  * passed, and with read->nonblocking at once; the last read begun may take longer. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status

@@ -56,6 +56,7 @@ LSMKV_API void lsmkv_namespace_free(lsmkv_namespace *space); /* NULL is fine */
 /* Its number, which no other namespace of the database ever has; 1 is the default
  * one's. */
 LSMKV_API uint32_t lsmkv_namespace_id(const lsmkv_namespace *space);
+/* Of a published name: those of the version that is current. */
 LSMKV_API void lsmkv_namespace_options(const lsmkv_namespace *space,
                                        lsmkv_space_options *options);
 

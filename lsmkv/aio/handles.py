@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     )
     from lsmkv.stats import Memory, Report, Stats
     from lsmkv.ttl import Ttl
-    from lsmkv.vectors import Key, Keys, Vectors
+    from lsmkv.vector_reader import Key, Keys
+    from lsmkv.vectors import Vectors
     from lsmkv.warm import WarmReport
 
 _T = TypeVar("_T")

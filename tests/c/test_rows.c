@@ -421,3 +421,100 @@ LSM_TEST(of_several_batches_those_before_a_failure_stay) {
     }
     lsm_free(data);
 }
+
+static lsmkv_publish *begin_vectors(expiry_db *d, const char *version, uint32_t dim) {
+    lsmkv_error err;
+    lsmkv_publish *publish = NULL;
+    lsmkv_namespace_how how = {.has_vector = true,
+                               .options = {.vector_dim = dim, .vector_metric = 2}};
+
+    CHECK_OK(lsmkv_publish_begin(d->db, word_bytes("v"), word_bytes(version), &how,
+                                 &publish, &err));
+    return publish;
+}
+
+static void publish_rows(expiry_db *d, size_t row_bytes) {
+    lsmkv_error err;
+    lsmkv_memory memory;
+    uint64_t *ids = make_ids(ROWS);
+    lsmkv_keys keys = {.ids = ids, .count = ROWS};
+    lsmkv_rows rows = {.row_bytes = row_bytes, .stride = row_bytes + 5};
+    uint8_t *data = make_rows(ROWS, &rows, 1);
+    lsmkv_publish *publish = begin_vectors(d, "1", (uint32_t)row_bytes / 4);
+    lsmkv_rows wrong = {.data = data, .row_bytes = 2, .stride = 1};
+    lsmkv_space_options options;
+    lsmkv_namespace *space;
+
+    CHECK_EQ(lsmkv_publish_put_rows(publish, NULL, &keys, &wrong, &err),
+             LSMKV_INVALID_ARGUMENT);
+    CHECK_OK(lsmkv_publish_put_rows(publish, NULL, &keys, &rows, &err));
+    CHECK_OK(lsmkv_get_memory(d->db, &memory, &err));
+    CHECK(memory.row_bytes > 0);
+    CHECK_OK(lsmkv_publish_commit(publish, &err));
+    lsmkv_publish_free(publish);
+    CHECK_OK(lsmkv_get_memory(d->db, &memory, &err));
+    CHECK_EQ(memory.row_bytes, 0);
+    CHECK_OK(lsmkv_published_open(d->db, word_bytes("v"), word_bytes(""), NULL, &space,
+                                  &err));
+    lsmkv_namespace_options(space, &options);
+    CHECK(options.vector_dim == row_bytes / 4 && options.vector_dtype == 0 &&
+          options.vector_metric == 2);
+    lsmkv_read read = {.space = space};
+    check_rows(d, &read, &keys, row_bytes, 1, ROWS);
+    lsmkv_namespace_free(space);
+    lsm_free(data);
+    lsm_free(ids);
+}
+
+LSM_TEST(published_rows_come_back_from_tables_and_value_files) {
+    expiry_db d = {0};
+    lsmkv_error err;
+
+    expiry_begin(&d);
+    publish_rows(&d, SMALL);
+    CHECK_OK(lsmkv_release(d.db, word_bytes("v"), word_bytes(""), &err));
+    publish_rows(&d, LARGE);
+    expiry_end(&d);
+}
+
+LSM_TEST(rows_of_other_vectors_than_asked_for_are_refused) {
+    expiry_db d = {0};
+    lsmkv_error err;
+    const uint64_t id = 1;
+    lsmkv_keys keys = {.ids = &id, .count = 1};
+    lsmkv_space_options asked = {.vector_dim = 1, .vector_metric = 2};
+    uint8_t found;
+    char out[4];
+    lsmkv_gather to = {
+        .out = out, .row_bytes = 4, .stride = 4, .found = &found, .vectors = &asked};
+    size_t count = 0;
+    lsmkv_namespace *name;
+    lsmkv_namespace *first;
+
+    expiry_begin(&d);
+    lsmkv_publish *publish = begin_vectors(&d, "1", 1);
+    CHECK_OK(lsmkv_publish_commit(publish, &err));
+    lsmkv_publish_free(publish);
+    CHECK_OK(
+        lsmkv_published_open(d.db, word_bytes("v"), word_bytes(""), NULL, &name, &err));
+    CHECK_OK(lsmkv_published_open(d.db, word_bytes("v"), word_bytes("1"), NULL, &first,
+                                  &err));
+    lsmkv_read read = {.space = name};
+    lsmkv_read of_first = {.space = first};
+    CHECK_OK(lsmkv_get_rows(d.db, &read, &keys, &to, &count, &err));
+    publish = begin_vectors(&d, "2", 2);
+    CHECK_OK(lsmkv_publish_commit(publish, &err));
+    lsmkv_publish_free(publish);
+    CHECK_EQ(lsmkv_get_rows(d.db, &read, &keys, &to, &count, &err),
+             LSMKV_INVALID_ARGUMENT);
+    CHECK(strcmp(err.message,
+                 "what is published now are vectors of dim=2, dtype=float32, "
+                 "metric=l2; asked for were dim=1, dtype=float32, metric=l2") == 0);
+    CHECK_OK(lsmkv_get_rows(d.db, &of_first, &keys, &to, &count, &err));
+    asked.vector_dtype = LSM_VECTOR_DTYPES;
+    CHECK_EQ(lsmkv_get_rows(d.db, &of_first, &keys, &to, &count, &err),
+             LSMKV_INVALID_ARGUMENT);
+    lsmkv_namespace_free(name);
+    lsmkv_namespace_free(first);
+    expiry_end(&d);
+}
