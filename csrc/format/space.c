@@ -114,7 +114,7 @@ bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
 
 /* false: out of range. */
 static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t value) {
-    if (value > INT64_MAX) { /* before any arithmetic */
+    if (value == 0 || value > INT64_MAX) { /* before any arithmetic */
         return false;
     }
     switch (tag) {
@@ -123,10 +123,10 @@ static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t valu
             return true;
         case TAG_BLOB_THRESHOLD:
             options->blob_threshold_bytes = (int64_t)value - 1;
-            return value >= 1;
+            return true;
         case TAG_CODEC:
             options->codec = (int32_t)(value - 1);
-            return value >= 1 && value <= LSMKV_CODEC_COUNT;
+            return value <= LSMKV_CODEC_COUNT;
         case TAG_MAX_BYTES:
             options->max_bytes = (int64_t)value;
             return value >= LSMKV_CACHE_BYTES_MIN;
@@ -138,13 +138,13 @@ static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t valu
             return value <= UINT32_MAX;
         case TAG_VECTOR_DIM:
             options->vector_dim = (uint32_t)value;
-            return value >= 1 && value <= LSMKV_VECTOR_DIM_MAX;
+            return value <= LSMKV_VECTOR_DIM_MAX;
         case TAG_VECTOR_DTYPE:
             options->vector_dtype = (int32_t)(value - 1);
-            return value >= 1 && value <= LSM_VECTOR_DTYPES;
+            return value <= LSM_VECTOR_DTYPES;
         default:
             options->vector_metric = (int32_t)(value - 1);
-            return value >= 1 && value <= LSM_VECTOR_METRICS;
+            return value <= LSM_VECTOR_METRICS;
     }
 }
 

@@ -11,6 +11,7 @@ import xxhash
 from golden.cursor import Cursor, need
 
 HEAT_MAX = 8
+SIZE_MAX = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,18 +24,16 @@ class Group:
     byte_count: int
 
 
-def check_hot_list(directory: Path, uuid: bytes) -> set[str]:
-    """Read the list of a database, if it has one; return the names of such files."""
-    path = directory / "HOTLIST"
+NAME = "HOTLIST"
+
+
+def read_hot_list(directory: Path, uuid: bytes) -> list[Group] | None:
+    """Read the list of a database to its last byte, if there is one."""
+    path = directory / NAME
     if not path.exists():
-        return set()
-    read_hot_list(path, uuid)
-    return {path.name}
-
-
-def read_hot_list(path: Path, uuid: bytes) -> list[Group]:
-    """Read a list to its last byte."""
+        return None
     data = path.read_bytes()
+    need(len(data) <= SIZE_MAX, "size of a hot list")
     head = Cursor(data[:64])
     need(head.take(8) == b"LSMKVHOT", "magic of a hot list")
     need(head.uint(4) == 1 and head.uint(4) == 0, "version of a hot list")

@@ -12,12 +12,15 @@ import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
 import lsmkv
-from golden import make, reader
+from golden import contents, make, reader
 from golden.cursor import WrongBytesError
+from golden.keys import CACHED, DELETE, EXPIRES, FRESH
+from golden.tables import FOOTER_SIZE
 
 HERE = Path(__file__).resolve().parent
 VERSIONS = sorted(HERE.glob("v[0-9]*"))
@@ -34,7 +37,7 @@ def test_there_is_a_database_of_the_current_version() -> None:
 
 
 def test_the_engine_reads_everything_right(golden: Path) -> None:
-    rows = make.expected()
+    rows = contents.expected()
     with lsmkv.open(golden, create=False) as db:
         assert dict(db.items()) == rows
         assert list(db.items(reverse=True)) == list(rows.items())[::-1]
@@ -43,13 +46,41 @@ def test_the_engine_reads_everything_right(golden: Path) -> None:
         absent = [b"row/0002x", b"large", b"row/0005", b"\xff" * 39]
         assert db.get_many(absent) == [None] * len(absent)
         assert db.stats().recovered_records > 0
-        assert dict(db.namespace("cache", create=False).items()) == make.cached()
+        check_namespaces(db)
         report = db.verify()
         assert report.ok, report.problems
 
 
+def check_namespaces(db: lsmkv.DB) -> None:
+    """Hold what the engine reads of them against what was written."""
+    assert dict(db.namespace("cache", create=False).items()) == contents.cached()
+    rows = db.vectors("rows", create=False)
+    assert str(rows.schema) == "dim=3, dtype='float16', metric='dot'"
+    keys = np.array(list(contents.vectors()), np.uint64)
+    found, there = rows.gather(keys)
+    assert there.all()
+    assert found.tolist() == [list(row) for row in contents.vectors().values()]
+    lists = db.namespace("lists", create=False)
+    assert {key: lists.tail(key) for key in contents.listed()} == contents.listed()
+    times = db.namespace("times", create=False)
+    assert dict(times.items()) == contents.lasting() | contents.fresh()
+    assert times.get_many(contents.expired()) == [None] * len(contents.expired())
+    versions = contents.published()
+    for version, expected in versions.items():
+        assert dict(db.published("a/b", version=version).items()) == expected
+    assert dict(db.published("a/b").items()) == versions[contents.CURRENT]
+    assert [each.version for each in db.versions()] == list(versions)
+
+
+def test_the_engine_warms_up_with_the_list(golden: Path) -> None:
+    with lsmkv.open(golden, create=False) as db:
+        report = db.warm()
+        assert report.block_count > 0
+        assert report.value_count > 0
+
+
 def test_the_engine_goes_on_with_it(golden: Path) -> None:
-    rows = make.expected()
+    rows = contents.expected()
     with lsmkv.open(golden, create=False) as db:
         db.put(b"row/0003", b"new")
         db.delete(b"")
@@ -62,8 +93,26 @@ def test_the_engine_goes_on_with_it(golden: Path) -> None:
 
 def test_the_second_reader_finds_the_same_rows(golden: Path) -> None:
     found = reader.read_database(golden)
-    assert found.rows == make.expected()
-    assert found.spaces["cache"] == make.cached()
+    assert found.rows == contents.expected()
+    assert found.spaces["cache"] == contents.cached()
+    assert found.spaces["rows"] == contents.vector_bytes()
+    assert found.spaces["lists"] == {
+        key + b"\0" + number.to_bytes(8, "big"): item
+        for key, items in contents.listed().items()
+        for number, item in enumerate(items)
+    }
+    assert found.spaces["times"] == (
+        contents.lasting() | contents.fresh() | contents.expired()
+    )
+    versions = contents.published()
+    assert found.system.begun == {("a/b", contents.BEGUN)}
+    assert found.system.currents == {"a/b": contents.CURRENT}
+    assert found.published == {
+        **{("a/b", version): rows for version, rows in versions.items()},
+        ("a/b", contents.BEGUN): {},
+    }
+    cache = found.system.spaces["cache"]
+    assert found.system.pins == {(cache, key) for key in contents.PINNED}
 
 
 def test_the_first_database_holds_a_bit_of_everything() -> None:
@@ -75,17 +124,23 @@ def test_the_first_database_holds_a_bit_of_everything() -> None:
     assert any(len(set(some)) < len(some) for some in keys)
     assert {code for table in tables for code in table.codecs} == {0, 1}
     assert {table.has_filter for table in tables} == {False, True}
-    assert any(place.tag == reader.DELETE for t in tables for place, _ in t.versions)
+    assert any(place.tag == DELETE for t in tables for place, _ in t.versions)
     assert {(bool(t.versions), bool(t.ranges)) for t in tables} == {
         (True, False),
         (True, True),
         (False, True),
     }
-    assert [(len(x.records), x.mark_count) for x in found.logs.values()] == [(5, 5)]
+    assert [(len(x.records), x.mark_count) for x in found.logs.values()] == [(9, 5)]
     assert {segment.kind for segment in found.files.segments.values()} == {1, 2}
     assert len(found.files.caches) == 2
+    assert found.files.dropped_caches > 0
+    assert found.files.origins
+    assert {group.heat > 0 for group in found.hot or ()} == {False, True}
+    tags = {place.tag for table in tables for place, _ in table.versions}
+    assert {tag & (EXPIRES | FRESH) for tag in tags} == {0, EXPIRES, EXPIRES | FRESH}
+    assert any(tag & 0xF == CACHED for tag in tags)
     assert found.files.logs.keys() == found.logs.keys()
-    assert found.options == {
+    assert found.system.options == {
         1: 512,
         2: 0,
         3: 0,
@@ -155,17 +210,19 @@ def test_what_is_published_now_is_as_specified(tmp_path: Path) -> None:
     assert found.published.keys() == {("a/b", "1"), ("a/b", "2")}
     assert found.published["a/b", "1"] == rows
     assert found.published["a/b", "2"] == {b"key": b"value"}
-    assert found.currents == {"a/b": "1"}
+    assert found.system.currents == {"a/b": "1"}
     assert found.spaces == {"plain": {b"key": b"value"}}
 
 
-@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*", "*.log", "*.tbl", "*.seg"])
+@pytest.mark.parametrize(
+    "name", ["CURRENT", "HOTLIST", "MANIFEST-*", "*.log", "*.tbl", "*.seg"]
+)
 def test_the_second_reader_notices_any_changed_byte(golden: Path, name: str) -> None:
     rng = random.Random(name)
     for path in sorted(golden.glob(name)):
         data = path.read_bytes()
         # The end of a file is where a reader is tempted to stop.
-        places = {rng.randrange(len(data)) for _ in range(40)} | {0, len(data) - 1}
+        places = {rng.randrange(len(data)) for _ in range(12)} | {0, len(data) - 1}
         for place in places:
             changed = bytearray(data)
             changed[place] ^= 1 << rng.randrange(8)
@@ -173,7 +230,7 @@ def test_the_second_reader_notices_any_changed_byte(golden: Path, name: str) -> 
             with pytest.raises((WrongBytesError, LookupError, ValueError)):
                 reader.read_database(golden)
         path.write_bytes(data)
-    assert reader.read_database(golden).rows == make.expected()
+    assert reader.read_database(golden).rows == contents.expected()
 
 
 @pytest.mark.parametrize("name", ["MANIFEST-*", "*.log", "*.tbl"])
@@ -182,7 +239,7 @@ def test_a_later_version_is_refused_as_such(golden: Path, name: str) -> None:
     data = bytearray(path.read_bytes())
     start, end = 0, 64
     if path.suffix == ".tbl":
-        start, end = len(data) - reader.FOOTER_SIZE, len(data)
+        start, end = len(data) - FOOTER_SIZE, len(data)
     struct.pack_into("<I", data, start + 8, make.VERSION + 1)
     digest = xxhash.xxh3_64_intdigest(bytes(data[start : end - 8]))
     struct.pack_into("<Q", data, end - 8, digest)
