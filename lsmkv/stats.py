@@ -77,8 +77,12 @@ class NamespaceStats:
     evictions: int = counter("Values that a full cache gave up.")
     evicted_bytes: int = counter("Bytes of the values that a full cache gave up.")
     bytes: int = gauge(
-        "Size of its tables and large values, about: of a table shared with others, "
-        "its share of the records; nothing of what memtables hold."
+        "What it takes in tables: the size of those that hold nothing else, with the "
+        "large values that they point to, deleted and overwritten ones included until "
+        "compactions drop them. Of a table shared with other namespaces, the same "
+        "share of both as it has of the blocks of records (half if the table is not "
+        "open), which is wrong by as much as the sizes of their records differ. "
+        "Nothing of memtables, nor of the files of a cache."
     )
 
     @property
