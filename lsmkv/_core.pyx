@@ -82,8 +82,11 @@ cdef class Keyspace(Handle):
         """Return about how many keys lie in start <= key < stop, None being no bound.
 
         Takes about a millisecond at most, however many they are. Exact up to a few
-        thousand; beyond that an estimate from the sizes of tables, which counts a key
-        that was overwritten lately more than once and takes no notice of `snapshot`.
+        thousand records; beyond that an estimate from the sizes of tables, which counts
+        a key that was overwritten lately more than once, takes no notice of `snapshot`,
+        and counts what `delete_range` deleted until compaction has met it, so after a
+        large one it may be too high by all that was deleted. Of a cache, keys whose
+        values a power failure took may be counted.
         """
         cdef Hold[2] hold
         cdef lsmkv_range range_

@@ -148,8 +148,9 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter,
                                                         lsmkv_error *err);
 
 /* About how many keys lie in the range (NULL: all), in time that does not depend on how
- * many: exact below a few thousand, otherwise an estimate from the sizes of tables, in
- * which a key may count once for each version that compaction has not met yet. */
+ * many: exact below 4096 records, otherwise an estimate from the sizes of tables, in
+ * which a key may count once for each version that compaction has not met yet, and so
+ * may what range deletes cover. Of a cache, a key counts whose segment is there. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status
 lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read, const lsmkv_range *range,
                         uint64_t *count, lsmkv_error *err);
