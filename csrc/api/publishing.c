@@ -88,7 +88,7 @@ void lsmkv_publish_free(lsmkv_publish *publish) {
     if (status == LSMKV_FORKED) {
         return; /* files and memory are the parent's */
     }
-    lsm_publish_destroy(publish);
+    lsm_publish_unref(publish);
 }
 
 lsmkv_status lsmkv_published_open(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,

@@ -81,6 +81,7 @@ static lsmkv_status begin(lsmkv_publish *publish, lsmkv_error *err) {
     LSM_TRY(lsm_catalog_commit_new(db, &batch, &publish->record.space, &publish->space,
                                    err));
     publish->threshold = threshold_of(db, publish->space);
+    atomic_fetch_add(&publish->refs, 1);
     lsm_mutex_lock(&db->mu);
     lsm_list_insert(&db->publishes, &publish->link);
     lsm_mutex_unlock(&db->mu);
@@ -100,6 +101,7 @@ lsmkv_status lsm_publish_begin(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes versi
         return lsm_fail_memory(err, sizeof(*publish));
     }
     publish->db = db;
+    atomic_init(&publish->refs, 1);
     lsm_db_ref(db);
     lsm_list_init(&publish->link);
     lsm_edit_init(&publish->edit);
@@ -124,7 +126,7 @@ lsmkv_status lsm_publish_begin(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes versi
         publish = NULL;
     }
 out:
-    lsm_publish_destroy(publish);
+    lsm_publish_unref(publish);
     return status;
 }
 
@@ -312,15 +314,16 @@ out:
     return status;
 }
 
-/* Off the list, with what it holds; files that no MANIFEST knows are unlinked. */
-static void end(lsmkv_publish *publish) {
+/* Off the list, with what it holds; files that no MANIFEST knows may be unlinked. */
+static void end(lsmkv_publish *publish, bool unlinks) {
     lsmkv_db *db = publish->db;
 
-    lsm_publish_drop_runs(publish, !publish->installed);
+    lsm_publish_drop_runs(publish, unlinks && !publish->installed);
     publish->phase = LSM_PUBLISH_ENDED;
     lsm_mutex_lock(&db->mu);
     lsm_list_remove(&publish->link);
     lsm_mutex_unlock(&db->mu);
+    lsm_publish_unref(publish);
 }
 
 lsmkv_status lsm_publish_commit(lsmkv_publish *publish, lsmkv_error *err) {
@@ -342,7 +345,7 @@ lsmkv_status lsm_publish_commit(lsmkv_publish *publish, lsmkv_error *err) {
     if (status != LSMKV_OK) {
         return keep_failure(publish, &failure, err);
     }
-    end(publish);
+    end(publish, true);
     return LSMKV_OK;
 }
 
@@ -353,7 +356,7 @@ lsmkv_status lsm_publish_abort(lsmkv_publish *publish, lsmkv_error *err) {
         return LSMKV_OK;
     }
     lsm_forget what = publish->installed ? LSM_FORGET_ROWS : LSM_FORGET_RECORD;
-    end(publish);
+    end(publish, true);
     lsm_mutex_lock(&db->catalog_mu);
     /* If it fails, the record stays behind, which the next open or the next publish of
      * this version forgets. */
@@ -363,8 +366,10 @@ lsmkv_status lsm_publish_abort(lsmkv_publish *publish, lsmkv_error *err) {
     return status;
 }
 
-void lsm_publish_destroy(lsmkv_publish *publish) {
-    if (publish == NULL) {
+void lsm_publish_unref(lsmkv_publish *publish) {
+    /* acq_rel: the last one sees what the other did. */
+    if (publish == NULL ||
+        atomic_fetch_sub_explicit(&publish->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
     lsmkv_db *db = publish->db;
@@ -379,7 +384,9 @@ void lsm_publish_destroy(lsmkv_publish *publish) {
 }
 
 void lsm_publish_discard_all(lsmkv_db *db) LSM_UNSHARED {
+    bool unlinks = db->state != LSM_STATE_POISONED;
+
     while (!lsm_list_empty(&db->publishes)) {
-        end(LSM_CONTAINER_OF(db->publishes.next, lsmkv_publish, link));
+        end(LSM_CONTAINER_OF(db->publishes.next, lsmkv_publish, link), unlinks);
     }
 }

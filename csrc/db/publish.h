@@ -52,8 +52,9 @@ typedef struct lsm_publish_entry {
 enum { LSM_PUBLISH_RUNS_MAX = 64 };
 
 struct lsmkv_publish {
-    lsmkv_db *db;  /* one reference */
-    lsm_list link; /* db->publishes; under mu */
+    lsmkv_db *db;          /* one reference */
+    _Atomic uint32_t refs; /* the handle's, and the list's while it is on it */
+    lsm_list link;         /* db->publishes; under mu */
     lsm_publish_phase phase;
     lsmkv_error failure;
     bool installed;  /* the MANIFEST may name the files: never unlink them */
@@ -93,9 +94,11 @@ lsmkv_status lsm_publish_commit(lsmkv_publish *publish,
                                 lsmkv_error *err) LSM_MUST_CHECK;
 /* Discards what was not committed. Whatever it answers, the publish has ended. */
 lsmkv_status lsm_publish_abort(lsmkv_publish *publish, lsmkv_error *err) LSM_MUST_CHECK;
-/* Ended, or its database was closed. */
-void lsm_publish_destroy(lsmkv_publish *publish);
-/* While closing, when no call is inside any more: unlinks what is being written. */
+/* NULL is fine. Lets go of one reference: the caller's, whose publish has ended or
+ * whose database is being closed, or that of the list. */
+void lsm_publish_unref(lsmkv_publish *publish);
+/* While closing, when no call is inside any more: unlinks what is being written, unless
+ * the database is poisoned, as if it had died: then the next open does. */
 void lsm_publish_discard_all(lsmkv_db *db);
 
 /* In publish_run.c. Makes all rows one run of tables, finished and synced. */
