@@ -26,6 +26,7 @@ BUILD_C = $(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going
 
 ENGINE := $(sort $(wildcard csrc/*/*.c))
 UNIT := tests/c/runner.c $(sort $(wildcard tests/c/test_*.c))
+STRESS := $(sort $(wildcard tests/c/stress*.c))
 CRASH := $(sort $(wildcard tests/crash/*.c))
 C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH)
 C_HEADERS := $(sort $(wildcard csrc/*/*.h tests/c/*.h tests/crash/*.h tests/tidy/*.h))
@@ -57,7 +58,7 @@ build/$(1)/%.o: %.c Makefile
 	@$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c $$< -o $$@
 
 build/$(1)/unit: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) $(UNIT))
-build/$(1)/stress: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) tests/c/stress.c)
+build/$(1)/stress: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) $(STRESS))
 build/$(1)/crash: $(patsubst %.c,build/$(1)/%.o,$(ENGINE) $(CRASH))
 build/$(1)/unit build/$(1)/stress build/$(1)/crash:
 	@echo "$(1): $$@"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the stress program writes, how it checks what it reads, and how it fails.
+ * What the parts of the stress program share: what it writes, how it checks what it
+ * reads, and how it fails. stress.c says what the program does.
  */
 #ifndef TESTS_STRESS_HELP_H
 #define TESTS_STRESS_HELP_H
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,11 +17,44 @@
 
 #include "base/macros.h"
 #include "base/rng.h"
+#include "env/sync.h"
 #include "include/lsmkv.h"
 
-enum { KEY_SIZE = 16, VALUE_MAX = 8192 };
+enum {
+    KEY_SIZE = 16,
+    VALUE_MAX = 8192,
+    PAIRS = 96,
+    WRITERS = 2,
+    CACHERS = 2,
+    DELETE_EVERY = 7
+};
 
-static uint64_t seed = 1;
+/* Versions of one thing: those that a write has begun, and those that it has ended. */
+typedef struct stress_progress {
+    _Atomic uint64_t begun;
+    _Atomic uint64_t acknowledged;
+} stress_progress;
+
+typedef struct stress_totals {
+    _Atomic uint64_t writes, reads, rows, snapshots, maintenance, rounds;
+    _Atomic uint64_t touches, passing, views, checkpoints, held, spaces;
+    _Atomic uint64_t cached, publishes, published, refreshes;
+} stress_totals;
+
+/* One thread of one round. */
+typedef struct actor {
+    lsmkv_db *db;
+    lsm_rng rng;
+    uint32_t index;   /* among its kind */
+    uint64_t open_us; /* a closer waits so long */
+    uint64_t seen[PAIRS];
+    lsm_thread thread;
+} actor;
+
+extern uint64_t stress_seed;
+extern const char *stress_directory;
+extern stress_totals stress_total;
+extern stress_progress stress_pairs[PAIRS];
 
 static inline void fail(const char *format, ...) LSM_PRINTF(1, 2) LSM_NORETURN;
 
@@ -29,7 +64,7 @@ static inline void fail(const char *format, ...) {
     va_start(arguments, format);
     (void)printf("FAILED: ");
     (void)vprintf(format, arguments);
-    (void)printf("\nreplay: stress --dir DIR --seed %" PRIu64 "\n", seed);
+    (void)printf("\nreplay: stress --dir DIR --seed %" PRIu64 "\n", stress_seed);
     va_end(arguments);
     (void)fflush(stdout);
     _Exit(1);
@@ -100,18 +135,36 @@ static inline uint64_t read_version(lsmkv_bytes value, char half) {
     return version;
 }
 
-static inline void sum_counts(void *context, lsmkv_bytes name,
-                              const lsmkv_space_stats *stats) {
-    (void)name;
-    *(uint64_t *)context += stats->hits;
-}
+/* stress_pairs.c */
+void stress_write_pairs(void *context);
+void stress_read_pairs(void *context);
+void stress_scan_pairs(void *context);
+void stress_hold_snapshots(void *context);
+void stress_touch_pairs(void *context);
+/* What a read found of a pair: a version, or 0 for nothing. */
+void stress_check_version(actor *a, size_t pair, uint64_t low, uint64_t found);
+/* All pairs of a state, by one scan; 0 for what is not there. */
+lsmkv_status stress_scan(lsmkv_db *db, const lsmkv_snapshot *snapshot, bool reverse,
+                         uint64_t found[PAIRS], lsmkv_error *err);
+/* What was acknowledged so far. */
+void stress_note_acknowledged(uint64_t low[PAIRS]);
 
-/* Reads the counts of all namespaces while others add to them. */
-static inline lsmkv_status read_counts(lsmkv_db *db, lsmkv_error *err) {
-    uint64_t hits = 0;
+/* stress_values.c */
+void stress_pass_values(void *context);
+void stress_hold_views(void *context);
 
-    lsmkv_count(db, NULL, LSMKV_COUNT_COMPUTED, 1);
-    return lsmkv_space_stats_list(db, sum_counts, &hits, err);
-}
+/* stress_spaces.c */
+void stress_found_spaces(void *context);
+void stress_use_cache(void *context);
+
+/* stress_publish.c */
+void stress_publish(void *context);
+void stress_read_published(void *context);
+
+/* stress_beside.c */
+void stress_view_pairs(void *context);
+void stress_follow_pairs(void *context);
+void stress_copy_pairs(void *context);
+void stress_maintain(void *context);
 
 #endif

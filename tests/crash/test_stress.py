@@ -2,7 +2,7 @@
 """Goal: threads that write, read, scan, hold snapshots, maintain and close at once see
 one consistent history, without a race and without a use of freed memory.
 
-Method: tests/c/stress.c, which knows for every read the versions it may find, under
+Method: tests/c/stress*.c, which knows for every read the versions it may find, under
 ThreadSanitizer and, since that moves memory less, under AddressSanitizer.
 """
 
@@ -32,3 +32,5 @@ def test_concurrent_calls_agree(tmp_path: Path, variant: Variant) -> None:
     assert counts["maintenance"] > 0
     assert min(counts["touches"], counts["passing"], counts["held"]) > 100
     assert min(counts["views"], counts["checkpoints"], counts["spaces"]) > 0
+    assert min(counts["cached"], counts["published"]) > 100
+    assert min(counts["publishes"], counts["refreshes"]) > 0

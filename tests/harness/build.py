@@ -199,8 +199,8 @@ def build_crash_library(variant: Variant = RELEASE) -> Path:
 
 
 def build_stress(variant: Variant = TSAN) -> Path:
-    """Build the stress program (tests/c/stress.c)."""
-    return build_program("stress", [TESTS / "c" / "stress.c"], variant)
+    """Build the stress program (tests/c/stress*.c)."""
+    return build_program("stress", sorted((TESTS / "c").glob("stress*.c")), variant)
 
 
 def build_unit(variant: Variant = ASAN) -> Path:
