@@ -135,8 +135,9 @@ def test_after_a_compaction_and_a_restart_no_hot_key_misses(path: Path) -> None:
 def test_what_a_compaction_has_replaced_since_then_is_passed_over(path: Path) -> None:
     listed = (path / "HOTLIST").read_bytes()
     with lsmkv.open(path, options=SMALL) as db:
-        db.put_many((key, b"newer") for key in HOT[:20])
-        db.compact(stop=HOT[20])  # every table, as they reach into the range
+        db.put_many((key, b"newer") for key in HOT)
+        db.put_many((key, bytes(3000)) for key in LARGE)
+        db.compact()  # every table, as there is something new in its range
     (path / "HOTLIST").write_bytes(listed)
     with lsmkv.open(path, warm=True, options=SMALL) as db:
         wait(db)
