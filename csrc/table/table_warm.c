@@ -6,6 +6,10 @@
 #include "base/alloc.h"
 #include "table/table_private.h"
 
+/* Nobody waits for these reads, and there are many: more unwanted bytes are read to
+ * make one read of two than by who looks for a few keys. */
+enum { GAP_MAX = 64 << 10 };
+
 void lsm_table_heats(lsm_table *table, uint32_t first, uint32_t count, uint8_t *heats) {
     lsm_cache_heats(table->cache, table->index.slots + first, count, heats);
 }
@@ -55,7 +59,7 @@ size_t lsm_table_warm_run(const lsm_table *table, const lsm_warm_block *blocks,
         }
         if (end == 0) {
             begin = offsets[block];
-        } else if (offsets[block] > end + LSM_READ_GAP_MAX ||
+        } else if (offsets[block] > end + GAP_MAX ||
                    offsets[block + 1] - begin > LSM_READ_RUN_MAX) {
             break;
         }
