@@ -40,17 +40,6 @@ static inline uint64_t lsm_read_sequence(lsmkv_db *db, const lsmkv_read *read) {
                                                   : lsm_db_published(db);
 }
 
-/* Whether a read that failed is worth another try, now that it has left the epoch:
- * there was no descriptor for a table, others were closed, and it is the first time. */
-static inline bool lsm_read_again(lsmkv_db *db, lsmkv_status status,
-                                  const lsmkv_error *failure, bool *tried) {
-    if (LSM_LIKELY(status != LSMKV_IO_ERROR) || *tried) {
-        return false;
-    }
-    *tried = true;
-    return lsm_db_relieve(db, failure);
-}
-
 /* Counts reads that found nothing, some of them because it had expired. */
 static inline void lsm_count_misses(lsm_space_counters *counters, uint64_t misses,
                                     uint64_t expired) {

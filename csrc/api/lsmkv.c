@@ -139,8 +139,7 @@ static lsmkv_status look_up(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes ke
     do {
         mark = lsm_read_mark(read);
         status = look_up_once(db, read, key, token, value, to);
-    } while (lsm_read_again(db, status, to, &tried) ||
-             was_too_late(read, status, mark));
+    } while (lsm_db_again(db, status, to, &tried) || was_too_late(read, status, mark));
     return status;
 }
 
@@ -348,7 +347,7 @@ lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *
     uint64_t begun = lsm_latency_begin(&db->latencies, count);
     do {
         status = get_many_once(db, read, lookups, count, pin, to);
-    } while (lsm_read_again(db, status, to, &tried) ||
+    } while (lsm_db_again(db, status, to, &tried) ||
              (status == LSMKV_OK && pin->opaque[0] == NULL));
     if (status == LSMKV_OK) {
         lsm_latency_end(&db->latencies, LSMKV_LATENCY_GET_MANY, begun, count);

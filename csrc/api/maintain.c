@@ -97,16 +97,16 @@ static lsmkv_status create_iter_once(lsmkv_db *db, const lsmkv_read *read,
     lsm_key_range keys = {0};
     lsm_buf start = {0};
     lsm_buf stop = {0};
+    bool tried = false;
 
     *iterp = NULL;
     const lsm_meaning *mark = lsm_read_mark(read);
     LSM_TRY(lsm_check_read(db, read, err));
     LSM_TRY(bounds(lsm_read_space(read), range, &start, &stop, err));
     keys = (lsm_key_range){lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
-    status = create_iter(db, read, keys, iterp, &failure);
-    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
+    do {
         status = create_iter(db, read, keys, iterp, &failure);
-    }
+    } while (lsm_db_again(db, status, &failure, &tried));
     if (status != LSMKV_OK) {
         (void)lsm_error_copy(err, &failure);
     } else if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
@@ -238,27 +238,36 @@ lsmkv_bytes lsmkv_iter_value(const lsmkv_iter *iter) {
                          : (lsmkv_bytes){iter->value.data, iter->value.size};
 }
 
+/* `again`: after the last move, which failed, once more. */
+static lsmkv_status fill_once(lsmkv_iter *iter, bool again, const lsmkv_fill *fill,
+                              lsmkv_chunk *chunk, lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsmkv_status status = lsm_db_enter(iter->db, &token, err);
+    if (status == LSMKV_OK) {
+        if (again) {
+            lsm_db_iter_repeat(iter);
+        }
+        status = lsm_db_iter_fill(iter, fill, chunk, err);
+        lsm_epoch_leave(token);
+    }
+    return status;
+}
+
 lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
                              lsmkv_chunk *chunk, lsmkv_error *err) {
     const lsmkv_fill plain = {0};
-    lsm_epoch_token token;
+    lsmkv_status status;
+    bool tried = false;
+
     *chunk = (lsmkv_chunk){0};
     uint64_t begun = lsm_latency_now(&iter->db->latencies);
-    lsmkv_status status = lsm_db_enter(iter->db, &token, err);
-    if (status == LSMKV_OK) {
-        status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
-        lsm_epoch_leave(token);
-    }
-    /* Without rows the failure is the iterator's own: it stands where it stood. */
-    if (LSM_UNLIKELY(status == LSMKV_IO_ERROR) && try_again(iter, NULL) == LSMKV_OK) {
-        LSM_TRY(lsm_db_enter(iter->db, &token, err));
-        status = lsm_db_iter_fill(iter, fill != NULL ? fill : &plain, chunk, err);
-        lsm_epoch_leave(token);
-    }
+    do {
+        status = fill_once(iter, tried, fill != NULL ? fill : &plain, chunk, err);
+        /* Without rows the failure is the iterator's own: it stands where it stood. */
+    } while (lsm_db_again(iter->db, status, &iter->error, &tried));
     if (status == LSMKV_OK) {
         lsm_latency_note(&iter->db->latencies, LSMKV_LATENCY_SCAN, begun, 1);
     }
-out:
     return status;
 }
 

@@ -438,7 +438,7 @@ lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
         if (status == LSMKV_OK) {
             status = get_rows_once(&reading, read, deadline_us, later, told);
         }
-    } while (lsm_read_again(db, status, told, &tried) || !lsm_read_stays(read, mark));
+    } while (lsm_db_again(db, status, told, &tried) || !lsm_read_stays(read, mark));
     LSM_TRY(status);
     lsm_latency_end(&db->latencies, LSMKV_LATENCY_GATHER, begun, keys->count);
     count_rows(&reading, &lsm_space_of_read(db, read)->counters);

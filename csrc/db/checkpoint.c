@@ -113,10 +113,10 @@ static lsmkv_status share_file(const lsm_checkpoint *work, const char *name,
         lsm_dir_link(work->db->dir, name, work->to.dir, &refused, &failure);
 
     if (status != LSMKV_OK && refused) {
-        status = copy_file(work->db->dir, name, work->to.dir, &failure);
-        if (status != LSMKV_OK && lsm_db_relieve(work->db, &failure)) {
+        bool tried = false;
+        do {
             status = copy_file(work->db->dir, name, work->to.dir, &failure);
-        }
+        } while (lsm_db_again(work->db, status, &failure, &tried));
     }
     if (status == LSMKV_NOT_FOUND) {
         status = lsm_fail_at(&failure, LSMKV_CORRUPTION, name, -1,

@@ -245,6 +245,16 @@ void lsm_db_end(lsmkv_db *db);
  * descriptors, closes tables that nobody reads now and answers true: the caller may try
  * once more. */
 bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure);
+/* The same as the end of a loop around the call, which is made twice at most: *tried is
+ * false before the first time. */
+static inline bool lsm_db_again(lsmkv_db *db, lsmkv_status status,
+                                const lsmkv_error *failure, bool *tried) {
+    if (LSM_LIKELY(status != LSMKV_IO_ERROR) || *tried) {
+        return false;
+    }
+    *tried = true;
+    return lsm_db_relieve(db, failure);
+}
 void lsm_db_ref(lsmkv_db *db);
 void lsm_db_unref(lsmkv_db *db);
 
@@ -263,15 +273,25 @@ lsmkv_status lsm_db_build(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 struct lsm_recovery;
 lsmkv_status lsm_db_recall_options(lsmkv_db *db, const struct lsm_recovery *recovery,
                                    bool *remembered, lsmkv_error *err) LSM_MUST_CHECK;
-/* How this database writes its tables. */
-struct lsm_table_write_options;
-void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
-                          struct lsm_table_write_options *how);
 lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 /* Teardown without making anything durable. */
 void lsm_db_abandon(lsmkv_db *db);
 /* Releases what an open, a close or an abandon left; nothing may run any more. */
 void lsm_db_destroy(lsmkv_db *db);
+
+/* In output.c. */
+
+/* How this database writes its tables. */
+struct lsm_table_write_options;
+void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
+                          struct lsm_table_write_options *how);
+/* Begin a table and a value file, under a number of its own. Take mu. */
+struct lsm_table_writer;
+struct lsm_value_writer;
+lsmkv_status lsm_db_create_table(lsmkv_db *db, struct lsm_table_writer **writerp,
+                                 lsmkv_error *err) LSM_MUST_CHECK;
+lsmkv_status lsm_db_create_values(lsmkv_db *db, struct lsm_value_writer **writerp,
+                                  lsmkv_error *err) LSM_MUST_CHECK;
 
 /* In readstate.c. */
 

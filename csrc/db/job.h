@@ -88,9 +88,6 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) LSM_MUST_C
  * bring back into it; in heat.c. */
 void lsm_job_hand_on_heat(const lsm_job *job);
 
-/* Starts an output, job->writer. */
-lsmkv_status lsm_job_create_output(lsm_job *job, lsmkv_error *err) LSM_MUST_CHECK;
-
 /* In job_ranges.c. Makes job->ranges of the list, which has the range deletes of the
  * input tables, and of those of the memtable. */
 lsmkv_status lsm_job_build_ranges(lsm_job *job, lsmkv_error *err) LSM_MUST_CHECK;

@@ -57,7 +57,7 @@ static lsmkv_status write_piece(lsm_job *job, lsm_range_span piece, lsmkv_error 
         return LSMKV_OK;
     }
     if (job->writer == NULL) {
-        LSM_TRY(lsm_job_create_output(job, err));
+        LSM_TRY(lsm_db_create_table(job->db, &job->writer, err));
     }
     LSM_TRY(lsm_table_writer_add_range(job->writer, &piece, err));
 out:

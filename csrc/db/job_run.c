@@ -129,23 +129,6 @@ static lsmkv_status add_expired(lsm_job *job, lsmkv_error *err) {
                                 lsm_slice_make(NULL, 0), err);
 }
 
-lsmkv_status lsm_job_create_output(lsm_job *job, lsmkv_error *err) {
-    lsmkv_db *db = job->db;
-    lsm_table_write_options how;
-    lsmkv_error failure;
-    lsm_mutex_lock(&db->mu);
-    uint64_t number = db->next_file++;
-    uint64_t file_id = lsm_rng_next(&db->rng);
-    lsm_mutex_unlock(&db->mu);
-    lsm_db_table_options(db, file_id, &how);
-    lsmkv_status status =
-        lsm_table_writer_create(db->dir, number, &how, &job->writer, &failure);
-    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
-        status = lsm_table_writer_create(db->dir, number, &how, &job->writer, &failure);
-    }
-    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
-}
-
 /* Completes an output; the next one begins with the stored key `end`, or there is none.
  */
 static lsmkv_status finish_output(lsm_job *job, lsm_slice end, lsmkv_error *err) {
@@ -201,7 +184,7 @@ static lsmkv_status merge_one(lsm_job *job, lsmkv_error *err) {
         LSM_TRY(finish_output(job, lsm_ikey_skey(job->input->key), err));
     }
     if (found.keep && job->writer == NULL) {
-        LSM_TRY(lsm_job_create_output(job, err));
+        LSM_TRY(lsm_db_create_table(job->db, &job->writer, err));
     }
     if (found.keep && (found.expired || found.evicted)) {
         LSM_TRY(add_expired(job, err));
@@ -307,10 +290,10 @@ lsmkv_status lsm_job_step(lsm_job *job, bool *done, lsmkv_error *err) {
     }
     if (!job->opened) {
         lsmkv_error failure;
-        status = job->flush ? LSMKV_OK : open_inputs(job, &failure);
-        if (status != LSMKV_OK && lsm_db_relieve(job->db, &failure)) {
-            status = open_inputs(job, &failure);
-        }
+        bool tried = false;
+        do {
+            status = job->flush ? LSMKV_OK : open_inputs(job, &failure);
+        } while (lsm_db_again(job->db, status, &failure, &tried));
         if (status != LSMKV_OK) {
             return lsm_error_copy(err, &failure);
         }

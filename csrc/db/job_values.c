@@ -96,17 +96,6 @@ static lsm_segment *source_of(const lsm_job_values *values, uint64_t number) {
                                      : NULL;
 }
 
-static lsmkv_status create_writer(lsm_job_values *values, lsmkv_error *err) {
-    lsmkv_db *db = values->db;
-
-    lsm_mutex_lock(&db->mu);
-    uint64_t number = db->next_file++;
-    uint64_t file_id = lsm_rng_next(&db->rng);
-    lsm_mutex_unlock(&db->mu);
-    return lsm_value_writer_create(db->dir, db->uuid, number, file_id, &values->writer,
-                                   err);
-}
-
 static lsmkv_status add_segment(lsm_job_values *values, const lsm_edit_segment *info,
                                 lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
@@ -156,7 +145,7 @@ lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice
         LSM_TRY(finish_file(values, err));
     }
     if (values->writer == NULL) {
-        LSM_TRY(create_writer(values, err));
+        LSM_TRY(lsm_db_create_values(values->db, &values->writer, err));
     }
     lsm_buf_clear(&values->value);
     LSM_TRY(lsm_segment_read(source, &pointer, false, &values->value, &value, err));

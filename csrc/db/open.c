@@ -25,7 +25,6 @@
 #include "db/recover.h"
 #include "db/view.h"
 #include "format/filename.h"
-#include "table/table_writer.h"
 
 enum { VALUE_FILES_DIVISOR = 4 }; /* their part of max_open_files */
 
@@ -60,24 +59,6 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     lsm_error_clear(&db->background);
     lsm_gc_init(db);
     return db;
-}
-
-void lsm_db_table_options(lsmkv_db *db, uint64_t file_id,
-                          lsm_table_write_options *how) {
-    *how = (lsm_table_write_options){
-        .block_bytes = db->options.block_bytes,
-        .index_block_bytes = db->options.block_bytes,
-        .bloom_bits_per_key = db->options.bloom_bits_per_key,
-        .codec = db->options.codec,
-        .codec_level = db->options.codec_level,
-        .file_id = file_id,
-        .now_ms = lsm_clock_follow_ms(&db->clock),
-    };
-    if (atomic_load(&db->coded_spaces) > 0) {
-        how->codec_of = lsm_catalog_codec;
-        how->codec_context = db;
-    }
-    memcpy(how->uuid, db->uuid, LSM_UUID_SIZE);
 }
 
 /* The largest number in any name, and whether there are files that only a database

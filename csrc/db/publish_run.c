@@ -57,36 +57,11 @@ static int compare_entries(const void *left, const void *right) {
     return order != 0 ? order : (a->row > b->row) - (a->row < b->row);
 }
 
-static void take_number(lsmkv_db *db, uint64_t *number, uint64_t *file_id) {
-    lsm_mutex_lock(&db->mu);
-    *number = db->next_file++;
-    *file_id = lsm_rng_next(&db->rng);
-    lsm_mutex_unlock(&db->mu);
-}
-
 static void unlink_table(lsmkv_db *db, uint64_t number) {
     char name[LSM_FILENAME_SIZE];
 
     lsm_filename_make(name, LSM_NAME_TABLE, number);
     lsm_ignore(lsm_dir_unlink(db->dir, name, NULL)); /* else the next open does */
-}
-
-static lsmkv_status create_table(lsmkv_publish *publish, lsmkv_error *err) {
-    lsmkv_db *db = publish->db;
-    lsm_table_write_options how;
-    lsmkv_error failure;
-    uint64_t number;
-    uint64_t file_id;
-
-    take_number(db, &number, &file_id);
-    lsm_db_table_options(db, file_id, &how);
-    lsmkv_status status =
-        lsm_table_writer_create(db->dir, number, &how, &publish->writer, &failure);
-    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
-        status =
-            lsm_table_writer_create(db->dir, number, &how, &publish->writer, &failure);
-    }
-    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
 /* Completes the table that is being written, if there is one. */
@@ -130,7 +105,7 @@ static lsmkv_status write_row(lsmkv_publish *publish, lsm_publish_run *run,
         LSM_TRY(finish_table(publish, run, err));
     }
     if (publish->writer == NULL) {
-        LSM_TRY(create_table(publish, err));
+        LSM_TRY(lsm_db_create_table(publish->db, &publish->writer, err));
     }
     LSM_TRY(lsm_table_writer_add(publish->writer, ikey, field, err));
 out:
@@ -420,17 +395,13 @@ static lsmkv_status place(lsmkv_publish *publish, lsm_slice value, lsm_pointer *
                           lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_db *db = publish->db;
-    uint64_t number;
-    uint64_t file_id;
 
     if (publish->values != NULL &&
         lsm_value_writer_size(publish->values) >= db->options.log_bytes) {
         LSM_TRY(finish_values(publish, err));
     }
     if (publish->values == NULL) {
-        take_number(db, &number, &file_id);
-        LSM_TRY(lsm_value_writer_create(db->dir, db->uuid, number, file_id,
-                                        &publish->values, err));
+        LSM_TRY(lsm_db_create_values(db, &publish->values, err));
     }
     *pointer = (lsm_pointer){.segment = lsm_value_writer_number(publish->values),
                              .checksum = lsm_xxh3(value.data, value.size),

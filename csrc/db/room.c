@@ -139,6 +139,8 @@ lsmkv_status lsm_log_create(lsmkv_db *db, const lsm_log_plan *plan, lsm_live_log
                                      .previous_sequence = plan->previous_sequence};
     uint64_t bytes =
         plan->bytes > db->options.log_bytes ? plan->bytes : db->options.log_bytes;
+    lsmkv_status status;
+    bool tried = false;
 
     *log = (lsm_live_log){0};
     log->segment = lsm_segment_create_log(&db->segments, plan->number, plan->file_id,
@@ -148,11 +150,9 @@ lsmkv_status lsm_log_create(lsmkv_db *db, const lsm_log_plan *plan, lsm_live_log
     }
     memcpy(header.uuid, db->uuid, LSM_UUID_SIZE);
     lsm_filename_make(name, LSM_NAME_LOG, plan->number);
-    lsmkv_status status =
-        lsm_wal_create(db->dir, name, &header, &log->writer, &failure);
-    if (status != LSMKV_OK && lsm_db_relieve(db, &failure)) {
+    do {
         status = lsm_wal_create(db->dir, name, &header, &log->writer, &failure);
-    }
+    } while (lsm_db_again(db, status, &failure, &tried));
     if (status != LSMKV_OK) {
         lsm_segment_destroy(log->segment);
         log->segment = NULL;

@@ -56,11 +56,12 @@ lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                              const lsm_system_key *key, lsm_buf *value,
                              lsmkv_error *err) {
     lsmkv_error failure;
-    lsm_error_clear(&failure);
-    lsmkv_status status = read_once(db, snapshot, key, value, &failure);
-    if (status == LSMKV_IO_ERROR && lsm_db_relieve(db, &failure)) {
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
         status = read_once(db, snapshot, key, value, &failure);
-    }
+    } while (lsm_db_again(db, status, &failure, &tried));
     return status <= LSMKV_NOT_FOUND ? status : lsm_error_copy(err, &failure);
 }
 
@@ -79,15 +80,15 @@ lsmkv_status lsm_system_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     lsmkv_error failure;
     lsm_system_key start;
     lsm_system_key stop;
+    lsmkv_status status;
+    bool tried = false;
 
-    lsm_error_clear(&failure);
     lsm_system_key_make(&start, prefix, (lsmkv_bytes){NULL, 0});
     stop = start;
     stop.skey[stop.size - 1] += 1;
-    lsmkv_status status = list_once(db, snapshot, &start, &stop, iterp, &failure);
-    if (status == LSMKV_IO_ERROR && lsm_db_relieve(db, &failure)) {
+    do {
         status = list_once(db, snapshot, &start, &stop, iterp, &failure);
-    }
+    } while (lsm_db_again(db, status, &failure, &tried));
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
@@ -105,10 +106,12 @@ static lsmkv_status fill_once(lsmkv_iter *iter, bool again, lsmkv_chunk *chunk,
 
 lsmkv_status lsm_system_next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk,
                                   lsmkv_error *err) {
-    lsmkv_status status = fill_once(iter, false, chunk, err);
-    if (status == LSMKV_IO_ERROR && lsm_db_relieve(iter->db, &iter->error)) {
-        status = fill_once(iter, true, chunk, err);
-    }
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        status = fill_once(iter, tried, chunk, err);
+    } while (lsm_db_again(iter->db, status, &iter->error, &tried));
     return status;
 }
 

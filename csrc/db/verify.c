@@ -52,12 +52,13 @@ static void verify_tables(lsm_verify *verify, const lsm_version *version) {
         for (size_t i = 0; i < version->levels[level].count; i++) {
             lsm_live_table *live = version->levels[level].tables[i];
             lsmkv_error problem;
+            lsmkv_status status;
             lsm_table *table;
+            bool tried = false;
             lsm_error_clear(&problem);
-            lsmkv_status status = take_table(verify->db, live, &table, &problem);
-            if (status != LSMKV_OK && lsm_db_relieve(verify->db, &problem)) {
+            do {
                 status = take_table(verify->db, live, &table, &problem);
-            }
+            } while (lsm_db_again(verify->db, status, &problem, &tried));
             if (status != LSMKV_OK) {
                 tell(verify, &problem);
                 continue;
@@ -75,13 +76,13 @@ static void verify_records(lsm_verify *verify, const char *name,
     lsmkv_error problem;
     lsm_wal_reader *reader = NULL;
     lsm_record record;
+    lsmkv_status status;
+    bool tried = false;
 
     lsm_error_clear(&problem);
-    lsmkv_status status =
-        lsm_wal_open(verify->db->dir, name, expect, &reader, NULL, &problem);
-    if (status != LSMKV_OK && lsm_db_relieve(verify->db, &problem)) {
+    do {
         status = lsm_wal_open(verify->db->dir, name, expect, &reader, NULL, &problem);
-    }
+    } while (lsm_db_again(verify->db, status, &problem, &tried));
     if (status == LSMKV_NOT_FOUND) {
         status = verify->db->read_only
                      ? lsm_fail_at(&problem, LSMKV_CHANGED, name, -1,
@@ -118,14 +119,14 @@ static void verify_current(lsm_verify *verify, uint64_t manifest_number, bool la
     char content[LSM_CURRENT_SIZE_MAX];
     size_t size = 0;
     uint64_t number = 0;
+    lsmkv_status status;
+    bool tried = false;
 
     lsm_error_clear(&problem);
-    lsmkv_status status = lsm_file_open(verify->db->dir, LSM_CURRENT_NAME,
-                                        LSM_OPEN_READ, &file, &problem);
-    if (status != LSMKV_OK && lsm_db_relieve(verify->db, &problem)) {
+    do {
         status = lsm_file_open(verify->db->dir, LSM_CURRENT_NAME, LSM_OPEN_READ, &file,
                                &problem);
-    }
+    } while (lsm_db_again(verify->db, status, &problem, &tried));
     if (status == LSMKV_OK) {
         status = lsm_file_read(file, 0, content, sizeof(content), &size, &problem);
     }
