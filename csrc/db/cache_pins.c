@@ -14,8 +14,8 @@
  */
 #include "base/alloc.h"
 #include "db/cache_space.h"
-#include "db/db_iter.h"
 #include "db/read.h"
+#include "db/system_key.h"
 
 #define PIN_PREFIX "pin/"
 
@@ -23,7 +23,6 @@ enum {
     PIN_PREFIX_SIZE = sizeof(PIN_PREFIX) - 1,
     PIN_HEAD_SIZE = PIN_PREFIX_SIZE + LSM_NAMESPACE_SIZE,
     PIN_VALUE_SIZE = 8,
-    LOAD_ROWS = 256,
 };
 
 typedef struct pinned_key {
@@ -313,17 +312,13 @@ lsmkv_status lsm_cache_forget_pins(uint32_t space_id, lsm_batch *batch,
     return lsm_batch_delete_range(batch, LSM_NAMESPACE_SYSTEM, &range, err);
 }
 
-static lsmkv_status load_row(lsmkv_db *db, const lsmkv_chunk *chunk, size_t row,
+static lsmkv_status load_pin(void *context, lsm_slice skey, lsm_slice value,
                              lsmkv_error *err) LSM_UNSHARED {
-    const lsmkv_row *at = &chunk->rows[row];
-    const uint8_t *key = (const uint8_t *)chunk->data + at->key_offset;
-    const uint8_t *value = (const uint8_t *)chunk->data + at->value_offset;
+    lsmkv_db *db = context;
 
-    if (at->key_size < PIN_HEAD_SIZE || at->value_size != PIN_VALUE_SIZE) {
+    if (skey.size < LSM_NAMESPACE_SIZE || value.size != PIN_VALUE_SIZE) {
         return LSMKV_OK; /* a cache may lose a pin */
     }
-    lsm_slice skey =
-        lsm_slice_make(key + PIN_PREFIX_SIZE, at->key_size - PIN_PREFIX_SIZE);
     const lsm_space *space = lsm_catalog_find_locked(db, lsm_get_u32_be(skey.data));
     if (space == NULL || space->cache == NULL) {
         return LSMKV_OK;
@@ -332,46 +327,13 @@ static lsmkv_status load_row(lsmkv_db *db, const lsmkv_chunk *chunk, size_t row,
     if (cache->pins == NULL) {
         cache->pins = lsm_calloc(1, sizeof(*cache->pins));
     }
-    uint64_t bytes = lsm_get_u64(value);
+    uint64_t bytes = lsm_get_u64(value.data);
     bytes = bytes < cache->max_bytes ? bytes : cache->max_bytes;
     return cache->pins != NULL && add(cache->pins, skey, bytes)
                ? LSMKV_OK
                : lsm_fail_memory(err, skey.size);
 }
 
-static lsmkv_status open_list(lsmkv_db *db, lsmkv_iter **iterp, lsmkv_error *err) {
-    uint8_t start[LSM_NAMESPACE_SIZE + PIN_PREFIX_SIZE];
-    uint8_t stop[sizeof(start)];
-
-    lsm_put_u32_be(start, LSM_NAMESPACE_SYSTEM);
-    memcpy(start + LSM_NAMESPACE_SIZE, PIN_PREFIX, PIN_PREFIX_SIZE);
-    memcpy(stop, start, sizeof(start));
-    stop[sizeof(stop) - 1] += 1;
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status =
-        lsm_db_iter_create(db, NULL, lsm_slice_make(start, sizeof(start)),
-                           lsm_slice_make(stop, sizeof(stop)), iterp, err);
-    lsm_epoch_leave(token);
-    return status;
-}
-
 lsmkv_status lsm_cache_load_pins(lsmkv_db *db, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    const lsmkv_fill fill = {.row_max = LOAD_ROWS};
-    lsmkv_iter *iter = NULL;
-    lsmkv_chunk chunk = {0};
-
-    LSM_TRY(open_list(db, &iter, err));
-    do {
-        lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-        status = lsm_db_iter_fill(iter, &fill, &chunk, err);
-        lsm_epoch_leave(token);
-        LSM_TRY(status);
-        for (size_t i = 0; i < chunk.row_count; i++) {
-            LSM_TRY(load_row(db, &chunk, i, err));
-        }
-    } while (chunk.row_count > 0);
-out:
-    lsm_db_iter_destroy(iter);
-    return status;
+    return lsm_system_walk(db, NULL, PIN_PREFIX, load_pin, db, err);
 }

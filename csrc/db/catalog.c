@@ -11,7 +11,6 @@
 #include "base/assert.h"
 #include "db/cache_space.h"
 #include "db/db.h"
-#include "db/db_iter.h"
 #include "db/published.h"
 #include "db/system_key.h"
 #include "format/codec.h"
@@ -525,55 +524,29 @@ lsmkv_status lsm_catalog_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) 
     return status;
 }
 
-typedef lsmkv_status (*definition_fn)(void *context, lsmkv_bytes name,
-                                      const lsm_space_definition *definition,
-                                      lsmkv_error *err);
-
-/* Calls for each definition in the order of names, until one fails. */
-static lsmkv_status walk(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                         definition_fn visit, void *context, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsmkv_iter *iter = NULL;
-    lsmkv_chunk chunk = {0};
-
-    LSM_TRY(lsm_system_list(db, snapshot, LSM_SPACE_PREFIX, &iter, err));
-    do {
-        LSM_TRY(lsm_system_next_rows(iter, &chunk, err));
-        for (size_t i = 0; i < chunk.row_count; i++) {
-            const lsmkv_row *row = &chunk.rows[i];
-            lsm_space_definition definition;
-            lsmkv_bytes name = {chunk.data + row->key_offset + LSM_SPACE_PREFIX_SIZE,
-                                row->key_size - LSM_SPACE_PREFIX_SIZE};
-            LSM_TRY(lsm_space_decode(
-                lsm_slice_make(chunk.data + row->value_offset, row->value_size),
-                &definition, err));
-            LSM_TRY(visit(context, name, &definition, err));
-        }
-    } while (chunk.row_count > 0);
-out:
-    lsm_db_iter_destroy(iter);
-    return status;
-}
-
 typedef struct listing {
     lsmkv_namespace_fn callback;
     void *context;
 } listing;
 
-static lsmkv_status list_definition(void *context, lsmkv_bytes name,
-                                    const lsm_space_definition *definition,
+static lsmkv_status list_definition(void *context, lsm_slice name, lsm_slice value,
                                     lsmkv_error *err) {
     const listing *to = context;
-    (void)err;
-    to->callback(to->context, name, &definition->options);
-    return LSMKV_OK;
+    lsm_space_definition definition;
+    lsmkv_status status = lsm_space_decode(value, &definition, err);
+
+    if (status == LSMKV_OK) {
+        to->callback(to->context, (lsmkv_bytes){name.data, name.size},
+                     &definition.options);
+    }
+    return status;
 }
 
 lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_namespace_fn callback, void *context,
                               lsmkv_error *err) {
     listing to = {callback, context};
-    return walk(db, snapshot, list_definition, &to, err);
+    return lsm_system_walk(db, snapshot, LSM_SPACE_PREFIX, list_definition, &to, err);
 }
 
 void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats) {
@@ -595,26 +568,27 @@ typedef struct stats_listing {
     void *context;
 } stats_listing;
 
-static lsmkv_status list_stats(void *context, lsmkv_bytes name,
-                               const lsm_space_definition *definition,
+static lsmkv_status list_stats(void *context, lsm_slice name, lsm_slice value,
                                lsmkv_error *err) {
     const stats_listing *to = context;
-    lsm_space *space = lsm_catalog_find(to->db, definition->id);
+    lsm_space_definition definition;
     lsmkv_space_stats stats;
+    lsmkv_status status = lsm_space_decode(value, &definition, err);
+    lsm_space *space =
+        status == LSMKV_OK ? lsm_catalog_find(to->db, definition.id) : NULL;
 
-    (void)err;
     if (space != NULL) { /* else it was dropped meanwhile */
         lsm_space_stats(to->db, space, &stats);
-        to->callback(to->context, name, &stats);
+        to->callback(to->context, (lsmkv_bytes){name.data, name.size}, &stats);
         lsm_space_unref(space);
     }
-    return LSMKV_OK;
+    return status;
 }
 
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) {
     stats_listing to = {db, callback, context};
-    return walk(db, NULL, list_stats, &to, err);
+    return lsm_system_walk(db, NULL, LSM_SPACE_PREFIX, list_stats, &to, err);
 }
 
 static int compare_definitions(const void *a, const void *b) {
@@ -636,11 +610,14 @@ lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
     return LSMKV_OK;
 }
 
-static lsmkv_status add_definition(void *context, lsmkv_bytes name,
-                                   const lsm_space_definition *definition,
+static lsmkv_status add_definition(void *context, lsm_slice name, lsm_slice value,
                                    lsmkv_error *err) {
+    lsm_space_definition definition;
+    lsmkv_status status = lsm_space_decode(value, &definition, err);
+
     (void)name;
-    return lsm_catalog_next_add(context, definition, err);
+    return status == LSMKV_OK ? lsm_catalog_next_add(context, &definition, err)
+                              : status;
 }
 
 lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
@@ -648,7 +625,7 @@ lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     lsmkv_status status = LSMKV_OK;
 
     *next = (lsm_catalog_next){0};
-    LSM_TRY(walk(db, snapshot, add_definition, next, err));
+    LSM_TRY(lsm_system_walk(db, snapshot, LSM_SPACE_PREFIX, add_definition, next, err));
     LSM_TRY(lsm_published_prepare(db, snapshot, next, err));
     if (next->count > 1) {
         qsort(next->definitions, next->count, sizeof(*next->definitions),

@@ -5,7 +5,6 @@
 #include "db/published.h"
 
 #include "base/alloc.h"
-#include "db/db_iter.h"
 #include "db/publish.h"
 #include "db/system_key.h"
 
@@ -433,78 +432,53 @@ out:
     return status;
 }
 
-/* A walk over the records of versions, or over the current ones. */
-typedef struct record_walk {
+typedef struct version_list {
     lsmkv_db *db;
     const lsmkv_snapshot *snapshot;
-    const char *prefix;
-    lsmkv_status (*visit)(struct record_walk *walk, lsm_slice key, lsm_slice value,
-                          lsmkv_error *err);
-    lsmkv_bytes name; /* of a list: that alone; empty: all */
+    lsmkv_bytes name; /* that alone; empty: all */
     lsmkv_version_fn callback;
     void *context;
-    lsm_buf seen;    /* of a list: the name whose current version is known */
+    lsm_buf seen;    /* the name whose current version is known */
     lsm_buf current; /* empty: it has none */
-} record_walk;
+} version_list;
 
-static lsmkv_status walk_records(record_walk *walk, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsmkv_iter *iter = NULL;
-    lsmkv_chunk chunk = {0};
-    size_t skip = strlen(walk->prefix);
-
-    LSM_TRY(lsm_system_list(walk->db, walk->snapshot, walk->prefix, &iter, err));
-    do {
-        LSM_TRY(lsm_system_next_rows(iter, &chunk, err));
-        for (size_t i = 0; i < chunk.row_count; i++) {
-            const lsmkv_row *at = &chunk.rows[i];
-            LSM_TRY(walk->visit(
-                walk,
-                lsm_slice_make(chunk.data + at->key_offset + skip, at->key_size - skip),
-                lsm_slice_make(chunk.data + at->value_offset, at->value_size), err));
-        }
-    } while (chunk.row_count > 0);
-out:
-    lsm_db_iter_destroy(iter);
-    return status;
-}
-
-/* Keeps walk->current in step with the name. */
-static lsmkv_status note_name(record_walk *walk, lsmkv_bytes name, lsmkv_error *err) {
-    if (same_bytes(name, bytes_of(&walk->seen))) {
+/* Keeps list->current in step with the name. */
+static lsmkv_status note_name(version_list *list, lsmkv_bytes name, lsmkv_error *err) {
+    if (same_bytes(name, bytes_of(&list->seen))) {
         return LSMKV_OK;
     }
-    lsm_buf_clear(&walk->seen);
+    lsm_buf_clear(&list->seen);
     lsmkv_status status =
-        read_current(walk->db, walk->snapshot, name, &walk->current, err);
+        read_current(list->db, list->snapshot, name, &list->current, err);
     if (status == LSMKV_NOT_FOUND) {
-        lsm_buf_clear(&walk->current);
+        lsm_buf_clear(&list->current);
         status = LSMKV_OK;
     }
-    if (status == LSMKV_OK && !lsm_buf_append(&walk->seen, name.data, name.size)) {
+    if (status == LSMKV_OK && !lsm_buf_append(&list->seen, name.data, name.size)) {
         status = lsm_fail_memory(err, name.size);
     }
     return status;
 }
 
-static lsmkv_status tell_version(record_walk *walk, lsm_slice key, lsm_slice value,
+static lsmkv_status tell_version(void *context, lsm_slice key, lsm_slice value,
                                  lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    version_list *list = context;
     lsm_publish_record record;
     lsmkv_version_info info;
 
     LSM_TRY(lsm_publish_key_split(key, &info.name, &info.version, err));
     LSM_TRY(lsm_publish_record_decode(value, &record, err));
     if (record.state != LSM_PUBLISH_COMPLETE ||
-        (walk->name.size != 0 && !same_bytes(walk->name, info.name))) {
+        (list->name.size != 0 && !same_bytes(list->name, info.name))) {
         return LSMKV_OK;
     }
-    LSM_TRY(note_name(walk, info.name, err));
-    info.current = same_bytes(info.version, bytes_of(&walk->current));
+    LSM_TRY(note_name(list, info.name, err));
+    info.current = same_bytes(info.version, bytes_of(&list->current));
     info.created_ms = record.created_ms;
     info.row_count = record.row_count;
     info.byte_count = record.byte_count;
-    walk->callback(walk->context, &info);
+    list->callback(list->context, &info);
 out:
     return status;
 }
@@ -512,20 +486,19 @@ out:
 lsmkv_status lsm_published_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                                 lsmkv_bytes name, lsmkv_version_fn callback,
                                 void *context, lsmkv_error *err) {
-    record_walk walk = {.db = db,
-                        .snapshot = snapshot,
-                        .prefix = LSM_PUBLISH_PREFIX,
-                        .visit = tell_version,
-                        .name = name,
-                        .callback = callback,
-                        .context = context};
-    lsmkv_status status = walk_records(&walk, err);
-    lsm_buf_deinit(&walk.seen);
-    lsm_buf_deinit(&walk.current);
+    version_list list = {.db = db,
+                         .snapshot = snapshot,
+                         .name = name,
+                         .callback = callback,
+                         .context = context};
+    lsmkv_status status =
+        lsm_system_walk(db, snapshot, LSM_PUBLISH_PREFIX, tell_version, &list, err);
+    lsm_buf_deinit(&list.seen);
+    lsm_buf_deinit(&list.current);
     return status;
 }
 
-static lsmkv_status add_version(record_walk *walk, lsm_slice key, lsm_slice value,
+static lsmkv_status add_version(void *context, lsm_slice key, lsm_slice value,
                                 lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_publish_record record;
@@ -534,15 +507,23 @@ static lsmkv_status add_version(record_walk *walk, lsm_slice key, lsm_slice valu
 
     LSM_TRY(lsm_publish_key_split(key, &name, &version, err));
     LSM_TRY(lsm_publish_record_decode(value, &record, err));
-    status = lsm_catalog_next_add(walk->context, &record.space, err);
+    status = lsm_catalog_next_add(context, &record.space, err);
 out:
     return status;
 }
 
-static lsmkv_status add_name(record_walk *walk, lsm_slice key, lsm_slice value,
+/* What adds names to a catalog. */
+typedef struct name_adding {
+    lsmkv_db *db;
+    const lsmkv_snapshot *snapshot;
+    lsm_catalog_next *next;
+} name_adding;
+
+static lsmkv_status add_name(void *context, lsm_slice key, lsm_slice value,
                              lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_catalog_next *next = walk->context;
+    const name_adding *to = context;
+    lsm_catalog_next *next = to->next;
     lsmkv_bytes name = {key.data, key.size};
     lsmkv_bytes version = {value.data, value.size};
     lsm_publish_record record;
@@ -552,7 +533,7 @@ static lsmkv_status add_name(record_walk *walk, lsm_slice key, lsm_slice value,
     if (!lsm_space_name_check(name) || !lsm_version_name_check(version)) {
         return lsm_fail(err, LSMKV_CORRUPTION, "the version of a published name");
     }
-    status = read_complete(walk->db, walk->snapshot, name, version, &record, err);
+    status = read_complete(to->db, to->snapshot, name, version, &record, err);
     if (status == LSMKV_NOT_FOUND) {
         status = lsm_fail(err, LSMKV_CORRUPTION,
                           "the version that a published name has is not there");
@@ -573,7 +554,7 @@ static lsmkv_status add_name(record_walk *walk, lsm_slice key, lsm_slice value,
     }
     meaning->id = record.space.id;
     meaning->options = record.space.options;
-    meaning->sequence = walk->snapshot != NULL ? walk->snapshot->sequence : 0;
+    meaning->sequence = to->snapshot != NULL ? to->snapshot->sequence : 0;
     atomic_store(&entry->space->meaning, meaning);
 out:
     return status;
@@ -581,18 +562,13 @@ out:
 
 lsmkv_status lsm_published_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                                    lsm_catalog_next *next, lsmkv_error *err) {
-    record_walk versions = {.db = db,
-                            .snapshot = snapshot,
-                            .prefix = LSM_PUBLISH_PREFIX,
-                            .visit = add_version,
-                            .context = next};
-    record_walk names = {.db = db,
-                         .snapshot = snapshot,
-                         .prefix = LSM_PUBLISHED_PREFIX,
-                         .visit = add_name,
-                         .context = next};
-    lsmkv_status status = walk_records(&versions, err);
-    return status == LSMKV_OK ? walk_records(&names, err) : status;
+    lsmkv_status status = LSMKV_OK;
+    name_adding to = {db, snapshot, next};
+
+    LSM_TRY(lsm_system_walk(db, snapshot, LSM_PUBLISH_PREFIX, add_version, next, err));
+    LSM_TRY(lsm_system_walk(db, snapshot, LSM_PUBLISHED_PREFIX, add_name, &to, err));
+out:
+    return status;
 }
 
 /* Keeps the handles that there are: the entry of before takes over what is new. */
@@ -646,7 +622,7 @@ void lsm_published_deinit(lsmkv_db *db) LSM_UNSHARED {
     lsm_free(db->published_names);
 }
 
-static lsmkv_status clean_version(record_walk *walk, lsm_slice key, lsm_slice value,
+static lsmkv_status clean_version(void *context, lsm_slice key, lsm_slice value,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_publish_record record;
@@ -656,14 +632,13 @@ static lsmkv_status clean_version(record_walk *walk, lsm_slice key, lsm_slice va
     LSM_TRY(lsm_publish_key_split(key, &name, &version, err));
     LSM_TRY(lsm_publish_record_decode(value, &record, err));
     if (record.state == LSM_PUBLISH_BEGUN) {
-        status = lsm_published_forget(walk->db, name, version, &record, LSM_FORGET_ROWS,
-                                      err);
+        status =
+            lsm_published_forget(context, name, version, &record, LSM_FORGET_ROWS, err);
     }
 out:
     return status;
 }
 
 lsmkv_status lsm_published_clean(lsmkv_db *db, lsmkv_error *err) {
-    record_walk walk = {.db = db, .prefix = LSM_PUBLISH_PREFIX, .visit = clean_version};
-    return walk_records(&walk, err);
+    return lsm_system_walk(db, NULL, LSM_PUBLISH_PREFIX, clean_version, db, err);
 }

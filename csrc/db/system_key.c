@@ -75,8 +75,9 @@ static lsmkv_status list_once(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     return status;
 }
 
-lsmkv_status lsm_system_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                             const char *prefix, lsmkv_iter **iterp, lsmkv_error *err) {
+/* An iterator over all keys with a prefix. */
+static lsmkv_status list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                         const char *prefix, lsmkv_iter **iterp, lsmkv_error *err) {
     lsmkv_error failure;
     lsm_system_key start;
     lsm_system_key stop;
@@ -104,14 +105,38 @@ static lsmkv_status fill_once(lsmkv_iter *iter, bool again, lsmkv_chunk *chunk,
     return status;
 }
 
-lsmkv_status lsm_system_next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk,
-                                  lsmkv_error *err) {
+/* The next rows, which lie in the iterator until it is asked again; none: the end. */
+static lsmkv_status next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk, lsmkv_error *err) {
     lsmkv_status status;
     bool tried = false;
 
     do {
         status = fill_once(iter, tried, chunk, err);
     } while (lsm_db_again(iter->db, status, &iter->error, &tried));
+    return status;
+}
+
+lsmkv_status lsm_system_walk(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const char *prefix, lsm_system_fn visit, void *context,
+                             lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    lsmkv_iter *iter = NULL;
+    lsmkv_chunk chunk = {0};
+    size_t skip = strlen(prefix);
+
+    LSM_TRY(list(db, snapshot, prefix, &iter, err));
+    do {
+        LSM_TRY(next_rows(iter, &chunk, err));
+        for (size_t i = 0; i < chunk.row_count; i++) {
+            const lsmkv_row *at = &chunk.rows[i];
+            LSM_TRY(visit(
+                context,
+                lsm_slice_make(chunk.data + at->key_offset + skip, at->key_size - skip),
+                lsm_slice_make(chunk.data + at->value_offset, at->value_size), err));
+        }
+    } while (chunk.row_count > 0);
+out:
+    lsm_db_iter_destroy(iter);
     return status;
 }
 

@@ -35,13 +35,15 @@ lsmkv_bytes lsm_system_key_bytes(const lsm_system_key *key);
 lsmkv_status lsm_system_read(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                              const lsm_system_key *key, lsm_buf *value,
                              lsmkv_error *err) LSM_MUST_CHECK;
-/* An iterator over all keys with a prefix. */
-lsmkv_status lsm_system_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
-                             const char *prefix, lsmkv_iter **iterp,
+/* `rest` is the key behind the prefix; both are lent. */
+typedef lsmkv_status (*lsm_system_fn)(void *context, lsm_slice rest, lsm_slice value,
+                                      lsmkv_error *err);
+
+/* Calls for each key with a prefix, in order and outside every lock of its own, until a
+ * call fails. */
+lsmkv_status lsm_system_walk(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                             const char *prefix, lsm_system_fn visit, void *context,
                              lsmkv_error *err) LSM_MUST_CHECK;
-/* The next rows, which lie in the iterator until it is asked again; none: the end. */
-lsmkv_status lsm_system_next_rows(lsmkv_iter *iter, lsmkv_chunk *chunk,
-                                  lsmkv_error *err) LSM_MUST_CHECK;
 /* Writes a batch of definitions, which leads alone; with `drops`, that namespace goes.
  */
 lsmkv_status lsm_system_commit(lsmkv_db *db, lsm_batch *batch, lsm_space *drops,
