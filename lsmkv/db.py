@@ -336,8 +336,9 @@ class DB(_core.DB, Keyspace):
     def stats(self) -> Stats:
         """Return what the engine has counted up to this moment.
 
-        Takes less than a millisecond, and some microseconds for each namespace. What it
-        tells is explained in `Stats`; `stats().prometheus()` is the text for a scrape.
+        Takes less than a millisecond, and some microseconds for each namespace, reading
+        nothing from the disk. What it tells is explained in `Stats`;
+        `stats().prometheus()` is the text for a scrape.
         """
         return stats_of(self)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See catalog.h. Definitions are read back from the system namespace each time: the
- * list in memory knows ids, not names.
+ * See catalog.h. Definitions are read back from the system namespace each time that
+ * they are asked for, as of a snapshot or now; the list in memory is by ids.
  */
 #include "db/catalog.h"
 
@@ -76,6 +76,7 @@ lsm_space *lsm_space_create(const lsm_space_definition *definition, lsmkv_error 
     space->id = definition->id;
     space->cache_policy = definition->options.cache_policy;
     space->sealed = definition->sealed;
+    space->name = definition->name;
     set_options(space, &definition->options);
     space->vector_dim = definition->options.vector_dim;
     space->vector_dtype = definition->options.vector_dtype;
@@ -182,7 +183,8 @@ static lsmkv_status read_definition(lsmkv_db *db, const lsmkv_snapshot *snapshot
 
     lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
     LSM_TRY(lsm_system_read(db, snapshot, &key, &value, err));
-    status = lsm_space_decode(lsm_buf_slice(&value), definition, err);
+    LSM_TRY(lsm_space_decode(lsm_buf_slice(&value), definition, err));
+    definition->name = lsm_space_name_make(name);
 out:
     lsm_buf_deinit(&value);
     return status;
@@ -210,14 +212,15 @@ lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
     return status;
 }
 
-static lsmkv_status put_definition(lsm_batch *batch, lsmkv_bytes name,
+static lsmkv_status put_definition(lsm_batch *batch,
                                    const lsm_space_definition *definition,
                                    lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_buf value = {0};
     lsm_system_key key;
 
-    lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
+    lsm_system_key_make(&key, LSM_SPACE_PREFIX,
+                        lsm_space_name_bytes(&definition->name));
     if (!lsm_space_encode(definition, &value)) {
         LSM_TRY(lsm_fail_memory(err, value.size));
     }
@@ -267,12 +270,13 @@ static lsmkv_status create(lsmkv_db *db, lsmkv_bytes name,
                            const lsmkv_space_options *options, lsm_space **spacep,
                            lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
-    lsm_space_definition definition = {.options = *options};
+    lsm_space_definition definition = {.name = lsm_space_name_make(name),
+                                       .options = *options};
     lsm_batch batch;
 
     lsm_batch_init(&batch);
     LSM_TRY(lsm_catalog_next_id(db, &definition.id, err));
-    LSM_TRY(put_definition(&batch, name, &definition, err));
+    LSM_TRY(put_definition(&batch, &definition, err));
     status = lsm_catalog_commit_new(db, &batch, &definition, spacep, err);
 out:
     lsm_batch_deinit(&batch);
@@ -369,14 +373,13 @@ lsmkv_status lsm_catalog_options(const lsmkv_namespace_how *how,
 }
 
 /* Gives a namespace other options. */
-static lsmkv_status alter(lsmkv_db *db, lsmkv_bytes name,
-                          const lsm_space_definition *definition, lsm_space *space,
-                          lsmkv_error *err) {
+static lsmkv_status alter(lsmkv_db *db, const lsm_space_definition *definition,
+                          lsm_space *space, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_batch batch;
 
     lsm_batch_init(&batch);
-    LSM_TRY(put_definition(&batch, name, definition, err));
+    LSM_TRY(put_definition(&batch, definition, err));
     LSM_TRY(lsm_system_commit(db, &batch, NULL, err));
     set_options(space, &definition->options);
     if (space->cache != NULL) {
@@ -401,8 +404,7 @@ lsm_space *lsm_catalog_find(lsmkv_db *db, uint32_t id) {
     return space;
 }
 
-static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
-                                  const lsmkv_namespace_how *how,
+static lsmkv_status open_existing(lsmkv_db *db, const lsmkv_namespace_how *how,
                                   lsm_space_definition *definition, lsm_space **spacep,
                                   lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -439,7 +441,7 @@ static lsmkv_status open_existing(lsmkv_db *db, lsmkv_bytes name,
                              "copy it into a new one"));
         }
         definition->options = wanted;
-        LSM_TRY(alter(db, name, definition, space, err));
+        LSM_TRY(alter(db, definition, space, err));
     }
     *spacep = space;
     space = NULL;
@@ -469,7 +471,7 @@ lsmkv_status lsm_catalog_open(lsmkv_db *db, lsmkv_bytes name,
     lsm_mutex_lock(&db->catalog_mu);
     status = read_definition(db, how->snapshot, name, &definition, err);
     if (status == LSMKV_OK) {
-        status = open_existing(db, name, how, &definition, spacep, err);
+        status = open_existing(db, how, &definition, spacep, err);
     } else if (status == LSMKV_NOT_FOUND && how->create && how->snapshot == NULL) {
         lsmkv_space_options wanted;
         status = lsm_catalog_options(how, &wanted, err);
@@ -562,33 +564,49 @@ void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats) {
     lsm_epoch_leave(token);
 }
 
-typedef struct stats_listing {
-    lsmkv_db *db;
-    lsmkv_space_stats_fn callback;
-    void *context;
-} stats_listing;
+static int compare_names(const void *a, const void *b) {
+    const lsm_space_name *left = &(*(lsm_space *const *)a)->name;
+    const lsm_space_name *right = &(*(lsm_space *const *)b)->name;
 
-static lsmkv_status list_stats(void *context, lsm_slice name, lsm_slice value,
-                               lsmkv_error *err) {
-    const stats_listing *to = context;
-    lsm_space_definition definition;
-    lsmkv_space_stats stats;
-    lsmkv_status status = lsm_space_decode(value, &definition, err);
-    lsm_space *space =
-        status == LSMKV_OK ? lsm_catalog_find(to->db, definition.id) : NULL;
+    return lsm_slice_compare(lsm_slice_make(left->bytes, left->size),
+                             lsm_slice_make(right->bytes, right->size));
+}
 
-    if (space != NULL) { /* else it was dropped meanwhile */
-        lsm_space_stats(to->db, space, &stats);
-        to->callback(to->context, (lsmkv_bytes){name.data, name.size}, &stats);
-        lsm_space_unref(space);
+/* A reference to each namespace that has a name, by names. NULL: no memory. */
+static lsm_space **living(lsmkv_db *db, size_t *count) {
+    *count = 0;
+    lsm_mutex_lock(&db->mu);
+    lsm_space **spaces = lsm_calloc(db->space_count + 1, sizeof(*spaces));
+    for (size_t i = 0; spaces != NULL && i < db->space_count; i++) {
+        if (db->spaces[i]->name.size > 0) {
+            spaces[*count] = db->spaces[i];
+            lsm_space_ref(spaces[*count]);
+            *count += 1;
+        }
     }
-    return status;
+    lsm_mutex_unlock(&db->mu);
+    if (*count > 1) {
+        qsort(spaces, *count, sizeof(*spaces), compare_names);
+    }
+    return spaces;
 }
 
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) {
-    stats_listing to = {db, callback, context};
-    return lsm_system_walk(db, NULL, LSM_SPACE_PREFIX, list_stats, &to, err);
+    size_t count;
+    lsm_space **spaces = living(db, &count);
+
+    if (spaces == NULL) {
+        return lsm_fail_memory(err, sizeof(*spaces));
+    }
+    for (size_t i = 0; i < count; i++) {
+        lsmkv_space_stats stats;
+        lsm_space_stats(db, spaces[i], &stats);
+        callback(context, lsm_space_name_bytes(&spaces[i]->name), &stats);
+        lsm_space_unref(spaces[i]);
+    }
+    lsm_free(spaces);
+    return LSMKV_OK;
 }
 
 static int compare_definitions(const void *a, const void *b) {
@@ -610,14 +628,20 @@ lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
     return LSMKV_OK;
 }
 
-static lsmkv_status add_definition(void *context, lsm_slice name, lsm_slice value,
+static lsmkv_status add_definition(void *context, lsm_slice key, lsm_slice value,
                                    lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
     lsm_space_definition definition;
-    lsmkv_status status = lsm_space_decode(value, &definition, err);
+    lsmkv_bytes name = {key.data, key.size};
 
-    (void)name;
-    return status == LSMKV_OK ? lsm_catalog_next_add(context, &definition, err)
-                              : status;
+    if (!lsm_space_name_check(name)) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "the name of a namespace");
+    }
+    LSM_TRY(lsm_space_decode(value, &definition, err));
+    definition.name = lsm_space_name_make(name);
+    status = lsm_catalog_next_add(context, &definition, err);
+out:
+    return status;
 }
 
 lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "base/slice.h"
 #include "db/counters.h"
+#include "format/space.h"
 
 /* What a namespace that is a cache has beside; in cache_space.h. */
 typedef struct lsm_cache_space lsm_cache_space;
@@ -37,7 +38,8 @@ typedef struct lsm_meaning {
 typedef struct lsm_space {
     _Atomic uint32_t refs; /* the list, handles */
     uint32_t id;
-    bool sealed; /* published: nobody writes to it */
+    bool sealed;         /* published: nobody writes to it */
+    lsm_space_name name; /* constant; none: published, or the default one */
     _Atomic bool dropped;
     _Atomic(lsm_meaning *) meaning;       /* newest first; release/acquire */
     _Atomic int64_t default_ttl_ms;       /* 0: none */
@@ -55,7 +57,6 @@ typedef struct lsm_space {
 } lsm_space;
 
 struct lsm_batch;
-struct lsm_space_definition;
 
 struct lsmkv_namespace {
     lsmkv_db *db;     /* one reference */
@@ -67,8 +68,8 @@ lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 
 /* The namespaces that a follower will know when it shows a later state. */
 typedef struct lsm_catalog_next {
-    struct lsm_space_definition *definitions; /* by id; owned */
-    lsm_space **spaces;                       /* one reference each; owned */
+    lsm_space_definition *definitions; /* by id; owned */
+    lsm_space **spaces;                /* one reference each; owned */
     size_t count, capacity, space_count;
     struct lsm_published **published; /* published names; owned */
     size_t published_count, published_capacity;
@@ -92,7 +93,8 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_namespace_fn callback, void *context,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
-/* The same for what lsm_space_stats tells of each. */
+/* What lsm_space_stats tells of each namespace that there is now, in the order of names
+ * and outside every lock, without I/O. NO_MEMORY. */
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) LSM_MUST_CHECK;
 /* The living namespace of an id. NULL: none. One reference. Takes mu. */
@@ -109,17 +111,16 @@ lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id,
 /* ... a batch, which got the definition, that brings it into being, one reference, ...
  */
 lsmkv_status lsm_catalog_commit_new(lsmkv_db *db, struct lsm_batch *batch,
-                                    const struct lsm_space_definition *definition,
+                                    const lsm_space_definition *definition,
                                     lsm_space **spacep,
                                     lsmkv_error *err) LSM_MUST_CHECK;
 /* ... and one more that will be known. */
 lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
-                                  const struct lsm_space_definition *definition,
+                                  const lsm_space_definition *definition,
                                   lsmkv_error *err) LSM_MUST_CHECK;
 
 /* NULL: no memory. One reference. */
-lsm_space *lsm_space_create(const struct lsm_space_definition *definition,
-                            lsmkv_error *err);
+lsm_space *lsm_space_create(const lsm_space_definition *definition, lsmkv_error *err);
 /* What it has counted, and about how large it is. Between begin and end of a call. */
 void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats);
 void lsm_space_ref(lsm_space *space);

@@ -4,6 +4,7 @@
  */
 #include "format/space.h"
 
+#include "base/assert.h"
 #include "base/coding.h"
 #include "format/ikey.h"
 
@@ -62,6 +63,16 @@ bool lsm_space_name_check(lsmkv_bytes name) {
         left -= size;
     }
     return true;
+}
+
+lsm_space_name lsm_space_name_make(lsmkv_bytes name) {
+    lsm_space_name made = {.size = (uint8_t)name.size};
+
+    LSM_ASSERT(name.size <= sizeof(made.bytes));
+    if (name.size > 0) {
+        memcpy(made.bytes, name.data, name.size);
+    }
+    return made;
 }
 
 static uint64_t zigzag(int64_t value) {

@@ -39,15 +39,27 @@ enum {
 #define LSM_SPACE_LAST (UINT32_MAX - 2)
 #define LSM_SPACE_NOTHING (UINT32_MAX - 1)
 
+/* A copy of a name; of size 0 for what has none. */
+typedef struct lsm_space_name {
+    uint8_t size;
+    uint8_t bytes[LSM_SPACE_NAME_MAX];
+} lsm_space_name;
+
 /* A definition; -1 and, for the TTL, 0: none of its own. */
 typedef struct lsm_space_definition {
     uint32_t id;
-    bool sealed; /* not stored: it is that of a published version */
+    bool sealed;         /* not stored: it is that of a published version */
+    lsm_space_name name; /* not in the value; none of a published version */
     lsmkv_space_options options;
 } lsm_space_definition;
 
 /* 1 to LSM_SPACE_NAME_MAX bytes of UTF-8. */
 bool lsm_space_name_check(lsmkv_bytes name);
+/* Of a name that was checked. */
+lsm_space_name lsm_space_name_make(lsmkv_bytes name);
+static inline lsmkv_bytes lsm_space_name_bytes(const lsm_space_name *name) {
+    return (lsmkv_bytes){name->bytes, name->size};
+}
 
 /* Whether all three fields of vectors are there, in their ranges, or none of them. */
 bool lsm_space_vector_check(const lsmkv_space_options *options);
@@ -56,7 +68,7 @@ bool lsm_space_vector_same(const lsmkv_space_options *a, const lsmkv_space_optio
 
 bool lsm_space_encode(const lsm_space_definition *definition,
                       lsm_buf *to) LSM_MUST_CHECK;
-/* CORRUPTION, or UNSUPPORTED_VERSION for another version or tag. */
+/* Without the name. CORRUPTION, or UNSUPPORTED_VERSION for another version or tag. */
 lsmkv_status lsm_space_decode(lsm_slice value, lsm_space_definition *definition,
                               lsmkv_error *err) LSM_MUST_CHECK;
 

@@ -102,7 +102,7 @@ typedef void (*lsmkv_space_stats_fn)(void *context, lsmkv_bytes name,
                                      const lsmkv_space_stats *stats);
 
 /* Calls for every namespace, the default one first, whose name is empty, then in the
- * order of names. */
+ * order of names; from memory, without reading anything. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_space_stats_list(
     lsmkv_db *db, lsmkv_space_stats_fn callback, void *context, lsmkv_error *err);
 

@@ -6,6 +6,7 @@
  */
 #include "expiry_help.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #include "base/alloc.h"
@@ -186,6 +187,32 @@ LSM_TEST(counts_of_all_namespaces_are_listed_by_name) {
     lsmkv_namespace_free(a);
     lsmkv_namespace_free(b);
     lsmkv_namespace_free(c);
+    expiry_end(&d);
+}
+
+LSM_TEST(counts_are_listed_without_a_call_of_the_system) {
+    expiry_db d;
+    lsmkv_error err;
+    listing list = {{0}, 0};
+    uint64_t calls[LSM_SIM_CALL_COUNT];
+
+    expiry_begin(&d);
+    lsmkv_namespace_free(counted_space(&d, "b"));
+    lsmkv_namespace_free(counted_space(&d, "a"));
+    expiry_reopen(&d);
+    lsmkv_namespace_free(counted_space(&d, "c"));
+    expiry_compact(&d); /* into a table that nobody has opened */
+    for (int i = 0; i < LSM_SIM_CALL_COUNT; i++) {
+        calls[i] = lsm_sim_call_count(d.env, (lsm_sim_call)i);
+        lsm_sim_fail(d.env, (lsm_sim_call)i, 0, EMFILE, true);
+    }
+    CHECK_OK(lsmkv_space_stats_list(d.db, list_one, &list, &err));
+    CHECK(strcmp(list.names, ";a;b;c;") == 0);
+    (void)expiry_stats(&d);
+    for (int i = 0; i < LSM_SIM_CALL_COUNT; i++) {
+        CHECK_EQ(lsm_sim_call_count(d.env, (lsm_sim_call)i), calls[i]);
+        lsm_sim_fail(d.env, (lsm_sim_call)i, 0, 0, false);
+    }
     expiry_end(&d);
 }
 

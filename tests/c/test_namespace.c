@@ -7,6 +7,7 @@
 #include "expiry_help.h"
 
 #include "db/db.h"
+#include "db/system_key.h"
 #include "format/space.h"
 
 static lsmkv_namespace *space_make(expiry_db *d, const char *name) {
@@ -149,6 +150,44 @@ LSM_TEST(space_definitions_with_absurd_numbers_are_corruption) {
             lsm_buf_deinit(&bytes);
         }
     }
+}
+
+/* Defines a namespace of a name that no call would take, and opens again. */
+static lsmkv_status open_forged(lsmkv_bytes name) {
+    expiry_db d;
+    lsmkv_error err;
+    lsmkv_options options;
+    lsm_space_definition definition = {.id = 2, .options = LSM_SPACE_OPTIONS_NONE};
+    lsm_system_key key;
+    lsm_batch batch;
+    lsm_buf value = {0};
+
+    expiry_begin(&d);
+    lsm_batch_init(&batch);
+    lsm_system_key_make(&key, LSM_SPACE_PREFIX, name);
+    CHECK(lsm_space_encode(&definition, &value));
+    CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_SYSTEM, lsm_system_key_bytes(&key),
+                           (lsmkv_bytes){value.data, value.size}, &err));
+    CHECK_OK(lsm_system_commit(d.db, &batch, NULL, &err));
+    expiry_close(&d);
+    lsmkv_options_init(&options);
+    lsmkv_status status = lsm_test_open(d.env, "db", &options, &d.db, &err);
+    if (status == LSMKV_OK) {
+        expiry_close(&d);
+    }
+    lsm_buf_deinit(&value);
+    lsm_batch_deinit(&batch);
+    lsm_sim_destroy(d.env);
+    return status;
+}
+
+LSM_TEST(namespaces_of_impossible_names_are_corruption) {
+    char longest[LSM_SPACE_NAME_MAX + 1];
+
+    memset(longest, 'x', sizeof(longest));
+    CHECK_EQ(open_forged((lsmkv_bytes){longest, LSM_SPACE_NAME_MAX}), LSMKV_OK);
+    CHECK_EQ(open_forged((lsmkv_bytes){longest, sizeof(longest)}), LSMKV_CORRUPTION);
+    CHECK_EQ(open_forged(word_bytes("a\xFF")), LSMKV_CORRUPTION);
 }
 
 LSM_TEST(namespaces_hold_keys_of_their_own) {
