@@ -2,10 +2,9 @@
 """What computed values and lists ask of the engine: times, and puts with conditions."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from lsmkv._base cimport *
-from lsmkv._core cimport Keyspace, Snapshot, begin_read
+from lsmkv._core cimport Keyspace, Snapshot, begin_read, find_many
 
 
 cdef int DEFAULT_NUMBER = 1  # of the default namespace
@@ -89,42 +88,7 @@ def is_fresh(Keyspace space not None, key) -> bool:
 
 def entries(Keyspace space not None, keys) -> list:
     """Return what entry() does for each key, all from one state."""
-    cdef tuple held = gather(keys)
-    cdef Py_ssize_t count = len(held), i
-    cdef list found = [None] * count
-    cdef lsmkv_lookup *lookups
-    cdef lsmkv_read read
-    cdef lsmkv_pin pin
-    cdef lsmkv_error err
-    cdef lsmkv_status status
-    lookups = <lsmkv_lookup *>PyMem_Malloc(count * sizeof(lsmkv_lookup))
-    if lookups == NULL:
-        raise MemoryError
-    try:
-        for i in range(count):
-            lookups[i].key.data = PyBytes_AS_STRING(held[i])
-            lookups[i].key.size = <size_t>PyBytes_GET_SIZE(held[i])
-        begin_read(space, None, False, &read)
-        read.stale = True
-        with nogil:
-            status = lsmkv_get_many(space._db, &read, lookups, <size_t>count, &pin,
-                                    &err)
-        check(status, &err, space.path)
-        try:
-            for i in range(count):
-                if lookups[i].found:
-                    found[i] = PyBytes_FromStringAndSize(
-                        <const char *>lookups[i].value.data,
-                        <Py_ssize_t>lookups[i].value.size,
-                    )
-        finally:
-            lsmkv_pin_release(&pin)
-        for i in range(count):
-            if lookups[i].found and lookups[i].stale_for_ms >= 0:
-                found[i] = (found[i], lookups[i].stale_for_ms / 1000.0)
-    finally:
-        PyMem_Free(lookups)
-    return found
+    return find_many(space, None, keys, None, True)
 
 
 cdef object put(Keyspace space, object key, object value, lsmkv_write *how,

@@ -39,3 +39,7 @@ cdef inline int begin_read(Handle space, Snapshot snapshot, bint nonblocking,
 cdef inline void end_read(Snapshot snapshot) noexcept:
     if snapshot is not None:
         snapshot.leave()
+
+
+cdef list find_many(Handle space, Snapshot snapshot, object keys, object default,
+                    bint stale)

@@ -59,7 +59,7 @@ cdef class Keyspace(Handle):
         All of them come from one consistent state, in one crossing into the engine
         and with the GIL released: for more than a few keys much faster than get().
         """
-        return find_many(self, snapshot, keys, default)
+        return find_many(self, snapshot, keys, default, False)
 
     def get_into(self, key, buffer, *, Snapshot snapshot=None):
         """Copy the value of `key` into a writable buffer; return its size, or None.
@@ -584,7 +584,12 @@ cdef bint touch(Handle space, object key, int64_t ttl_ms) except -1:
     return True
 
 
-cdef list find_many(Handle space, Snapshot snapshot, object keys, object default):
+cdef list find_many(Handle space, Snapshot snapshot, object keys, object default,
+                    bint stale):
+    """The values as bytes, `default` for missing ones.
+
+    With `stale`, those past their time as well: tuples of value and seconds since then.
+    """
     cdef tuple held = gather(keys)
     cdef Py_ssize_t count = len(held), i
     cdef list values = PyList_New(count)
@@ -601,6 +606,7 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
             lookups[i].key.data = PyBytes_AS_STRING(held[i])
             lookups[i].key.size = <size_t>PyBytes_GET_SIZE(held[i])
         begin_read(space, snapshot, False, &read)
+        read.stale = stale
         with nogil:
             status = lsmkv_get_many(space._db, &read, lookups, <size_t>count, &pin,
                                     &err)
@@ -618,6 +624,10 @@ cdef list find_many(Handle space, Snapshot snapshot, object keys, object default
                 PyList_SET_ITEM(values, i, value)
         finally:
             lsmkv_pin_release(&pin)
+        if stale:
+            for i in range(count):
+                if lookups[i].found and lookups[i].stale_for_ms >= 0:
+                    values[i] = (values[i], lookups[i].stale_for_ms / 1000.0)
     finally:
         PyMem_Free(lookups)
     return values
@@ -732,7 +742,7 @@ cdef class Snapshot:
 
     def get_many(self, keys, default=None):
         """Return the values that `keys` had, in their order; see DB.get_many."""
-        return find_many(self.db, self, keys, default)
+        return find_many(self.db, self, keys, default, False)
 
     def __getitem__(self, key):
         value = find(self.db, self, key)
