@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
 
 from lsmkv import _core, _namespace, _publish, _zstd
 from lsmkv import warm as warm_
+from lsmkv.closing import Closing
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.keyspace import Keyspace
 from lsmkv.lists import Locks
@@ -22,8 +23,6 @@ from lsmkv.vector_reader import VectorSchema
 from lsmkv.vectors import Vectors
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lsmkv.arrays import DType
     from lsmkv.flights import Flights
     from lsmkv.vector_reader import Metric
@@ -34,7 +33,7 @@ Mode = Literal["rw", "r", "follower"]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-class DB(_core.DB, Keyspace):
+class DB(_core.DB, Keyspace, Closing):
     """An ordered map of bytes to bytes in a directory, made by `lsmkv.open`.
 
     Keys are ordered as unsigned bytes. Every method may be called from any thread.
@@ -99,19 +98,6 @@ class DB(_core.DB, Keyspace):
         self._poll = poll
         self._reopens = "follower" if mode == "follower" else "r"
         return self
-
-    def __enter__(self) -> Self:
-        """Return the database itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the database."""
-        self.close()
 
     def __del__(self, _warn: Any = warnings.warn, _getpid: Any = os.getpid) -> None:
         """Warn if the database was not closed; dropping the handle then closes it."""

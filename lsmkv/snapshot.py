@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from lsmkv import _core, _namespace, _publish, _scan
+from lsmkv.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
     from typing_extensions import Buffer
 
 _T = TypeVar("_T")
 
 
-class _View:
+class _View(Closing):
     """The ranges of keys of a fixed state."""
 
     __slots__ = ()
@@ -24,23 +24,6 @@ class _View:
     def _place(self) -> tuple[_core.Keyspace, _core.Snapshot]:
         """Name the keyspace and the moment."""
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of the state."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        """Return the snapshot itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Let go of the state."""
-        self.close()
 
     def __iter__(self) -> _scan.KeyScan:
         """Iterate over all keys in order."""

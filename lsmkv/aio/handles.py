@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from lsmkv import _base, arrays
 from lsmkv import db as db_
 from lsmkv.aio.spaces import AsyncKeyspace, AsyncNamespace, AsyncSnapshot
 from lsmkv.aio.workers import Workers
+from lsmkv.closing import AsyncClosing
 from lsmkv.ttl import DEFAULT
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class AsyncVectors:
         return await space.warm(prefix, budget_bytes=budget_bytes, progress=progress)
 
 
-class AsyncDB(AsyncKeyspace):
+class AsyncDB(AsyncKeyspace, AsyncClosing):
     """An open database, made by `open` or `wrap`."""
 
     _space: DB
@@ -174,17 +175,7 @@ class AsyncDB(AsyncKeyspace):
         end = self._space.close if self._owns else _nothing
         await asyncio.shield(asyncio.wrap_future(self._workers.close(end)))
 
-    async def __aenter__(self) -> Self:
-        """Return the database itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    async def _end(self) -> None:
         await self.close()
 
     async def namespace(

@@ -8,11 +8,11 @@ import itertools
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from lsmkv.aio.workers import Workers, ignore
+from lsmkv.closing import AsyncClosing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
-    from types import TracebackType
 
     from lsmkv import _scan
 
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 FIRST_ROWS, LAST_ROWS = 64, 4096  # of the chunks of an iteration
 
 
-class AsyncScan(Generic[_T]):
+class AsyncScan(AsyncClosing, Generic[_T]):
     """An asynchronous iterator over rows in key order, made by `items` and the like.
 
     It shows the state of its first step. Close it, or use it with `async with`, when it
@@ -88,15 +88,5 @@ class AsyncScan(Generic[_T]):
         if self._scan is not None:
             self._scan.close()
 
-    async def __aenter__(self) -> Self:
-        """Return the iterator itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    async def _end(self) -> None:
         await self.aclose()

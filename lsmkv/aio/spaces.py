@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from lsmkv import _base, _batch, _nowait
 from lsmkv import db as db_
 from lsmkv.aio.rows import AsyncScan
+from lsmkv.closing import AsyncClosing, Closing
 from lsmkv.keyspace import WriteBatch
 from lsmkv.ttl import DEFAULT
 
@@ -399,7 +400,7 @@ class AsyncWriteBatch(WriteBatch):
             await self._target.write(self, sync=self._sync)
 
 
-class AsyncSnapshot(AsyncReader):
+class AsyncSnapshot(AsyncReader, Closing, AsyncClosing):
     """A fixed state of a database or namespace, made by `snapshot`.
 
     Close it, or use it in a `with` or `async with` block: neither waits.
@@ -420,30 +421,7 @@ class AsyncSnapshot(AsyncReader):
         """Let go of the state, so that its space can be given back."""
         self._state.close()
 
-    def __enter__(self) -> Self:
-        """Return the snapshot itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the snapshot itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    async def _end(self) -> None:
         self.close()
 
 
