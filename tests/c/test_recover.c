@@ -108,9 +108,8 @@ static void append_put(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
 }
 
 static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
-                       const char *value, uint32_t claimed) {
-    append_put(f, writer, ahead, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 1},
-               claimed);
+                       const char *value) {
+    append_put(f, writer, ahead, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 1}, 1);
 }
 
 static void finish_log(lsm_wal_writer *writer, bool sync) {
@@ -152,60 +151,38 @@ LSM_TEST(recovery_replays_a_log_that_goes_on_where_the_tables_end) {
 
     begin(&f);
     lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-    append_row(&f, writer, 1, "2", 1);
-    append_row(&f, writer, 2, "3", 1);
+    append_row(&f, writer, 1, "2");
+    append_row(&f, writer, 2, "3");
     finish_log(writer, false);
     check_row(&f, "3", 2);
     end(&f);
 }
 
-LSM_TEST(recovery_refuses_a_batch_whose_sequence_leaves_a_gap) {
-    fixture f;
+LSM_TEST(recovery_refuses_a_batch_that_cannot_come_next) {
+    static const char value[100] = "2";
+    static const struct {
+        uint64_t ahead;
+        size_t value_size;
+        uint32_t claimed;
+    } wrong[] = {
+        {2, 1, 1}, /* it leaves a gap */
+        {0, 1, 1}, /* it repeats a sequence */
+        {1, 1, 0}, /* it has fewer or more records than it says */
+        {1, 1, 2},
+        {1, 1, 200},
+        {1, sizeof(value), 2}, /* it ends within its records: two might fit in */
+    };
 
-    begin(&f);
-    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-    append_row(&f, writer, 2, "2", 1);
-    finish_log(writer, false);
-    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
-    end(&f);
-}
-
-LSM_TEST(recovery_refuses_a_batch_that_repeats_a_sequence) {
-    fixture f;
-
-    begin(&f);
-    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-    append_row(&f, writer, 0, "2", 1);
-    finish_log(writer, false);
-    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
-    end(&f);
-}
-
-LSM_TEST(recovery_refuses_a_batch_with_fewer_or_more_records_than_it_says) {
-    static const uint32_t counts[] = {0, 2, 200};
-
-    for (size_t i = 0; i < LSM_ARRAY_COUNT(counts); i++) {
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(wrong); i++) {
         fixture f;
         begin(&f);
         lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-        append_row(&f, writer, 1, "2", counts[i]);
+        append_put(&f, writer, wrong[i].ahead, (lsmkv_bytes){"row", 3},
+                   (lsmkv_bytes){value, wrong[i].value_size}, wrong[i].claimed);
         finish_log(writer, false);
         check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
         end(&f);
     }
-}
-
-/* Long enough that two records might fit in. */
-LSM_TEST(recovery_refuses_a_batch_that_ends_within_its_records) {
-    char value[100] = "";
-    fixture f;
-
-    begin(&f);
-    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-    append_put(&f, writer, 1, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 100}, 2);
-    finish_log(writer, false);
-    check_corrupt(&f, "000500.log", LSM_RECORD_FILE_HEADER_SIZE);
-    end(&f);
 }
 
 /* One batch that no memtable of the size in the options has room for. */
@@ -219,7 +196,7 @@ LSM_TEST(recovery_makes_room_for_a_batch_that_is_larger_than_a_memtable) {
     begin(&f);
     lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
     append_put(&f, writer, 1, (lsmkv_bytes){"long", 4}, (lsmkv_bytes){value, 10000}, 1);
-    append_row(&f, writer, 2, "2", 1);
+    append_row(&f, writer, 2, "2");
     finish_log(writer, false);
     check_row(&f, "2", 2);
     CHECK_OK(open_db(&f, &db, &err));
@@ -238,7 +215,7 @@ LSM_TEST(recovery_reports_a_read_error_behind_a_hole) {
     begin(&f);
     lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 5);
     append_put(&f, writer, 6, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 300000}, 1);
-    append_row(&f, writer, 7, "2", 1);
+    append_row(&f, writer, 7, "2");
     finish_log(writer, false);
     uint64_t failed = 0;
     lsmkv_status status = LSMKV_IO_ERROR;
@@ -265,10 +242,10 @@ LSM_TEST(recovery_drops_a_log_behind_a_hole_unless_it_was_synced) {
         fixture f;
         begin(&f);
         lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-        append_row(&f, writer, 1, "2", 1);
+        append_row(&f, writer, 1, "2");
         finish_log(writer, false);
         writer = create_log(&f, SECOND_LOG, 5);
-        append_row(&f, writer, 6, "3", 1);
+        append_row(&f, writer, 6, "3");
         finish_log(writer, synced == 1);
         if (synced == 1) {
             check_corrupt(&f, "000501.log", 0);
@@ -286,11 +263,11 @@ LSM_TEST(recovery_drops_what_lies_behind_the_beginning_of_the_next_log) {
 
     begin(&f);
     lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
-    append_row(&f, writer, 1, "2", 1);
-    append_row(&f, writer, 2, "3", 1);
+    append_row(&f, writer, 1, "2");
+    append_row(&f, writer, 2, "3");
     finish_log(writer, false);
     writer = create_log(&f, SECOND_LOG, 1);
-    append_row(&f, writer, 2, "4", 1);
+    append_row(&f, writer, 2, "4");
     finish_log(writer, true);
     check_row(&f, "4", 2);
     end(&f);
@@ -377,7 +354,7 @@ LSM_TEST(recovery_misses_a_log_that_the_manifest_knows_as_synced) {
 
         begin(&f);
         lsm_wal_writer *writer = create_log(&f, FIRST_LOG, lost == 3 ? 5 : 0);
-        append_row(&f, writer, lost == 3 ? 6 : 1, "2", 1);
+        append_row(&f, writer, lost == 3 ? 6 : 1, "2");
         finish_log(writer, false);
         record_log(&f, FIRST_LOG);
         if (lost == 1) {

@@ -412,25 +412,18 @@ LSM_TEST(a_value_file_that_is_another_one_is_corruption) {
     init_files(&f, dir, true);
     write_values(&f, 3);
     memcpy(good.uuid, uuid, sizeof(uuid));
-    lsm_record_file_header header = good;
-    forge(env, &f, header);
+    forge(env, &f, good);
     CHECK_OK(try_open(&f, &err));
-    header.type = LSM_FILE_LOG;
-    forge(env, &f, header);
-    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
-    header = good;
-    header.number++;
-    forge(env, &f, header);
-    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
-    header = good;
-    header.file_id++;
-    forge(env, &f, header);
-    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
-    CHECK(strstr(err.message, "another file took this name") != NULL);
-    header = good;
-    memcpy(header.uuid, origins[1], LSM_UUID_SIZE);
-    forge(env, &f, header);
-    CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+    lsm_record_file_header wrong[] = {good, good, good, good};
+    wrong[0].type = LSM_FILE_LOG;
+    wrong[1].number++;
+    wrong[2].file_id++;
+    memcpy(wrong[3].uuid, origins[1], LSM_UUID_SIZE);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(wrong); i++) {
+        forge(env, &f, wrong[i]);
+        CHECK_STATUS(try_open(&f, &err), LSMKV_CORRUPTION);
+        CHECK(i != 2 || strstr(err.message, "another file took this name") != NULL);
+    }
     f.context.origins = (lsm_uuids){origins, 2};
     CHECK_OK(try_open(&f, &err)); /* of the database that this is a checkpoint of */
     sim_end(env, dir);
