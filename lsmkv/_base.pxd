@@ -39,8 +39,9 @@ cdef int take_two(object first, object second, lsmkv_bytes *views,
                   Hold *hold) except -1
 cdef int take_range(object start, object stop, lsmkv_range *range_,
                     Hold *hold) except -1
-cdef object default_ttl  # lsmkv.DEFAULT
+cdef object default_time  # lsmkv.DEFAULT
 cdef int64_t parse_ttl(object ttl) except? -2
+cdef int64_t parse_stale(object stale) except? -2
 cdef tuple gather(object keys)
 cdef int refuse_busy(bint busy, str what) except -1
 
@@ -64,7 +65,12 @@ cdef inline int take(object source, lsmkv_bytes *to, Hold *hold) except -1:
 
 cdef inline int64_t ttl_of(object ttl) except? -2:
     """A time to live as the engine takes it: 0 the default, -1 never, or ms."""
-    return 0 if ttl is default_ttl else parse_ttl(ttl)
+    return 0 if ttl is default_time else parse_ttl(ttl)
+
+
+cdef inline int64_t stale_of(object stale) except? -2:
+    """A time behind that, as the engine takes it: 0 the default, -1 none, or ms."""
+    return 0 if stale is default_time else parse_stale(stale)
 
 
 cdef inline void release_two(Hold *hold) noexcept:

@@ -22,7 +22,7 @@ VALUE_SIZE_MAX = LSMKV_VALUE_SIZE_MAX
 BATCH_SIZE_MAX = LSMKV_BATCH_SIZE_MAX
 TTL_SECONDS_MAX = 1e12
 
-default_ttl = ttl_.DEFAULT
+default_time = ttl_.DEFAULT
 
 
 cdef object error_of(lsmkv_status status, const lsmkv_error *err, str directory):
@@ -102,6 +102,26 @@ cdef int64_t parse_ttl(object ttl) except? -2:
             f"None never expires"
         )
     return <int64_t>ceil(seconds * 1000)
+
+
+cdef int64_t parse_stale(object stale) except? -2:
+    """Milliseconds, rounded up, or -1 for 0."""
+    cdef double seconds = -1
+    if isinstance(stale, bool) or not hasattr(stale, "__float__"):
+        raise TypeError(f"stale must be seconds or DEFAULT, not {stale!r}")
+    with contextlib.suppress(OverflowError):
+        seconds = stale
+    if not 0 <= seconds <= TTL_SECONDS_MAX:
+        raise errors.InvalidArgumentError(
+            f"stale is {stale!r}: must be seconds, 0 to {TTL_SECONDS_MAX:.0e}"
+        )
+    return <int64_t>ceil(seconds * 1000) if seconds > 0 else -1
+
+
+def stale_to_ms(stale) -> int:
+    """Milliseconds of a time to stay stale, 0 if it is None; errors as for DB.put."""
+    cdef int64_t ms = -1 if stale is None else parse_stale(stale)
+    return 0 if ms < 0 else ms
 
 
 def ttl_to_ms(ttl) -> int:

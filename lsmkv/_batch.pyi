@@ -5,7 +5,7 @@ from typing import Any, Self
 from typing_extensions import Buffer, disjoint_base
 
 from lsmkv._base import Handle
-from lsmkv.ttl import Ttl
+from lsmkv.ttl import Stale, Ttl
 
 @disjoint_base
 class Batch:
@@ -18,8 +18,10 @@ class Batch:
         value: Buffer,
         *,
         ttl: Ttl = ...,
+        stale: Stale = ...,
         namespace: Handle | None = None,
     ) -> None: ...
+    def _put_until(self, key: Buffer, value: Buffer, end: int) -> None: ...
     def delete(self, key: Buffer, *, namespace: Handle | None = None) -> None: ...
     def delete_range(
         self,

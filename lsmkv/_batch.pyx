@@ -23,22 +23,16 @@ cdef class Batch:
             namespace = self._space
         return NULL if namespace is None else namespace._space
 
-    cdef int add(self, object key, object value, int64_t ttl_ms,
-                 const lsmkv_namespace *space) except -1:
+    cdef int add(self, object key, object value, const lsmkv_write *how) except -1:
         cdef Hold[2] hold
         cdef lsmkv_bytes[2] view
-        cdef lsmkv_write how
         cdef lsmkv_error err
         cdef lsmkv_status status
-        how.ttl_ms = ttl_ms
-        how.space = space
-        how.stale_ms = 0
-        how.expire_at_ms = 0
         take_two(key, value, view, hold)
         try:
             with cython.critical_section(self):
                 refuse_busy(self._busy, "batch")
-                status = lsmkv_batch_put(self._batch, &how, view[0], view[1], &err)
+                status = lsmkv_batch_put(self._batch, how, view[0], view[1], &err)
         finally:
             release_two(hold)
         check(status, &err, "")
@@ -61,13 +55,21 @@ cdef class Batch:
         check(status, &err, "")
         return 0
 
-    def put(self, key, value, *, ttl=default_ttl, Handle namespace=None):
+    def put(self, key, value, *, ttl=default_time, stale=default_time,
+            Handle namespace=None):
         """Add the storing of `value` under `key`.
 
-        `ttl` as for DB.put; it counts from the moment when the batch is written.
-        `namespace` is where; None, where the batch was made.
+        `ttl` and `stale` as for DB.put; they count from the moment when the batch is
+        written. `namespace` is where; None, where the batch was made.
         """
-        self.add(key, value, ttl_of(ttl), self.space_of(namespace))
+        cdef lsmkv_write how = lasting(self.space_of(namespace), ttl, stale)
+        self.add(key, value, &how)
+
+    def _put_until(self, key, value, uint64_t end):
+        """Add a put whose value expires at a moment of engine time; 0: never."""
+        cdef lsmkv_write how = lasting(self.space_of(None), None, 0)
+        how.expire_at_ms = end
+        self.add(key, value, &how)
 
     def delete(self, key, *, Handle namespace=None):
         """Add the removal of `key`; `namespace` as for put()."""

@@ -275,6 +275,7 @@ cdef extern from "include/lsmkv.h" nogil:
 
     ctypedef struct lsmkv_space_options:
         int64_t default_ttl_ms
+        int64_t default_stale_ms
         int64_t blob_threshold_bytes
         int32_t codec
         int32_t codec_level
@@ -292,6 +293,7 @@ cdef extern from "include/lsmkv.h" nogil:
         bint alter
         const lsmkv_snapshot *snapshot
         bint has_default_ttl
+        bint has_default_stale
         bint has_blob_threshold
         bint has_codec
         bint has_codec_level

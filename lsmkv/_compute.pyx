@@ -32,6 +32,16 @@ def milliseconds(ttl) -> int:
     return ttl_of(ttl)
 
 
+def stale_milliseconds(Keyspace space not None, stale) -> int:
+    """Check how long a value may be stale; milliseconds, or -1 for none."""
+    cdef lsmkv_space_options options
+    cdef int64_t ms = stale_of(stale)
+    if ms == 0 and space._space != NULL:
+        lsmkv_namespace_options(space._space, &options)
+        ms = options.default_stale_ms
+    return ms if ms > 0 else -1
+
+
 def entry(Keyspace space not None, key, bint waits=True):
     """Return the value of `key` as bytes, or None if there is none.
 
@@ -67,8 +77,11 @@ def entry(Keyspace space not None, key, bint waits=True):
     return value if times.stale_for_ms < 0 else (value, times.stale_for_ms / 1000.0)
 
 
-def is_fresh(Keyspace space not None, key) -> bool:
-    """Tell whether there is a value that is not stale, without counting the look."""
+def is_fresh(Keyspace space not None, key, bint waits=True):
+    """Tell whether there is a value that is not stale, without counting the look.
+
+    Without `waits` it may be BLOCKED.
+    """
     cdef Hold hold
     cdef lsmkv_bytes view
     cdef lsmkv_read read
@@ -76,12 +89,17 @@ def is_fresh(Keyspace space not None, key) -> bool:
     cdef lsmkv_error err
     cdef lsmkv_status status
     take(key, &view, &hold)
-    begin_read(space, None, False, &read)
-    with nogil:
-        status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
+    begin_read(space, None, True, &read)
+    status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
+    if status == LSMKV_WOULD_BLOCK and waits:
+        read.nonblocking = False
+        with nogil:
+            status = lsmkv_ttl(space._db, &read, view, &ttl_ms, &err)
     PyBuffer_Release(&hold)
     if status == LSMKV_NOT_FOUND:
         return False
+    if status == LSMKV_WOULD_BLOCK:
+        return BLOCKED
     check(status, &err, space.path)
     return True
 
@@ -135,8 +153,11 @@ def store_since(Keyspace space not None, key, value, tuple times not None,
         snapshot.leave()
 
 
-def end_of(Keyspace space not None, key):
-    """Return the moment when the value expires, 0 if it does not, None without one."""
+def timed(Keyspace space not None, key):
+    """Return (value, when it expires, now) of `key`, or None without a value.
+
+    In milliseconds of engine time; 0 and 0 if it does not expire.
+    """
     cdef Hold hold
     cdef lsmkv_bytes view
     cdef lsmkv_read read
@@ -152,17 +173,11 @@ def end_of(Keyspace space not None, key):
     if status == LSMKV_NOT_FOUND:
         return None
     check(status, &err, space.path)
-    lsmkv_pin_release(&pin)
-    return times.expire_at_ms
-
-
-def store_until(Keyspace space not None, key, value, uint64_t end, sync) -> None:
-    """Store a value until a moment that end_of() told; 0: for ever."""
-    cdef lsmkv_write how
-    how.sync = sync is not None and bool(sync)
-    how.nosync = sync is not None and not sync
-    how.ttl_ms = -1
-    how.stale_ms = 0
-    how.expire_at_ms = end
-    how.since = NULL
-    put(space, key, value, &how, True)
+    try:
+        value = PyBytes_FromStringAndSize(<const char *>pin.value.data,
+                                          <Py_ssize_t>pin.value.size)
+    finally:
+        lsmkv_pin_release(&pin)
+    if times.left_ms < 0:
+        return value, 0, 0
+    return value, times.expire_at_ms, times.expire_at_ms - <uint64_t>times.left_ms

@@ -7,7 +7,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from lsmkv._base import Handle
 from lsmkv._batch import Batch
-from lsmkv.ttl import Ttl
+from lsmkv.ttl import Stale, Ttl
 
 _K = TypeVar("_K", bound=Buffer)
 _T = TypeVar("_T")
@@ -53,6 +53,7 @@ class Keyspace(Handle):
         value: Buffer,
         *,
         ttl: Ttl = ...,
+        stale: Stale = ...,
         sync: bool | None = None,
     ) -> None: ...
     def ttl(self, key: Buffer, *, snapshot: Snapshot | None = None) -> float | None: ...
@@ -63,6 +64,7 @@ class Keyspace(Handle):
         items: Mapping[_K, Buffer] | Iterable[tuple[Buffer, Buffer]],
         *,
         ttl: Ttl = ...,
+        stale: Stale = ...,
         sync: bool | None = None,
     ) -> None: ...
     def delete_many(

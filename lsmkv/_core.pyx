@@ -21,7 +21,7 @@ from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy
 
 from lsmkv._base cimport *
-from lsmkv._batch cimport Batch
+from lsmkv._batch cimport Batch, lasting
 from lsmkv._view cimport View
 
 from lsmkv import errors
@@ -118,17 +118,21 @@ cdef class Keyspace(Handle):
         """Whether the key was there."""
         return exists(self, snapshot, key)
 
-    def put(self, key, value, *, ttl=default_ttl, sync=None):
+    def put(self, key, value, *, ttl=default_time, stale=default_time, sync=None):
         """Store `value` under `key`.
 
         `ttl` is how many seconds the value stays, to the millisecond: from then on it
         is gone, from snapshots too, as if it had been deleted. None: it stays; DEFAULT:
         as the keyspace says, for a database that it stays.
 
+        `stale` is for how many seconds after that get_or_compute() and its kin still
+        find the value, if they are asked to; all else does not. DEFAULT: as the
+        keyspace says, for a database 0. It means nothing for a value that stays.
+
         `sync=True` returns only when the write survives power loss, `sync=False` when
         the operating system has it; None does what the database's `durability` says.
         """
-        store(self, key, value, ttl_of(ttl), sync)
+        store(self, key, value, ttl_of(ttl), stale_of(stale), sync)
 
     def ttl(self, key, *, Snapshot snapshot=None):
         """Return the seconds that the value of `key` stays, None if it does not expire.
@@ -140,8 +144,8 @@ cdef class Keyspace(Handle):
     def touch(self, key, ttl):
         """Give the value of `key` the time `ttl`, from now on; False if there is none.
 
-        `ttl` as for put(). The value stays as it is: a put or delete by another thread
-        at the same time is never undone.
+        `ttl` as for put(), and `stale` as if it were not given. The value stays as it
+        is: a put or delete by another thread at the same time is never undone.
         """
         return touch(self, key, ttl_of(ttl))
 
@@ -150,24 +154,24 @@ cdef class Keyspace(Handle):
         remove(self, key, sync)
 
     def __setitem__(self, key, value):
-        store(self, key, value, 0, None)
+        store(self, key, value, 0, 0, None)
 
     def __delitem__(self, key):
         if not exists(self, None, key):
             raise KeyError(key)
         remove(self, key, None)
 
-    def put_many(self, items, *, ttl=default_ttl, sync=None):
+    def put_many(self, items, *, ttl=default_time, stale=default_time, sync=None):
         """Store all pairs of a mapping, or of an iterable of pairs, as one batch.
 
-        Either all of them are stored or none, whatever happens. `ttl`, the same for
-        all, and `sync` as for put().
+        Either all of them are stored or none, whatever happens. `ttl` and `stale`, the
+        same for all, and `sync` as for put().
         """
         cdef Batch batch = Batch()
-        cdef int64_t ttl_ms = ttl_of(ttl)
+        cdef lsmkv_write how = lasting(self._space, ttl, stale)
         pairs = items.items() if hasattr(items, "keys") else items
         for key, value in pairs:
-            batch.add(key, value, ttl_ms, self._space)
+            batch.add(key, value, &how)
         self.write(batch, sync=sync)
 
     def delete_many(self, keys, *, sync=None):
@@ -648,12 +652,13 @@ cdef inline lsmkv_write writing(Handle space, object sync, int64_t ttl_ms) noexc
 
 
 cdef int store(Handle space, object key, object value, int64_t ttl_ms,
-               object sync) except -1:
+               int64_t stale_ms, object sync) except -1:
     cdef Hold[2] hold
     cdef lsmkv_bytes[2] view
     cdef lsmkv_write how = writing(space, sync, ttl_ms)
     cdef lsmkv_error err
     cdef lsmkv_status status = LSMKV_WOULD_BLOCK
+    how.stale_ms = stale_ms
     take_two(key, value, view, hold)
     if how.nonblocking:
         status = lsmkv_put(space._db, &how, view[0], view[1], &err)

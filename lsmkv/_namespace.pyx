@@ -122,6 +122,7 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.create = wanted.get("create", False)
     how.alter = wanted.get("alter", False)
     how.has_default_ttl = "default_ttl_ms" in wanted
+    how.has_default_stale = "default_stale_ms" in wanted
     how.has_blob_threshold = "blob_threshold_bytes" in wanted
     how.has_codec = "codec" in wanted
     how.has_codec_level = "codec_level" in wanted
@@ -129,6 +130,7 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
     how.has_max_bytes = "max_bytes" in wanted
     how.has_cache_policy = "cache_policy" in wanted
     how.options.default_ttl_ms = wanted.get("default_ttl_ms", 0)
+    how.options.default_stale_ms = wanted.get("default_stale_ms", 0)
     how.options.blob_threshold_bytes = wanted.get("blob_threshold_bytes", -1)
     how.options.codec = wanted.get("codec", -1)
     how.options.codec_level = wanted.get("codec_level", 0)

@@ -85,13 +85,14 @@ cdef object answer(Keyspace space, lsmkv_status status, const lsmkv_error *err):
     return None
 
 
-def put(Keyspace space not None, key, value, ttl, sync):
+def put(Keyspace space not None, key, value, ttl, stale, sync):
     """Return None: stored; or WAIT."""
     cdef Hold[2] hold
     cdef lsmkv_bytes[2] view
     cdef lsmkv_write how = writing(space, sync, ttl_of(ttl))
     cdef lsmkv_error err
     cdef lsmkv_status status
+    how.stale_ms = stale_of(stale)
     take_two(key, value, view, hold)
     status = lsmkv_put(space._db, &how, view[0], view[1], &err)
     release_two(hold)

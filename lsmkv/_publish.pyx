@@ -52,7 +52,7 @@ cdef class Publisher:
             self._busy = True
         return 0
 
-    def put(self, key, value, *, ttl=default_ttl):
+    def put(self, key, value, *, ttl=default_time):
         """Add a row; of equal keys the last one stays.
 
         `ttl` as for DB.put, counted from now; DEFAULT is the `default_ttl` of the
@@ -60,7 +60,7 @@ cdef class Publisher:
         """
         self.put_many(((key, value),), ttl=ttl)
 
-    def put_many(self, items, *, ttl=default_ttl):
+    def put_many(self, items, *, ttl=default_time):
         """Add the pairs of a mapping, or of an iterable of pairs, as put() does.
 
         Rows that come in the order of their keys are written once; others are sorted,

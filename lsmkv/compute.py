@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -37,12 +36,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from lsmkv.ttl import Ttl
+    from lsmkv.ttl import Stale, Ttl
 
 Entry = bytes | tuple[bytes, float] | None  # what _compute.entry() returns
 OnError = Literal["raise", "stale"]
 
-STALE_SECONDS_MAX = 1e12
 FEW = 64  # keys that are looked for on an event loop's thread
 
 _making = threading.Lock()
@@ -68,17 +66,12 @@ class Want:
         self,
         space: Any,
         ttl: Ttl,
-        stale: float,
+        stale: Stale,
         on_error: OnError = "raise",
         timeout: float | None = None,
     ) -> None:
         """Check the arguments."""
-        if isinstance(stale, bool) or not hasattr(stale, "__float__"):
-            raise TypeError(f"stale must be seconds, not {stale!r}")
-        if not 0 <= stale <= STALE_SECONDS_MAX:
-            raise InvalidArgumentError(
-                f"stale is {stale!r}: must be seconds, 0 to {STALE_SECONDS_MAX:.0e}"
-            )
+        stale_ms = _compute.stale_milliseconds(space, stale)
         if on_error not in ("raise", "stale"):
             raise InvalidArgumentError(
                 f'on_error is {on_error!r}: must be "raise" or "stale"'
@@ -88,8 +81,8 @@ class Want:
         self.space = space
         self.db: _core.DB = space.db if hasattr(space, "db") else space
         self.flights = flights_of(space)
-        self.stale = stale
-        self.times = (_compute.milliseconds(ttl), math.ceil(stale * 1000))
+        self.stale = max(0, stale_ms) / 1000
+        self.times = (_compute.milliseconds(ttl), stale_ms)
         self.on_error = on_error
         self.until = None if timeout is None else time.monotonic() + timeout
 

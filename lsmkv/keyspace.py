@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lsmkv.codecs import Codec
     from lsmkv.memoize import How
     from lsmkv.snapshot import Snapshot
-    from lsmkv.ttl import Ttl
+    from lsmkv.ttl import Stale, Ttl
     from lsmkv.warm import WarmReport
 
 
@@ -100,7 +100,7 @@ class Keyspace(_core.Keyspace):
         fn: Callable[[], Buffer],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
         on_error: Literal["raise", "stale"] = "raise",
         timeout: float | None = None,
     ) -> bytes:
@@ -119,7 +119,7 @@ class Keyspace(_core.Keyspace):
                 while one thread in the background computes it anew; failures of that
                 are logged (logger "lsmkv"). Nothing is returned that is older than
                 the `ttl` and `stale` that it was stored with, or than this `stale`
-                allows.
+                allows. DEFAULT: as the keyspace says, for a database 0.
             on_error: "stale": if computing fails, or takes too long, return a stale
                 value if there is any at all, however long `stale` is.
             timeout: Seconds to wait, at most; `fn` then runs in a thread of its own,
@@ -143,7 +143,7 @@ class Keyspace(_core.Keyspace):
         fn_missing: Callable[[list[bytes]], Sequence[Buffer]],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
     ) -> list[bytes]:
         """Return the values of `keys` in their order, computing those that are missing.
 
@@ -163,7 +163,7 @@ class Keyspace(_core.Keyspace):
         async_fn: Callable[[], Awaitable[Buffer]],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
         on_error: Literal["raise", "stale"] = "raise",
         timeout: float | None = None,
     ) -> bytes:
@@ -187,7 +187,7 @@ class Keyspace(_core.Keyspace):
         self,
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
         key: Callable[..., Buffer | str] | None = None,
         codec: Codec[Any] | None = None,
     ) -> How:
@@ -222,11 +222,15 @@ class Keyspace(_core.Keyspace):
 
         A list expires as a whole. Its first item decides when, by `ttl` as for `put`;
         later ones join it without changing that, unless `ttl` is given: then the whole
-        list has that time from now on, which writes all of it anew, in one batch.
+        list has that time from now on. Giving it with each item, so that a list lives
+        on while it is used, costs little more than giving it once; but the space of
+        such a list comes back only after it has been gone for about as long as it was
+        there, or for the longest `ttl` that it was given.
 
         Any number of threads may append. Item n is kept under the key
-        `key + b"\\0" + n.to_bytes(8)`: use a namespace for lists alone, and these
-        methods alone to change them. `sync` as for `put`.
+        `key + b"\\0" + n.to_bytes(8)`, what else belongs to the list under a last one
+        of that form: use a namespace for lists alone, and these methods alone to change
+        them. `sync` as for `put`.
         """
         from lsmkv import lists
 

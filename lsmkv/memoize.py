@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from lsmkv.keyspace import Keyspace
-    from lsmkv.ttl import Ttl
+    from lsmkv.ttl import Stale, Ttl
 
 _P = ParamSpec("_P")
 _R_co = TypeVar("_R_co", covariant=True)
@@ -53,7 +53,7 @@ class How:
         codec: codecs.Codec[Any] | None,
         *,
         ttl: Ttl,
-        stale: float,
+        stale: Stale,
     ) -> None:
         """Keep it."""
         self.space = space

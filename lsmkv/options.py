@@ -135,6 +135,9 @@ class NamespaceOptions:
     Attributes:
         default_ttl: Seconds that values stay which are put without `ttl=`, or with
             DEFAULT; None: they stay. Default None.
+        default_stale: Seconds behind that for which `get_or_compute` and its kin may
+            return a value while it is computed anew, where neither they nor the `put`
+            that stored it say otherwise by `stale=`; None: 0. Default None.
         blob_threshold_bytes: As in `Options`, for this namespace; None: as the database
             has it.
         compression: As in `Options`; None: as the database has it.
@@ -151,6 +154,7 @@ class NamespaceOptions:
     """
 
     default_ttl: float | None = None
+    default_stale: float | None = None
     blob_threshold_bytes: int | None = None
     compression: Compression | None = None
     compression_level: int | None = None
@@ -161,9 +165,11 @@ class NamespaceOptions:
     def from_engine(cls, values: dict[str, int]) -> Self:
         """Build the options from the fields of the C interface."""
         codec, ttl_ms = values["codec"], values["default_ttl_ms"]
+        stale_ms = values["default_stale_ms"]
         threshold, policy = values["blob_threshold_bytes"], values["cache_policy"]
         return cls(
             default_ttl=ttl_ms / 1000 if ttl_ms else None,
+            default_stale=stale_ms / 1000 if stale_ms else None,
             blob_threshold_bytes=threshold if threshold >= 0 else None,
             compression=_COMPRESSIONS[codec] if codec >= 0 else None,
             compression_level=values["codec_level"] if codec >= 0 else None,
@@ -184,6 +190,8 @@ class NamespaceOptions:
             values["default_ttl_ms"] = _base.ttl_to_ms(given["ttl"])
         if "default_ttl" in given:
             values["default_ttl_ms"] = _base.ttl_to_ms(given["default_ttl"])
+        if "default_stale" in given:
+            values["default_stale_ms"] = _base.stale_to_ms(given["default_stale"])
         if "blob_threshold_bytes" in given:
             threshold = given["blob_threshold_bytes"]
             _check_range("blob_threshold_bytes", threshold, 0, 2**30)
@@ -217,6 +225,7 @@ class NamespaceOverrides(TypedDict, total=False):
 
     default_ttl: float | None
     ttl: float | None
+    default_stale: float | None
     blob_threshold_bytes: int | None
     compression: Compression | None
     compression_level: int | None

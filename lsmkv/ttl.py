@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a time to live is said."""
+"""How the times of a value are said."""
 
 from __future__ import annotations
 
@@ -20,3 +20,4 @@ class Default(enum.Enum):
 DEFAULT: Final = Default.DEFAULT
 
 Ttl = float | Literal[Default.DEFAULT] | None
+Stale = float | Literal[Default.DEFAULT]

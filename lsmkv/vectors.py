@@ -11,7 +11,7 @@ from lsmkv import _namespace, _vectors, arrays
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides
-from lsmkv.ttl import DEFAULT, Ttl
+from lsmkv.ttl import DEFAULT, Stale, Ttl
 from lsmkv.vector_reader import VectorReader, VectorSchema
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Vectors(VectorReader):
         fn_missing: Callable[[list[bytes]], Any],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
     ) -> npt.NDArray[Any]:
         """Return the rows of n keys as a new array, computing those that are missing.
 

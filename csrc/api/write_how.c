@@ -24,19 +24,22 @@ lsmkv_status lsm_resolve_times(const lsmkv_write *how, lsm_times *times,
                         "a time to live of %lld ms: -1 (never), 0 or more",
                         (long long)ttl_ms);
     }
-    if (LSM_UNLIKELY(how != NULL && how->stale_ms < 0)) {
+    int64_t stale_ms = how == NULL ? 0 : how->stale_ms;
+    if (LSM_UNLIKELY(stale_ms < -1)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
-                        "stale for %lld ms: must be 0 or more",
-                        (long long)how->stale_ms);
+                        "stale for %lld ms: -1 (not at all), 0 or more",
+                        (long long)stale_ms);
     }
-    if (LSM_UNLIKELY(space != NULL) && ttl_ms == 0) {
-        ttl_ms = atomic_load(&space->space->default_ttl_ms);
+    if (LSM_UNLIKELY(space != NULL)) {
+        ttl_ms = ttl_ms != 0 ? ttl_ms : atomic_load(&space->space->default_ttl_ms);
+        stale_ms =
+            stale_ms != 0 ? stale_ms : atomic_load(&space->space->default_stale_ms);
     }
     if (LSM_UNLIKELY(how != NULL && how->expire_at_ms != 0)) {
         times->expire_at = how->expire_at_ms;
     } else if (ttl_ms > 0) {
         times->ttl_ms = (uint64_t)ttl_ms;
-        times->stale_ms = how == NULL ? 0 : (uint64_t)how->stale_ms;
+        times->stale_ms = stale_ms > 0 ? (uint64_t)stale_ms : 0;
     }
     return LSMKV_OK;
 }

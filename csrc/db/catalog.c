@@ -38,6 +38,7 @@ void lsm_space_unref(lsm_space *space) {
 
 static void set_options(lsm_space *space, const lsmkv_space_options *options) {
     atomic_store(&space->default_ttl_ms, options->default_ttl_ms);
+    atomic_store(&space->default_stale_ms, options->default_stale_ms);
     atomic_store(&space->blob_threshold_bytes, options->blob_threshold_bytes);
     atomic_store(&space->codec, options->codec);
     atomic_store(&space->codec_level, options->codec_level);
@@ -55,6 +56,7 @@ void lsm_space_options(const lsm_space *space, lsmkv_space_options *options) {
     }
     *options = (lsmkv_space_options){
         .default_ttl_ms = atomic_load(&space->default_ttl_ms),
+        .default_stale_ms = atomic_load(&space->default_stale_ms),
         .blob_threshold_bytes = atomic_load(&space->blob_threshold_bytes),
         .codec = atomic_load(&space->codec),
         .codec_level = atomic_load(&space->codec_level),
@@ -290,6 +292,10 @@ static lsmkv_space_options merge_options(const lsmkv_namespace_how *how,
         options.default_ttl_ms =
             how->options.default_ttl_ms < 0 ? 0 : how->options.default_ttl_ms;
     }
+    if (how->has_default_stale) {
+        options.default_stale_ms =
+            how->options.default_stale_ms < 0 ? 0 : how->options.default_stale_ms;
+    }
     if (how->has_blob_threshold) {
         options.blob_threshold_bytes = how->options.blob_threshold_bytes;
     }
@@ -325,6 +331,7 @@ static option_change find_change(const lsmkv_space_options *is,
                                  const lsmkv_space_options *asked) {
     const option_change options[] = {
         {"default_ttl_ms", is->default_ttl_ms, asked->default_ttl_ms},
+        {"default_stale_ms", is->default_stale_ms, asked->default_stale_ms},
         {"blob_threshold_bytes", is->blob_threshold_bytes, asked->blob_threshold_bytes},
         {"codec", is->codec, asked->codec},
         {"codec_level", is->codec_level, asked->codec_level},
@@ -349,7 +356,8 @@ static bool cache_options_fit(const lsmkv_space_options *options) {
 
 static lsmkv_status check_options(const lsmkv_space_options *options,
                                   lsmkv_error *err) {
-    if (options->default_ttl_ms < 0 || options->blob_threshold_bytes < -1 ||
+    if (options->default_ttl_ms < 0 || options->default_stale_ms < 0 ||
+        options->blob_threshold_bytes < -1 ||
         options->blob_threshold_bytes > LSMKV_VALUE_SIZE_MAX || options->codec < -1 ||
         options->codec >= LSMKV_CODEC_COUNT || !lsm_space_vector_check(options)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,

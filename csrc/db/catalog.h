@@ -43,6 +43,7 @@ typedef struct lsm_space {
     _Atomic bool dropped;
     _Atomic(lsm_meaning *) meaning;       /* newest first; release/acquire */
     _Atomic int64_t default_ttl_ms;       /* 0: none */
+    _Atomic int64_t default_stale_ms;     /* likewise */
     _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
     _Atomic int32_t codec;                /* -1: the database's */
     _Atomic int32_t codec_level;

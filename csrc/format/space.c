@@ -20,7 +20,8 @@ enum {
     TAG_VECTOR_DIM = 7,
     TAG_VECTOR_DTYPE = 8,
     TAG_VECTOR_METRIC = 9,
-    TAG_END = 10,
+    TAG_STALE = 10,
+    TAG_END = 11,
 };
 
 /* The bytes of the character at `at`, of `left`; 0: none. */
@@ -110,6 +111,7 @@ bool lsm_space_encode(const lsm_space_definition *definition, lsm_buf *to) {
         [TAG_VECTOR_DIM] = options->vector_dim,
         [TAG_VECTOR_DTYPE] = vectors ? (uint64_t)(options->vector_dtype + 1) : 0,
         [TAG_VECTOR_METRIC] = vectors ? (uint64_t)(options->vector_metric + 1) : 0,
+        [TAG_STALE] = (uint64_t)options->default_stale_ms,
     };
     uint8_t version = VERSION;
     uint8_t id[4];
@@ -131,6 +133,9 @@ static bool take_value(lsmkv_space_options *options, uint64_t tag, uint64_t valu
     switch (tag) {
         case TAG_TTL:
             options->default_ttl_ms = (int64_t)value;
+            return true;
+        case TAG_STALE:
+            options->default_stale_ms = (int64_t)value;
             return true;
         case TAG_BLOB_THRESHOLD:
             options->blob_threshold_bytes = (int64_t)value - 1;

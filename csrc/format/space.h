@@ -5,8 +5,8 @@
  *   "namespace/" name   version u8 (1) | id u32 | (tag varint, value varint)*,
  * ascending 1 default_ttl_ms   2 blob_threshold_bytes + 1   3 codec + 1   4 codec_level
  *     (zigzag)   5 max_bytes   6 cache_policy, both or neither   7 vector_dim
- *     8 vector_dtype + 1   9 vector_metric + 1, these three or none of them; what is
- *     absent, or 0, is not the namespace's own
+ *     8 vector_dtype + 1   9 vector_metric + 1, these three or none of them
+ *     10 default_stale_ms; what is absent, or 0, is not the namespace's own
  *   "next_namespace"    id u32 of the next namespace to be created, at first 2; ids are
  *                       never used again
  */

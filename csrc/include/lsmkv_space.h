@@ -14,6 +14,7 @@
  * What it has of its own; else it goes by the database. */
 typedef struct lsmkv_space_options {
     int64_t default_ttl_ms;       /* for puts that say nothing; 0: they never expire */
+    int64_t default_stale_ms;     /* likewise; 0: none */
     int64_t blob_threshold_bytes; /* values from this size on lie apart; -1: none own */
     int32_t codec;                /* -1: none own */
     int32_t codec_level;
@@ -36,6 +37,7 @@ typedef struct lsmkv_namespace_how {
     bool alter;                     /* give an existing one the options below */
     const lsmkv_snapshot *snapshot; /* as it was called then; for reading alone */
     bool has_default_ttl;
+    bool has_default_stale;
     bool has_blob_threshold;
     bool has_codec;
     bool has_codec_level;

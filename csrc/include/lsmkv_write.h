@@ -15,9 +15,9 @@ typedef struct lsmkv_write {
     int64_t ttl_ms;   /* when a value that is put expires, counted from the write: 0 as
                          the namespace has it, -1 never, > 0 after so long */
     const lsmkv_namespace *space; /* NULL: the default namespace */
-    int64_t
-        stale_ms; /* a value with a time to live is fresh until then, and stays for
-                     so much longer, which only reads that ask for it see; 0: none */
+    int64_t stale_ms; /* a value with a time to live is fresh until then, and stays for
+                         so much longer, which only reads that ask for it see; 0 as the
+                         namespace has it, -1 none */
     uint64_t expire_at_ms; /* instead of ttl_ms: a moment as lsmkv_entry tells it; 0:
                               none */
     const lsmkv_snapshot

@@ -111,7 +111,7 @@ class AsyncVectors:
         async_fn_missing: Callable[[list[bytes]], Awaitable[Any]],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
     ) -> npt.NDArray[Any]:
         """Do what `Vectors.get_or_compute_many` does, with a coroutine function."""
         vectors, held = self._vectors, arrays.each_key(keys)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lsmkv.namespace import Namespace
     from lsmkv.options import NamespaceOptions
     from lsmkv.snapshot import NamespaceSnapshot, Snapshot
-    from lsmkv.ttl import Ttl
+    from lsmkv.ttl import Stale, Ttl
     from lsmkv.warm import WarmReport
 
 _T = TypeVar("_T")
@@ -183,17 +183,18 @@ class AsyncKeyspace(AsyncReader):
         value: Buffer,
         *,
         ttl: Ttl = DEFAULT,
+        stale: Stale = DEFAULT,
         sync: bool | None = None,
     ) -> None:
         """Store `value` under `key`; arguments as for `DB.put`."""
         self._workers.check()
         size = len(value) if isinstance(value, bytes) else memoryview(value).nbytes
         if size <= SMALL:
-            done = _nowait.put(self._space, key, value, ttl, sync)
+            done = _nowait.put(self._space, key, value, ttl, stale, sync)
             if done is not _nowait.WAIT:
                 return
         key, value = _base.to_bytes(key), _base.to_bytes(value)
-        await self._run(self._space.put, key, value, ttl=ttl, sync=sync)
+        await self._run(self._space.put, key, value, ttl=ttl, stale=stale, sync=sync)
 
     async def delete(self, key: Buffer, *, sync: bool | None = None) -> None:
         """Remove `key`; nothing happens if it is not there."""
@@ -206,13 +207,14 @@ class AsyncKeyspace(AsyncReader):
         items: Mapping[Any, Buffer] | Iterable[tuple[Buffer, Buffer]],
         *,
         ttl: Ttl = DEFAULT,
+        stale: Stale = DEFAULT,
         sync: bool | None = None,
     ) -> None:
         """Store all pairs as one batch; arguments as for `DB.put_many`."""
         batch = WriteBatch(self._space)
         source: Any = items
         for key, value in source.items() if hasattr(items, "keys") else source:
-            batch.put(key, value, ttl=ttl)
+            batch.put(key, value, ttl=ttl, stale=stale)
         await self.write(batch, sync=sync)
 
     async def delete_many(
@@ -286,7 +288,7 @@ class AsyncKeyspace(AsyncReader):
         async_fn: Callable[[], Awaitable[Buffer]],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
         on_error: Literal["raise", "stale"] = "raise",
         timeout: float | None = None,
     ) -> bytes:
@@ -302,7 +304,7 @@ class AsyncKeyspace(AsyncReader):
         async_fn_missing: Callable[[list[bytes]], Awaitable[Iterable[Buffer]]],
         *,
         ttl: Ttl = DEFAULT,
-        stale: float = 0.0,
+        stale: Stale = DEFAULT,
     ) -> list[bytes]:
         """Do what `DB.get_or_compute_many` does, with a coroutine function.
 

@@ -158,7 +158,7 @@ LSM_TEST(definitions_of_caches_and_vectors_are_whole_and_in_range) {
     CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\10\1", 9), LSMKV_CORRUPTION);
     CHECK_STATUS(decode_space("\1\2\0\0\0\7\3\11\1", 9), LSMKV_CORRUPTION);
     CHECK_STATUS(decode_space("\1\2\0\0\0\11\1", 7), LSMKV_CORRUPTION);
-    CHECK_STATUS(decode_space("\1\2\0\0\0\12\1", 7), LSMKV_UNSUPPORTED_VERSION);
+    CHECK_STATUS(decode_space("\1\2\0\0\0\13\1", 7), LSMKV_UNSUPPORTED_VERSION);
 }
 
 LSM_TEST(options_of_vectors_are_all_there_and_in_range_or_none) {

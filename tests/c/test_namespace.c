@@ -109,13 +109,17 @@ LSM_TEST(space_definitions_round_trip_and_refuse_what_is_cut_or_unknown) {
     lsmkv_error err;
     lsm_buf bytes = {0};
     lsm_space_definition found;
-    lsm_space_definition given = {
-        .id = 77, .options = {.default_ttl_ms = 5000, .codec = 1, .codec_level = -3}};
+    lsm_space_definition given = {.id = 77,
+                                  .options = {.default_ttl_ms = 5000,
+                                              .default_stale_ms = 300,
+                                              .codec = 1,
+                                              .codec_level = -3}};
 
     CHECK(lsm_space_encode(&given, &bytes));
     CHECK_OK(lsm_space_decode(lsm_buf_slice(&bytes), &found, &err));
     CHECK_EQ(found.id, 77);
     CHECK_EQ(found.options.default_ttl_ms, 5000);
+    CHECK_EQ(found.options.default_stale_ms, 300);
     CHECK_EQ(found.options.blob_threshold_bytes, 0);
     CHECK_EQ(found.options.codec, 1);
     CHECK(found.options.codec_level == -3);
@@ -291,6 +295,35 @@ LSM_TEST(the_default_time_to_live_gives_way_to_that_of_a_put) {
         CHECK_OK(lsmkv_touch(d.db, &write, word_bytes("k"), &err));
         CHECK_OK(lsmkv_ttl(d.db, &read, word_bytes("k"), &ttl_ms, &err));
         CHECK(ttl_ms == expected[i]);
+    }
+    lsmkv_namespace_free(space);
+    expiry_end(&d);
+}
+
+LSM_TEST(the_default_time_to_be_stale_gives_way_to_that_of_a_put) {
+    expiry_db d;
+    lsmkv_error err;
+    lsmkv_namespace *space;
+    lsmkv_namespace_how how = {
+        .create = true,
+        .has_default_ttl = true,
+        .has_default_stale = true,
+        .options = {.default_ttl_ms = 5000, .default_stale_ms = 300}};
+
+    expiry_begin(&d);
+    CHECK(space_open(&d, "s", &how, &space) == LSMKV_OK);
+    const int64_t given[] = {0, -1, 70};
+    const int64_t expected[] = {5300, 5000, 5070};
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(given); i++) {
+        lsmkv_write write = {.stale_ms = given[i], .space = space};
+        lsmkv_read read = {.space = space, .stale = true};
+        int64_t left_ms;
+        CHECK_OK(lsmkv_put(d.db, &write, word_bytes("k"), word_bytes("v"), &err));
+        CHECK_OK(lsmkv_ttl(d.db, &read, word_bytes("k"), &left_ms, &err));
+        CHECK(left_ms == expected[i]);
+        CHECK_OK(lsmkv_touch(d.db, &write, word_bytes("k"), &err));
+        CHECK_OK(lsmkv_ttl(d.db, &read, word_bytes("k"), &left_ms, &err));
+        CHECK(left_ms == expected[i]);
     }
     lsmkv_namespace_free(space);
     expiry_end(&d);

@@ -126,6 +126,16 @@ def listed() -> dict[bytes, list[bytes]]:
     return {b"": [b"one"], b"chat": [text(f"turn {i}", i * 40) for i in range(30)]}
 
 
+def heads() -> dict[bytes, bytes]:
+    """Return the rows of the heads of the lists, which do not expire."""
+    return {
+        key + b"\0" + b"\xff" * 8: struct.pack(
+            ">QQQ", len(items), 0 if len(items) > 1 else 2**64 - 1, 0
+        )
+        for key, items in listed().items()
+    }
+
+
 def lasting() -> dict[bytes, bytes]:
     """Return rows with a time to live that outlasts this format."""
     return {b"lasting/%d" % i: text(f"lasting {i}", 300 * i) for i in range(6)}

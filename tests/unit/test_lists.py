@@ -97,10 +97,14 @@ def test_a_list_that_was_deleted_begins_again(space: Space) -> None:
     assert space.tail(b"list") == [b"new"]
 
 
-def end_of(space: Space) -> set[int | None]:
+def ends_of(space: Space) -> set[int]:
     from lsmkv import _compute
 
-    return {_compute.end_of(space, key) for key in space}
+    return {found[1] for key in space if (found := _compute.timed(space, key))}
+
+
+def time_left(space: Space, key: bytes) -> float | None:
+    return space.ttl(key + b"\0" + b"\xff" * 8)
 
 
 def test_later_items_have_the_end_of_the_first(db: lsmkv.DB) -> None:
@@ -108,18 +112,65 @@ def test_later_items_have_the_end_of_the_first(db: lsmkv.DB) -> None:
     for i in range(5):
         space.append(b"list", b"%d" % i)
         time.sleep(0.002)
-    assert len(end_of(space)) == 1
-    assert 900 < (space.ttl(next(iter(space))) or 0) <= 1000
-    space.append(b"list", b"5", ttl=5000)
-    assert len(end_of(space)) == 1
-    assert 4900 < (space.ttl(next(iter(space))) or 0) <= 5000
-    space.append(b"list", b"6")
-    assert len(end_of(space)) == 1
-    space.append(b"list", b"7", ttl=None)
-    assert end_of(space) == {0}
-    space.append(b"list", b"8")
-    assert end_of(space) == {0}
-    assert space.tail(b"list") == [b"%d" % i for i in range(9)]
+    assert len(ends_of(space)) == 1
+    assert 900 < (time_left(space, b"list") or 0) <= 1000
+    renewals: list[Any] = [5000, lsmkv.DEFAULT, 20, lsmkv.DEFAULT]
+    for i, ttl in enumerate(renewals, 5):
+        space.append(b"list", b"%d" % i, ttl=ttl)
+        most = 5000 if i < 7 else 20
+        assert most / 2 < (time_left(space, b"list") or 0) <= most
+        assert len(ends_of(space)) == 2  # that of the items is later
+    for ttl in (None, lsmkv.DEFAULT):
+        space.append(b"list", b"9", ttl=ttl)
+        assert ends_of(space) == {0}
+    space.append(b"list", b"11", ttl=1000)
+    assert len(ends_of(space)) == 1
+    assert 900 < (time_left(space, b"list") or 0) <= 1000
+    kept = [b"%d" % i for i in (*range(9), 9, 9, 11)]
+    assert space.tail(b"list") == kept
+
+
+def test_renewing_a_list_with_each_item_does_not_write_all_of_it_each_time(
+    space: Space, db: lsmkv.DB
+) -> None:
+    item, count = bytes(100), 1000
+
+    def written(key: bytes, ttl_of: Callable[[int], float]) -> int:
+        before = db.stats().user_bytes_written
+        for i in range(count):
+            assert space.append(key, item, ttl=ttl_of(i)) == i
+        return db.stats().user_bytes_written - before
+
+    once = count * len(item)
+    assert written(b"same", lambda i: 1000) < 4 * once
+    # As if 1000 seconds passed from each item to the next.
+    assert written(b"later", lambda i: 1000.0 * (i + 1)) < 8 * once
+    assert written(b"earlier", lambda i: 1000.0 * (count - i)) < 4 * once
+    for key in (b"same", b"later", b"earlier"):
+        assert space.tail(key) == [item] * count
+
+
+def test_a_renewed_list_is_gone_in_time_though_its_items_stay(space: Space) -> None:
+    for i in range(5):
+        space.append(b"list", b"%d" % i, ttl=1000)
+    space.append(b"list", b"5", ttl=0.002)
+    until(lambda: space.list_length(b"list") == 0)
+    assert space.tail(b"list") == []
+    assert not space.delete_list(b"list")
+    for i in range(5):
+        space.append(b"list", b"%d" % i, ttl=1000)
+    space.append(b"list", b"5", ttl=0.002)
+    until(lambda: space.tail(b"list") == [])
+    assert space.append(b"list", b"new") == 0
+    assert space.tail(b"list") == [b"new"]
+    assert len(list(space)) == 2
+
+
+def test_what_append_has_not_written_is_told(space: Space) -> None:
+    space.put(b"list\0" + b"\xff" * 8, b"what is this?")
+    for call in (space.tail, space.list_length, lambda key: space.append(key, b"")):
+        with pytest.raises(lsmkv.InvalidArgumentError, match="what is this"):
+            call(b"list")
 
 
 def test_a_list_expires_as_a_whole_and_begins_again(space: Space) -> None:
@@ -135,7 +186,7 @@ def test_a_list_expires_as_a_whole_and_begins_again(space: Space) -> None:
     assert list(space.keys()) == []
     assert space.append(b"list", b"new") == 0
     assert space.tail(b"list") == [b"new"]
-    assert end_of(space) == {0}
+    assert ends_of(space) == {0}
 
 
 def test_a_list_of_which_a_part_is_read_as_it_expires_is_gone(
