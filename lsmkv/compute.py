@@ -84,6 +84,8 @@ class Want:
         self.stale = max(0, stale_ms) / 1000
         self.times = (_compute.milliseconds(ttl), stale_ms)
         self.on_error = on_error
+        if timeout is not None and timeout > threading.TIMEOUT_MAX:
+            timeout = None  # longer than anything waits
         self.until = None if timeout is None else time.monotonic() + timeout
 
     def place(self, key: bytes) -> tuple[int, bytes]:
@@ -118,19 +120,26 @@ class Turn:
     """The turn of the one caller that computes: a context around the computation.
 
     `missing` are the flights whose values are to be computed, and `store` takes these
-    in. Whatever happens inside, all flights land.
+    in. Whatever happens inside, all flights land. Without `waits`, `unseen` are those
+    of which only `look` can tell, in a thread, whether they are missing.
     """
 
     def __init__(
-        self, want: Want, mine: Sequence[Flight], *, background: bool = False
+        self,
+        want: Want,
+        mine: Sequence[Flight],
+        *,
+        background: bool = False,
+        waits: bool = True,
     ) -> None:
         """Take over the flights."""
         self.want = want
         self.mine = mine
         self.missing: list[Flight] = []
+        self.unseen: Sequence[Flight] = mine
         self.values: dict[bytes, bytes] = {}
         self._outer = () if background else computing.get()
-        self._background = background
+        self._waits = waits
         self._token: contextvars.Token[tuple[Flight, ...]] | None = None
         self._snapshot: Snapshot | None = None
 
@@ -138,22 +147,30 @@ class Turn:
         """Look once more: between the caller's look and its turn another may end."""
         try:
             self._snapshot = Snapshot(self.want.db)
-            for flight in self.mine:
-                found = self._look_again(flight.place[1])
-                if found is None:
-                    self.missing.append(flight)
-                else:
-                    self._land(flight, Landed(found, True))
+            self.look(self._waits)
         except BaseException as error:
             self._end(error)
             raise
-        self._token = computing.set((*self._outer, *self.missing))
+        self._token = computing.set((*self._outer, *self.mine))
         return self
 
-    def _look_again(self, key: bytes) -> bytes | None:
+    def look(self, waits: bool = True) -> None:
+        """Find out which of the unseen flights are missing, and land the others."""
+        blocked = []
+        for flight in self.unseen:
+            found = self._look_again(flight.place[1], waits)
+            if type(found) is bytes:
+                self._land(flight, Landed(found, True))
+            elif found is _compute.BLOCKED:
+                blocked.append(flight)
+            else:
+                self.missing.append(flight)
+        self.unseen = blocked
+
+    def _look_again(self, key: bytes, waits: bool) -> object:
         space = self.want.space
-        found = _compute.entry(space, key) if _compute.is_fresh(space, key) else None
-        return found if type(found) is bytes else None
+        fresh = _compute.is_fresh(space, key, waits)
+        return _compute.entry(space, key, waits) if fresh is True else fresh
 
     def store(self, flight: Flight, value: Buffer, *, waits: bool = True) -> bool:
         """Store a computed value, unless something came, and land its flight.
@@ -336,7 +353,9 @@ async def aget(
     held = _base.to_bytes(key)
 
     async def lead(mine: Sequence[Flight], *, background: bool = False) -> bytes:
-        with Turn(want, mine, background=background) as turn:
+        with Turn(want, mine, background=background, waits=False) as turn:
+            if turn.unseen:
+                await asyncio.to_thread(turn.look)
             for flight in turn.missing:
                 made = await fn()
                 if not turn.store(flight, made, waits=False):
@@ -472,7 +491,8 @@ def _quietly(
         pass
     except BaseException as error:
         if background:  # else there is one who waits for it
-            _report(mine, error)
+            with contextlib.suppress(Exception):  # of a handler of the host's
+                _report(mine, error)
 
 
 def _apart(want: Want, mine: list[Flight], lead: Callable[..., object]) -> None:
