@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much later an event loop gets to its timers because lsmkv.aio is used on it.
 
-    python bench/loop_lag.py [--seconds 20] [--repeat 3] [--dir DIR]
+    python bench/loop_lag.py [--seconds 15] [--repeat 4] [--dir DIR]
 
 A ticker asks to be woken every millisecond and notes how late it is. Beside it tasks
 make calls at a steady rate: reads of hot keys, reads of random keys of a database four
 times as large as its memory, batched reads, single writes, and batches that keep
 flushes and compactions going. The same tasks run without lsmkv, with a stand-in of the
 same shape: a dict for what is in memory, a thread and a pread for what is not, and an
-append to a file for writes. Each run is a process of its own; the two take turns.
+append to a file for writes. Each run is a process of its own, and they take turns:
+without, lsmkv, without, lsmkv, ..., without.
 
-Prints JSON: lag in milliseconds, at the median of the repetitions, and what lsmkv adds.
+Prints JSON, in milliseconds. `added` is what lsmkv adds: each of its runs less the mean
+of the two runs beside it, as the median over them, the least and the most. `control` is
+the same for each run without lsmkv between two others without: what it is away from 0
+by, the machine has added, and no figure of `added` is known better. `held` is the
+part of the lag in which the loop's thread did not wait for a processor, and `steps`
+the longest of what each kind of call did on the loop's thread without a pause, by the
+clock and by the processor's time.
 """
 
 from __future__ import annotations
@@ -27,6 +34,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +48,7 @@ TICK = 0.001
 # Calls a second of each kind; a batch has BATCH values.
 RATES = {"hot": 2000, "cold": 300, "many": 20, "put": 300, "batch": 40}
 BATCH = 100
+TASKS = 4  # of each kind
 
 
 def key_of(number: int) -> bytes:
@@ -98,30 +108,93 @@ class StandIn:
         os.close(self._log)
 
 
-async def tick(late: list[float], until: float) -> None:
-    """Note how late each wake-up is."""
-    loop = asyncio.get_running_loop()
-    while loop.time() < until:
-        due = loop.time() + TICK
-        await asyncio.sleep(TICK)
-        late.append(loop.time() - due)
+class Waits:
+    """How long this thread has waited for a processor; 0 where the system is mute."""
+
+    def __init__(self) -> None:
+        """Open what Linux counts of a thread."""
+        try:
+            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._file = -1
+
+    def seconds(self) -> float:
+        """Return it."""
+        if self._file < 0:
+            return 0.0
+        return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
 
 
-async def repeat(call: Any, rate: float, until: float, done: dict[str, int]) -> None:
+class Lag:
+    """What the ticker and the steps of calls have noted."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.late: list[float] = []
+        self.held: list[float] = []
+        self.steps: dict[str, tuple[float, float]] = {}
+
+    async def tick(self, until: float) -> None:
+        """Note how late each wake-up is, and how much of that was no waiting."""
+        loop = asyncio.get_running_loop()
+        waits = Waits()
+        while loop.time() < until:
+            before = waits.seconds()
+            due = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            late = loop.time() - due
+            self.late.append(late)
+            self.held.append(max(0.0, late - (waits.seconds() - before)))
+
+    @types.coroutine
+    def watch(self, name: str, call: Any) -> Generator[Any, Any, None]:
+        """Run a coroutine and note the longest of its steps."""
+        sent: Any = None
+        while True:
+            begun, used = time.perf_counter(), time.thread_time()
+            try:
+                waited = call.send(sent)
+            except StopIteration:
+                return
+            finally:
+                took = time.perf_counter() - begun, time.thread_time() - used
+                self.steps[name] = max(took, self.steps.get(name, (0.0, 0.0)))
+            sent = yield waited
+
+    def report(self) -> dict[str, Any]:
+        """Return quantiles, without the start."""
+        found: dict[str, Any] = {"ticks": len(self.late)}
+        for kind, noted in ("", self.late), ("held_", self.held):
+            values = sorted(noted[len(noted) // 10 :])
+            found |= {
+                f"{kind}p50_ms": quantile(values, 0.5),
+                f"{kind}p99_ms": quantile(values, 0.99),
+                f"{kind}p999_ms": quantile(values, 0.999),
+                f"{kind}max_ms": values[-1] * 1e3,
+            }
+        steps = {
+            name: [round(each * 1e3, 3) for each in took]
+            for name, took in self.steps.items()
+        }
+        return found | {"steps": steps}
+
+
+async def repeat(lag: Lag, call: Any, until: float, done: dict[str, int]) -> None:
     """Make a call at a steady rate, with a little jitter; skip what is overdue."""
     loop = asyncio.get_running_loop()
+    rate = RATES[call.__name__] / TASKS
     due = loop.time() + random.random() / rate
     while due < until:
         await asyncio.sleep(max(0.0, due - loop.time()))
-        await call()
         name = call.__name__
+        await lag.watch(name, call())
         done[name] = done.get(name, 0) + 1
         due = max(due + random.uniform(0.5, 1.5) / rate, loop.time() - 0.1)
 
 
 async def load(adb: Any, keys: int, seconds: float) -> dict[str, Any]:
     """Run ticker and calls; return how late the ticker was."""
-    late: list[float] = []
+    lag = Lag()
     done: dict[str, int] = {}
     value = os.urandom(VALUE)
 
@@ -145,20 +218,12 @@ async def load(adb: Any, keys: int, seconds: float) -> dict[str, Any]:
         await adb.get(key_of(i))
     until = asyncio.get_running_loop().time() + seconds
     calls = [
-        repeat(call, RATES[call.__name__] / 4, until, done)
+        repeat(lag, call, until, done)
         for call in (hot, cold, many, put, batch)
-        for _ in range(4)
+        for _ in range(TASKS)
     ]
-    await asyncio.gather(tick(late, until), *calls)
-    late = sorted(late[len(late) // 10 :])  # without the start
-    return {
-        "ticks": len(late),
-        "calls": done,
-        "p50_ms": quantile(late, 0.5),
-        "p99_ms": quantile(late, 0.99),
-        "p999_ms": quantile(late, 0.999),
-        "max_ms": late[-1] * 1e3,
-    }
+    await asyncio.gather(lag.tick(until), *calls)
+    return lag.report() | {"calls": done}
 
 
 def quantile(values: list[float], q: float) -> float:
@@ -213,11 +278,40 @@ def measure(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     return found
 
 
+def differences(runs: list[dict[str, Any]], name: str) -> dict[str, float]:
+    """Return by how much each second run is above the mean of those beside it."""
+    found = [
+        runs[i][name] - (runs[i - 1][name] + runs[i + 1][name]) / 2
+        for i in range(1, len(runs) - 1, 2)
+    ]
+    return {
+        "median": round(statistics.median(found), 3),
+        "least": round(min(found), 3),
+        "most": round(max(found), 3),
+    }
+
+
+def summarize(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is known of runs without lsmkv and with it, in turns."""
+    names = [name for name in runs[0] if name.endswith("_ms")]
+    report: dict[str, Any] = {}
+    for kind, ours in ("without", runs[::2]), ("lsmkv", runs[1::2]):
+        report[kind] = {
+            name: round(statistics.median(run[name] for run in ours), 3)
+            for name in names
+        }
+    report["added"] = {name: differences(runs, name) for name in names}
+    control = runs[::2]
+    if len(control) > 2:
+        report["control"] = {name: differences(control, name) for name in names}
+    return report
+
+
 def main() -> None:
     """Take turns and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--repeat", type=int, default=4)
     parser.add_argument("--keys", type=int, default=120_000)
     parser.add_argument("--dir", help="where to put the databases")
     parser.add_argument("--run", choices=list(RUNS), help=argparse.SUPPRESS)
@@ -230,28 +324,13 @@ def main() -> None:
             )
             print(json.dumps(asyncio.run(body)))
         return
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in RUNS}
     begun = time.time()
+    runs = [measure(arguments, "without")]
     for _ in range(arguments.repeat):
-        for name in RUNS:
-            found[name].append(measure(arguments, name))
-    names = [name for name in found["lsmkv"][0] if name.endswith("_ms")]
-    medians = {
-        kind: {
-            name: round(statistics.median(run[name] for run in runs), 3)
-            for name in names
-            if name in runs[0]
-        }
-        for kind, runs in found.items()
-    }
-    added = {
-        name: round(medians["lsmkv"][name] - medians["without"][name], 3)
-        for name in medians["without"]
-    }
-    report = {
-        **medians,
-        "added": added,
-        "runs": found,
+        runs += [measure(arguments, "lsmkv"), measure(arguments, "without")]
+    report = summarize(runs) | {
+        "runs": {"without": runs[::2], "lsmkv": runs[1::2]},
+        "load": os.getloadavg(),
         "seconds": round(time.time() - begun),
     }
     print(json.dumps(report, indent=1))

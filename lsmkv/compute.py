@@ -147,7 +147,8 @@ class Turn:
         """Look once more: between the caller's look and its turn another may end."""
         try:
             self._snapshot = Snapshot(self.want.db)
-            self.look(self._waits)
+            if self._waits or len(self.mine) <= FEW:
+                self.look(self._waits)
         except BaseException as error:
             self._end(error)
             raise
@@ -188,6 +189,11 @@ class Turn:
         _compute.count(self.want.space, _compute.COMPUTED, 1)
         self._land(flight, Landed(kept, stored))
         return True
+
+    def store_all(self, pairs: Iterable[tuple[Flight, Buffer]]) -> None:
+        """Store values, each as `store` does."""
+        for flight, value in pairs:
+            self.store(flight, value)
 
     def __exit__(
         self,
@@ -312,8 +318,7 @@ def get_many(
     def lead(mine: Sequence[Flight], *, background: bool = False) -> dict[bytes, bytes]:
         with Turn(want, mine, background=background) as turn:
             if turn.missing:
-                for flight, value in _pair(turn, fn_missing(_missing(turn))):
-                    turn.store(flight, value)
+                turn.store_all(_pair(turn, fn_missing(_missing(turn))))
         return turn.values
 
     first = _compute.entries(space, held)
@@ -404,10 +409,15 @@ async def aget_many(
     async def lead(
         mine: Sequence[Flight], *, background: bool = False
     ) -> dict[bytes, bytes]:
-        with Turn(want, mine, background=background) as turn:
+        with Turn(want, mine, background=background, waits=False) as turn:
+            if turn.unseen:
+                await asyncio.to_thread(turn.look)
             if turn.missing:
-                computed = await fn_missing(_missing(turn))
-                for flight, value in _pair(turn, computed):
+                pairs = _pair(turn, await fn_missing(_missing(turn)))
+                if len(pairs) > FEW:
+                    await asyncio.to_thread(turn.store_all, pairs)
+                    return turn.values
+                for flight, value in pairs:
                     if not turn.store(flight, value, waits=False):
                         await asyncio.to_thread(turn.store, flight, value)
         return turn.values

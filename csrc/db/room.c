@@ -69,6 +69,10 @@ static bool fits_locked(lsmkv_db *db, lsm_need need) LSM_REQUIRES(db->mu) {
             lsm_memtable_empty(db->mem));
 }
 
+static bool would_allocate_locked(lsmkv_db *db, lsm_need need) LSM_REQUIRES(db->mu) {
+    return lsm_wal_would_allocate(db->logs[db->log_count - 1].writer, need.log_bytes);
+}
+
 static bool space_is_out_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
     lsm_pick_moment moment = lsm_job_moment_locked(db);
     return lsm_pick_space_is_out(db->version, &db->options, &moment);
@@ -106,7 +110,8 @@ lsmkv_status lsm_room_make_locked(lsmkv_db *db, lsm_need need, bool nonblocking,
         bool slow = !slowed && level0_count_locked(db) >= db->options.l0_slowdown;
         if (db->state == LSM_STATE_OPEN && fits && !slow &&
             !active_log_dead_locked(db)) {
-            return LSMKV_OK;
+            return nonblocking && would_allocate_locked(db, need) ? LSMKV_WOULD_BLOCK
+                                                                  : LSMKV_OK;
         }
         if (nonblocking) {
             return LSMKV_WOULD_BLOCK;

@@ -130,6 +130,7 @@ static void save_hot_list_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
 }
 
 static void work(lsmkv_db *db, lsm_due allowed) {
+    lsm_thread_lower();
     lsm_mutex_lock(&db->mu);
     while (!atomic_load(&db->stopping)) {
         lsmkv_error outcome;

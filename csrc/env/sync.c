@@ -8,6 +8,11 @@
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -160,6 +165,44 @@ bool lsm_thread_start(lsm_thread *thread, void (*run)(void *), void *context,
     thread->started = true;
     return true;
 }
+
+#if defined(__linux__) && defined(SYS_sched_setattr)
+
+/* struct sched_attr of Linux, which the C library may not declare. */
+typedef struct thread_policy {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns; /* of SCHED_OTHER and SCHED_BATCH: the slice, from 6.12 on */
+    uint64_t deadline_ns;
+    uint64_t period_ns;
+} thread_policy;
+
+_Static_assert(sizeof(thread_policy) == 48, "the first version of the structure");
+
+/* A longer slice than others have is one that a thread with a shorter one, when it
+ * wakes up, may end. SCHED_BATCH wakes up without ending another's. */
+static const uint64_t SLICE_NS = 20 * 1000 * 1000;
+
+void lsm_thread_lower(void) {
+    thread_policy policy = {0};
+
+    if (syscall(SYS_sched_getattr, 0, &policy, sizeof(policy), 0) == 0 &&
+        policy.policy == SCHED_OTHER) {
+        policy.size = sizeof(policy);
+        policy.policy = SCHED_BATCH;
+        policy.runtime_ns = SLICE_NS;
+        (void)syscall(SYS_sched_setattr, 0, &policy, 0);
+    }
+}
+
+#else
+
+void lsm_thread_lower(void) {}
+
+#endif
 
 void lsm_thread_join(lsm_thread *thread) {
     if (!thread->started) {

@@ -48,4 +48,9 @@ bool lsm_thread_start(lsm_thread *thread, void (*run)(void *), void *context,
                       const char *name) LSM_MUST_CHECK;
 void lsm_thread_join(lsm_thread *thread); /* no-op unless started */
 
+/* Tells the system that the calling thread computes for long and nobody waits for it:
+ * it has the same share of the processors, but others need not wait until it has used
+ * up its turn. Only Linux is told; a system that refuses leaves things as they are. */
+void lsm_thread_lower(void);
+
 #endif

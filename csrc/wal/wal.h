@@ -58,6 +58,10 @@ lsmkv_status lsm_wal_seal(lsm_wal_writer *writer, uint64_t *size,
  * writer but not this call). Does nothing when all is durable already. */
 lsmkv_status lsm_wal_sync(lsm_wal_writer *writer, lsmkv_error *err) LSM_MUST_CHECK;
 
+/* Whether an append of a record of so many bytes would ask the system for more disk
+ * space ahead, which may wait for the file system's own log. Not so the first one. */
+bool lsm_wal_would_allocate(const lsm_wal_writer *writer, uint64_t record_bytes);
+
 /* Bytes appended successfully, and how many of them are known to be durable. */
 uint64_t lsm_wal_size(const lsm_wal_writer *writer);
 uint64_t lsm_wal_synced_to(const lsm_wal_writer *writer);

@@ -212,6 +212,13 @@ lsmkv_status lsm_wal_sync(lsm_wal_writer *writer, lsmkv_error *err) {
     return LSMKV_OK;
 }
 
+bool lsm_wal_would_allocate(const lsm_wal_writer *writer, uint64_t record_bytes) {
+    uint64_t around = 2 * LSM_RECORD_HEADER_SIZE + LSM_RECORD_PAD_MAX;
+
+    return writer->allocated != 0 &&
+           writer->size + record_bytes + around > writer->allocated;
+}
+
 uint64_t lsm_wal_size(const lsm_wal_writer *writer) {
     return writer->size;
 }

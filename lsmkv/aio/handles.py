@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Overrides,
     )
     from lsmkv.stats import Memory, Report, Stats
-    from lsmkv.ttl import Ttl
+    from lsmkv.ttl import Stale, Ttl
     from lsmkv.vector_reader import Key, Keys
     from lsmkv.vectors import Vectors
     from lsmkv.warm import WarmReport
