@@ -192,6 +192,38 @@ out:
     return status;
 }
 
+/* The namespace that a table ends in. */
+static uint32_t last_id(const lsm_live_table *table) {
+    lsm_key_range range = lsm_live_table_range(table);
+
+    if (range.largest.size < LSM_NAMESPACE_SIZE) {
+        return LSM_NAMESPACE_SYSTEM;
+    }
+    uint32_t id = lsm_get_u32_be(range.largest.data);
+    return range.exclusive && range.largest.size == LSM_NAMESPACE_SIZE ? id - 1 : id;
+}
+
+/* The largest id that a namespace or a table has: a repair may have lost the key that
+ * counts them, or its newest version, and what a lost namespace holds must not show in
+ * a new one. */
+static uint32_t largest_id(lsmkv_db *db) {
+    uint32_t largest = LSM_SPACE_FIRST - 1;
+
+    lsm_mutex_lock(&db->mu);
+    if (db->space_count > 0) { /* they are in order */
+        largest = db->spaces[db->space_count - 1]->id;
+    }
+    for (size_t i = 0; i < LSMKV_LEVEL_COUNT; i++) {
+        const lsm_level *level = &db->version->levels[i];
+        for (size_t k = 0; k < level->count; k++) {
+            uint32_t id = last_id(level->tables[k]);
+            largest = id > largest && id <= LSM_SPACE_LAST ? id : largest;
+        }
+    }
+    lsm_mutex_unlock(&db->mu);
+    return largest;
+}
+
 lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
     lsm_buf value = {0};
     lsm_system_key key;
@@ -207,6 +239,8 @@ lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
     } else if (status == LSMKV_NOT_FOUND) {
         status = LSMKV_OK;
     }
+    uint32_t largest = largest_id(db);
+    *id = *id > largest ? *id : largest + 1;
     if (status == LSMKV_OK && *id > LSM_SPACE_LAST) {
         status = lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "no namespace ids are left");
     }

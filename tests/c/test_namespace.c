@@ -749,3 +749,44 @@ LSM_TEST(a_namespace_may_have_a_threshold_of_its_own_for_large_values) {
     lsmkv_namespace_free(spaces[1]);
     expiry_end(&d);
 }
+
+/* As a repair may leave it: without the key that counts the namespaces. */
+LSM_TEST(ids_of_namespaces_are_not_used_again_when_their_count_is_lost) {
+    static const lsm_write_how how = {.alone = true};
+    expiry_db d;
+    lsmkv_error err;
+    lsm_batch batch;
+    lsm_system_key key;
+
+    expiry_begin(&d);
+    lsmkv_namespace *first = space_make(&d, "first");
+    lsmkv_namespace *second = space_make(&d, "second");
+    CHECK_OK(space_put(&d, first, "a", "1"));
+    CHECK_OK(space_put(&d, second, "a", "2"));
+    for (int round = 0; round < 3; round++) {
+        lsm_batch_init(&batch);
+        lsm_system_key_make(&key, LSM_NEXT_SPACE_KEY, (lsmkv_bytes){NULL, 0});
+        CHECK_OK(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM,
+                                  lsm_system_key_bytes(&key), &err));
+        if (round == 2) { /* not on the list either */
+            lsm_system_key_make(&key, LSM_SPACE_PREFIX, word_bytes("second"));
+            CHECK_OK(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM,
+                                      lsm_system_key_bytes(&key), &err));
+        }
+        CHECK_OK(lsm_db_write(d.db, &batch, how, &err));
+        lsm_batch_deinit(&batch);
+        if (round == 1) {
+            expiry_flush(&d);
+        }
+        if (round == 2) {
+            lsmkv_namespace_free(first);
+            lsmkv_namespace_free(second);
+            expiry_reopen(&d);
+        }
+        lsmkv_namespace *third = space_make(&d, "third");
+        CHECK(space_holds(&d, third, ""));
+        lsmkv_namespace_free(third);
+        CHECK_OK(space_drop(&d, "third"));
+    }
+    expiry_end(&d);
+}
