@@ -183,8 +183,10 @@ static lsm_file *close_last_locked(const lsm_cache_space *cache) {
 
     if (last != NULL && !last->full) {
         last->full = true;
-        file = last->users == 0 ? last->file : NULL;
-        last->file = file != NULL ? NULL : last->file;
+        if (last->users == 0) { /* a writer reads `file` without the lock */
+            file = last->file;
+            last->file = NULL;
+        }
     }
     return file;
 }
