@@ -515,44 +515,72 @@ static void release(world *w, size_t name, size_t version) {
     }
 }
 
-/* Lets go of a name. Its versions go one by one, in their order, the current one last:
- * a crash may leave any of the states between. Where calls fail nobody could tell which
- * of them it is, so there it has but one version. */
-static void release_name(world *w, size_t name) {
-    model *m = &w->model;
-    lsmkv_error err = {0};
-    size_t others[MODEL_VERSIONS];
-    size_t count = 0;
+/* The versions of a name that readers do not see. */
+typedef struct unseen {
+    size_t list[MODEL_VERSIONS];
+    size_t count;
+} unseen;
+
+static unseen find_unseen(const model *m, size_t name) {
+    unseen found = {.count = 0};
 
     for (size_t i = 0; i < MODEL_VERSIONS; i++) {
         if (nonce_in(m, &m->now, name, i) != 0 && !is_current(m, name, i)) {
-            others[count++] = i;
+            found.list[found.count++] = i;
         }
     }
-    if (count > 0 && w->allowed != 0) {
-        release(w, name, others[0]);
-        return;
-    }
-    crash_trace("release name %zu", name);
-    for (size_t gone = 1; gone <= count + 1; gone++) {
+    return found;
+}
+
+/* Launches commits that let go of the first unseen version of a name, of the first two,
+ * and so on; they land, or may be found alone. */
+static void release_in_turn(world *w, size_t name, const unseen *others, bool done) {
+    model *m = &w->model;
+
+    for (size_t gone = 1; gone <= others->count; gone++) {
         model_begin(m);
-        for (size_t i = 0; i < gone && i < count; i++) {
-            model_stage_delete(m, m->key_count + complete_at(name, others[i]));
+        for (size_t i = 0; i < gone; i++) {
+            model_stage_delete(m, m->key_count + complete_at(name, others->list[i]));
         }
-        if (gone <= count) {
-            model_launch(m, world_now(w));
-            model_land(m, false);
-        }
+        model_launch(m, world_now(w));
+        model_land(m, done);
     }
+}
+
+static void launch_release(world *w, size_t name) {
+    model *m = &w->model;
+
+    model_begin(m);
     for (size_t i = 0; i < MODEL_VERSIONS; i++) {
-        if (is_current(m, name, i)) {
+        if (nonce_in(m, &m->now, name, i) != 0) {
             model_stage_delete(m, m->key_count + complete_at(name, i));
         }
     }
     stage_current(w, name, MODEL_VERSIONS);
     model_launch(m, world_now(w));
+}
+
+/* Lets go of a name. Its versions go one by one, in their order, the current one last:
+ * a crash may leave any of the states between, and also one that comes later. Where
+ * calls fail nobody could tell which of them it is, so there it has but one version. */
+static void release_name(world *w, size_t name) {
+    lsmkv_error err = {0};
+    unseen others = find_unseen(&w->model, name);
+
+    if (others.count > 0 && w->allowed != 0) {
+        release(w, name, others.list[0]);
+        return;
+    }
+    crash_trace("release name %zu", name);
+    release_in_turn(w, name, &others, false);
+    launch_release(w, name);
     lsmkv_status status =
         lsmkv_release(w->db, name_of(name), (lsmkv_bytes){NULL, 0}, &err);
+    if (status == LSMKV_OK) {
+        model_cancel(&w->model);
+        release_in_turn(w, name, &others, true);
+        launch_release(w, name);
+    }
     world_land_sides(w, status, &err, false);
 }
 

