@@ -421,17 +421,25 @@ static bool is_busy_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) {
 
 lsmkv_status lsm_scheduler_retry(lsmkv_db *db, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    lsmkv_error failure;
     lsm_mutex_lock(&db->mu);
+    /* What runs already may still fail for a reason that is gone by now. */
+    uint32_t begun_before = db->compactions + (db->flushing ? 1 : 0);
     hurry_locked(db);
     while (status == LSMKV_OK && db->background.status != LSMKV_OK &&
            is_busy_locked(db)) {
-        status = lsm_scheduler_await_locked(db, err);
+        status = lsm_scheduler_await_locked(db, &failure);
+        if (status != LSMKV_OK && begun_before > 0 && db->state != LSM_STATE_POISONED) {
+            begun_before -= 1;
+            status = LSMKV_OK;
+            hurry_locked(db);
+        }
     }
     if (status == LSMKV_OK) {
         lsm_error_clear(&db->background); /* what had failed is not due any more */
     }
     lsm_mutex_unlock(&db->mu);
-    return status;
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
 
 lsmkv_status lsm_scheduler_settle(lsmkv_db *db, lsmkv_error *err) {
