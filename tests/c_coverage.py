@@ -26,10 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "coverage"
 # What decodes bytes from the disk, and what recovers a database from them.
 _DECODERS = """
-format/batch format/block format/block_frame format/bloom format/codec format/edit
+format/batch format/block format/block_frame format/bloom format/cache_frame
+format/codec format/edit format/publish_record
 format/filename format/footer format/ikey format/record format/segment_shares
-format/space wal/wal_reader table/table_reader table/table_salvage segment/segment
-db/manifest_load db/recover db/repair_source db/view
+format/space wal/wal_reader table/table_reader table/table_salvage
+table/salvage_search segment/segment segment/segment_files
+db/manifest_load db/recover db/repair_source db/repair_scan db/view
 """
 _ASSERTION = re.compile(r"\bLSM_(?:DEBUG_)?ASSERT\(")
 

@@ -601,3 +601,65 @@ LSM_TEST(a_mapped_value_is_not_answered_without_waiting_before_it_is_verified) {
     lsm_segment_unref(segment);
     sim_end(env, dir);
 }
+
+LSM_TEST(values_that_will_be_needed_are_announced_wherever_they_lie) {
+    for (int mapping = 0; mapping < 2; mapping++) {
+        lsm_dir *dir = NULL;
+        lsm_env *env = sim_make(1, &dir);
+        lsm_env_ops ops = with_mappings(env);
+        lsmkv_error err;
+        files f;
+
+        init_files(&f, dir, mapping == 1);
+        write_values(&f, 5);
+        env->ops = &ops;
+        const lsm_pointer *last = &f.pointers[4];
+        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+        CHECK(segment != NULL);
+        lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
+        CHECK_EQ(lsm_segment_will_need(segment, last->offset, last->size, &err),
+                 LSMKV_IO_ERROR);
+        CHECK_OK(lsm_segment_will_need(segment, last->offset, last->size, &err));
+        /* What cannot be there is nobody's concern. */
+        CHECK_OK(lsm_segment_will_need(segment, UINT64_MAX, 2, &err));
+        CHECK_OK(lsm_segment_will_need(segment, f.info.size, 1, &err));
+        lsm_segment_files_relieve(&f.files);
+        lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
+        CHECK_EQ(lsm_segment_will_need(segment, last->offset, last->size, &err),
+                 mapping == 1 ? LSMKV_OK : LSMKV_IO_ERROR);
+        CHECK_OK(lsm_segment_will_need(segment, last->offset, last->size, &err));
+        check_value(segment, last, 4);
+        lsm_segment_unref(segment);
+        sim_end(env, dir);
+    }
+}
+
+LSM_TEST(what_was_read_of_a_mapped_file_is_told_in_order) {
+    for (int mapping = 0; mapping < 2; mapping++) {
+        lsm_dir *dir = NULL;
+        lsm_env *env = sim_make(1, &dir);
+        lsm_env_ops ops = with_mappings(env);
+        uint64_t unit = 0;
+        files f;
+
+        init_files(&f, dir, mapping == 1);
+        write_values(&f, VALUE_COUNT);
+        env->ops = &ops;
+        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
+        CHECK(segment != NULL);
+        CHECK(!lsm_segment_next_read(segment, &unit)); /* it is not open */
+        static const size_t read[] = {8, 2, 3};
+        for (size_t i = 0; i < LSM_ARRAY_COUNT(read); i++) {
+            check_value(segment, &f.pointers[read[i]], read[i]);
+        }
+        static const size_t expected[] = {2, 3, 8};
+        for (size_t i = 0; mapping == 1 && i < LSM_ARRAY_COUNT(expected); i++) {
+            CHECK(lsm_segment_next_read(segment, &unit));
+            CHECK_EQ(unit, f.pointers[expected[i]].offset / LSM_VALUE_ALIGN);
+            unit += 1;
+        }
+        CHECK(!lsm_segment_next_read(segment, &unit));
+        lsm_segment_unref(segment);
+        sim_end(env, dir);
+    }
+}
