@@ -22,7 +22,40 @@ if TYPE_CHECKING:
     from lsmkv.vector_reader import Key, Keys
 
 
-class Publisher(_publish.Publisher):
+class _Publishing:
+    """What a `with` block publishes at its end, or discards."""
+
+    __slots__ = ()
+
+    def commit(self) -> None:
+        """Make the version durable and the one that readers see."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Discard all of it, unless it was committed."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Return the publisher itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Publish the version, or discard it if the block raised or this fails."""
+        try:
+            if exc_type is None:
+                self.commit()
+        finally:
+            # After an error that is the one to be seen; after a commit it does nothing.
+            with contextlib.suppress(Exception):
+                self.abort()
+
+
+class Publisher(_publish.Publisher, _Publishing):
     """Writes one version, made by `DB.publish` for a `with` block.
 
     Readers see nothing of it before the block ends, and then all of it at once. If the
@@ -74,27 +107,8 @@ class Publisher(_publish.Publisher):
             f"<lsmkv.Publisher of {self.name!r} {self.version!r} in {self.db.path!r}>"
         )
 
-    def __enter__(self) -> Self:
-        """Return the publisher itself."""
-        return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Publish the version, or discard it if the block raised or this fails."""
-        try:
-            if exc_type is None:
-                self.commit()
-        finally:
-            # After an error that is the one to be seen; after a commit it does nothing.
-            with contextlib.suppress(Exception):
-                self.abort()
-
-
-class VectorPublisher:
+class VectorPublisher(_Publishing):
     """Writes one version of rows of numbers, made by `DB.publish` with `dim`.
 
     As `Publisher`, but for what is put: keys and arrays, as those of `Vectors`.
@@ -172,19 +186,6 @@ class VectorPublisher:
     def abort(self) -> None:
         """Discard all of it, unless it was committed."""
         self._publisher.abort()
-
-    def __enter__(self) -> Self:
-        """Return the publisher itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Publish the version, or discard it if the block raised or this fails."""
-        self._publisher.__exit__(exc_type, exc, traceback)
 
 
 class Published(_publish.Published, Keyspace):
