@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the engine and its Cython hinge; everything else is in pyproject.toml.
+"""Compiles the engine with its Cython hinge, and once more as a testing build for
+lsmkv.fuzz (tests/harness/testing_extension.py). The rest is in pyproject.toml.
 
 Environment switches, for developers:
   LSMKV_DEBUG=1                     no optimisation, costly assertions on
   LSMKV_SANITIZE=address,undefined  any list that -fsanitize= takes
-  LSMKV_TESTING=1                   test hooks: failing allocations, simulated disks
 """
 
 import os
@@ -15,7 +15,6 @@ from setuptools import Extension, setup
 
 os.chdir(Path(__file__).parent)
 debug = bool(os.environ.get("LSMKV_DEBUG"))
-testing = bool(os.environ.get("LSMKV_TESTING"))
 sanitize = os.environ.get("LSMKV_SANITIZE")
 
 compile_args = ["-std=c11", "-fvisibility=hidden", "-pthread"]
@@ -24,12 +23,9 @@ compile_args += ["-g", "-fno-omit-frame-pointer"] if debug or sanitize else ["-g
 instrument = [f"-fsanitize={sanitize}"] if sanitize else []
 macros: list[tuple[str, str | None]] = [("_GNU_SOURCE", "1")]
 macros += [("LSMKV_DEBUG", None)] if debug else []
-macros += [("LSMKV_TESTING", None)] if testing else []
 
 engine = sorted(
-    str(path)
-    for path in Path("csrc").rglob("*.c")
-    if testing or path.name != "testing.c"
+    str(path) for path in Path("csrc").rglob("*.c") if path.name != "testing.c"
 )
 common = {
     "include_dirs": ["csrc"],
@@ -55,4 +51,8 @@ modules = cythonize(
 )
 sources = sorted(module.sources[0] for module in modules)
 
-setup(ext_modules=[Extension("lsmkv._core", [*sources, *engine], **common)])
+setup(
+    ext_modules=[Extension("lsmkv._core", [*sources, *engine], **common)],
+    cffi_modules=["tests/harness/testing_extension.py:builder"],
+    options={"build_ext": {"parallel": min(2, os.cpu_count() or 1)}},
+)

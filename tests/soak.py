@@ -19,8 +19,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from harness.build import ASAN, RELEASE, ROOT, TSAN
-from harness.crash import CrashFailureError, run_crash, run_crash_zstd, run_stress
+from harness.build import ASAN, ROOT, TSAN
+from harness.crash import CrashFailureError, run_crash, run_stress
 
 Totals = Counter[str]
 
@@ -30,7 +30,7 @@ def _seed_range(seed: int, count: int) -> str:
 
 
 def _crash(*arguments: str, sanitize: bool = False) -> Totals:
-    variant = ASAN if sanitize else RELEASE
+    variant = ASAN if sanitize else None
     counts = run_crash(arguments, variant, timeout=3600)
     return Counter({name: int(counts[name]) for name in counts if name != "seconds"})
 
@@ -67,7 +67,7 @@ def run_damage(seed: int) -> Totals:
     totals = _crash("damage", "--seed", str(seed), "--stride", "11")
     for version in sorted((ROOT / "tests" / "golden").glob("v[0-9]*")):
         arguments = ["damage", "--seed", str(seed), "--stride", "7"]
-        counts = run_crash_zstd([*arguments, "--dir", str(version)], timeout=3600)
+        counts = run_crash([*arguments, "--dir", str(version)], timeout=3600)
         totals += Counter({name: int(counts[name]) for name in ("states", "runs")})
     return totals
 

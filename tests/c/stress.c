@@ -172,7 +172,7 @@ static void print_totals(void) {
     (void)printf("\n");
 }
 
-int main(int argument_count, char **arguments) {
+int stress_main(int argument_count, char **arguments) {
     const char *path = NULL;
     time_t start = time(NULL);
     long seconds = 10;

@@ -51,6 +51,9 @@ typedef struct actor {
     lsm_thread thread;
 } actor;
 
+/* The program; its exit status. A check that fails ends the process. */
+int stress_main(int argument_count, char **arguments);
+
 extern uint64_t stress_seed;
 extern const char *stress_directory;
 extern stress_totals stress_total;

@@ -16,7 +16,7 @@ import os
 import pytest
 
 from harness.build import ASAN, TESTS
-from harness.crash import run_crash, run_crash_zstd
+from harness.crash import run_crash
 
 SEED = int(os.environ.get("LSMKV_SEED", "1"))
 GATE_STATES = 40_000
@@ -69,7 +69,7 @@ def test_damage_is_reported_and_never_read() -> None:
     assert counts["seeds"] >= 8
     assert counts["states"] > 30_000
     for version in sorted((TESTS / "golden").glob("v[0-9]*")):
-        counts = run_crash_zstd(
+        counts = run_crash(
             ["damage", "--seed", str(SEED), "--stride", "101", "--dir", str(version)]
         )
         assert counts["states"] > 5_000

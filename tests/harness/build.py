@@ -176,26 +176,9 @@ def build_program(name: str, sources: Sequence[Path], variant: Variant) -> Path:
         return _link(folder, name, "", objects, flags)
 
 
-def build_library(variant: Variant = RELEASE) -> Path:
-    """Build the engine as a shared library that exports everything."""
-    flags = [*COMMON, *variant.flags]
-    with _folder(variant) as folder:
-        objects = _compile(folder, engine_sources(), flags)
-        return _link(folder, "liblsmkv", ".so", objects, [*flags, "-shared"])
-
-
 def build_crash(variant: Variant = RELEASE) -> Path:
     """Build the crash program (tests/crash)."""
     return build_program("crash", sorted((TESTS / "crash").glob("*.c")), variant)
-
-
-def build_crash_library(variant: Variant = RELEASE) -> Path:
-    """Build the crash program as a shared library, for crash_zstd.py."""
-    flags = [*COMMON, *variant.flags]
-    sources = [*engine_sources(), *sorted((TESTS / "crash").glob("*.c"))]
-    with _folder(variant) as folder:
-        objects = _compile(folder, sources, flags)
-        return _link(folder, "libcrash", ".so", objects, [*flags, "-shared"])
 
 
 def build_stress(variant: Variant = TSAN) -> Path:

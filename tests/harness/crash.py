@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.build import (
-    RELEASE,
-    ROOT,
     Variant,
     build_crash,
-    build_crash_library,
     build_stress,
 )
 
@@ -58,21 +56,18 @@ def read_counts(output: str) -> dict[str, float]:
 
 
 def run_crash(
-    arguments: Sequence[str], variant: Variant = RELEASE, timeout: float = 900
+    arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
 ) -> dict[str, float]:
-    """Build and run the crash program, print what it said, return its figures."""
-    output = run_program(build_crash(variant), arguments, timeout)
-    print(output, end="")
-    return read_counts(output)
+    """Run the crash program, print what it said, return its figures.
 
-
-def run_crash_zstd(arguments: Sequence[str], timeout: float = 900) -> dict[str, float]:
-    """Do the same with the codec zstd."""
-    script = str(ROOT / "tests" / "harness" / "crash_zstd.py")
-    library = str(build_crash_library())
-    command = [script, library, *arguments]
-    python = Path(sys.executable)
-    output = run_program(python, command, timeout, PYTHONPATH=str(ROOT))
+    Without a variant it is the one that lsmkv.fuzz ships, which knows zstd.
+    """
+    if variant is None:
+        shipped = ["-m", "lsmkv.fuzz.programs", "crash", *arguments]
+        path = os.environ.get("PYTHONPATH", "")
+        output = run_program(Path(sys.executable), shipped, timeout, PYTHONPATH=path)
+    else:
+        output = run_program(build_crash(variant), arguments, timeout)
     print(output, end="")
     return read_counts(output)
 
