@@ -3,8 +3,7 @@
  * The crash program: the engine, a simulated disk (or a real one), and a model.
  *
  *   crash steps [--seed S] [--stride N] [--workload W [--at STEP.MODE.VARIANT]]
- *   crash sim --seeds A..B [--seconds N] [--verbose]
- *   crash faults --seeds A..B [--seconds N] [--verbose]
+ *   crash sim|faults --seeds A..B [--seconds N] [--verbose] [--only N,A-B,...]
  *   crash alloc|errors [--seed S] [--stride N] [--seconds N]
  *                      [--workload W [--at N.WAY]]
  *   crash damage [--seed S] [--stride N] [--seconds N] [--workload W | --dir DIR]
@@ -13,7 +12,8 @@
  *
  * Each closes with a line of what it did. A failed check prints what was found, the
  * last operations and the arguments that show it again, and ends with status 1. With
- * --dump DIR, the disk under check is written there before its recovery.
+ * --only, of a seed's operations only those with these numbers run. With --dump DIR,
+ * the disk under check is written there before its recovery.
  */
 #include "commands.h"
 
@@ -49,6 +49,7 @@ static const struct option long_options[] = {
     {"cycles", required_argument, NULL, 'c'},
     {"dir", required_argument, NULL, 'd'},
     {"dump", required_argument, NULL, 'o'},
+    {"only", required_argument, NULL, 'y'},
     {"verbose", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -57,7 +58,8 @@ static int usage(void) {
     (void)fprintf(stderr,
                   "usage: crash steps [--seed S] [--stride N] [--workload W [--at "
                   "STEP.MODE.VARIANT]]\n"
-                  "       crash sim|faults --seeds A..B [--seconds N] [--verbose]\n"
+                  "       crash sim|faults --seeds A..B [--seconds N] [--verbose] "
+                  "[--only N,A-B,...]\n"
                   "       crash alloc|errors [--seed S] [--stride N] [--seconds N] "
                   "[--workload W [--at N.WAY]]\n"
                   "       crash damage [--seed S] [--stride N] [--seconds N] "
@@ -105,6 +107,32 @@ static bool read_range(const char *text, sim_request *sim) {
            read_number(rest + 1, '\0', &sim->last_seed, &rest);
 }
 
+/* N,A-B,... */
+static bool read_only(const char *text, sim_request *sim) {
+    const char *rest = text;
+
+    for (bool more = true; more; sim->only_count++) {
+        sim_span *span = &sim->only[sim->only_count];
+        char *after = NULL;
+
+        span->first = strtoull(rest, &after, 10);
+        span->last = span->first;
+        if (after != rest && *after == '-') {
+            rest = after + 1;
+            span->last = strtoull(rest, &after, 10);
+        }
+        if (after == rest || sim->only_count + 1 == SIM_ONLY_MAX) {
+            return false;
+        }
+        more = *after == ',';
+        if (!more && *after != '\0') {
+            return false;
+        }
+        rest = after + 1;
+    }
+    return true;
+}
+
 static bool read_option(int option, arguments *a) {
     const char *rest = NULL;
     uint64_t number = 0;
@@ -121,6 +149,8 @@ static bool read_option(int option, arguments *a) {
         case 'o':
             crash_dump_path = optarg;
             return true;
+        case 'y':
+            return read_only(optarg, &a->sim);
         case 'v':
             a->sim.verbose = true;
             return true;

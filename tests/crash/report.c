@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_SIZE = 160, TRACE_COUNT = 48 };
+enum { LINE_SIZE = 160, TRACE_COUNT = 48, SPAN_COUNT = 16 };
 
 crash_counts crash_count;
 const char *crash_dump_path;
@@ -19,6 +19,8 @@ static char replay[LINE_SIZE];
 static char place[LINE_SIZE];
 static char trace[TRACE_COUNT][LINE_SIZE];
 static uint64_t trace_next;
+static uint64_t spans[SPAN_COUNT][2]; /* of the numbers of operations, without gaps */
+static size_t span_count;
 
 uint64_t crash_mix(uint64_t a, uint64_t b) {
     uint64_t x =
@@ -54,6 +56,7 @@ void crash_set_replay(const char *format, ...) {
     va_end(arguments);
     place[0] = '\0';
     trace_next = 0;
+    span_count = 0;
 }
 
 void crash_set_place(const char *format, ...) {
@@ -62,6 +65,15 @@ void crash_set_place(const char *format, ...) {
     va_start(arguments, format);
     (void)vsnprintf(place, sizeof(place), format, arguments);
     va_end(arguments);
+}
+
+void crash_begin_op(uint64_t number) {
+    if (span_count > 0 && spans[span_count - 1][1] + 1 == number) {
+        spans[span_count - 1][1] = number;
+    } else if (span_count < SPAN_COUNT) {
+        spans[span_count][0] = number;
+        spans[span_count++][1] = number;
+    }
 }
 
 void crash_trace(const char *format, ...) {
@@ -84,6 +96,11 @@ void crash_fail(const char *format, ...) {
                  (unsigned long long)crash_count.states);
     for (uint64_t i = first; i < trace_next; i++) {
         (void)printf("  %llu %s\n", (unsigned long long)i, trace[i % TRACE_COUNT]);
+    }
+    for (size_t i = 0; i < span_count; i++) {
+        (void)printf("%s%llu-%llu%s", i == 0 ? "ran: " : ",",
+                     (unsigned long long)spans[i][0], (unsigned long long)spans[i][1],
+                     i + 1 == span_count ? "\n" : "");
     }
     (void)printf("replay: crash %s%s%s\n", replay, place[0] != '\0' ? " " : "", place);
     (void)fflush(stdout);

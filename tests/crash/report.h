@@ -33,6 +33,9 @@ uint64_t crash_hash(const void *data, size_t size, uint64_t seed);
 /* The arguments that run the current workload again, and where in it we are. */
 void crash_set_replay(const char *format, ...) LSM_PRINTF(1, 2);
 void crash_set_place(const char *format, ...) LSM_PRINTF(1, 2);
+/* The operation that begins, by number; those that ran are printed when a check fails,
+ * as what `--only` takes. */
+void crash_begin_op(uint64_t number);
 /* Remembers an operation; the last ones are printed when a check fails. */
 void crash_trace(const char *format, ...) LSM_PRINTF(1, 2);
 /* Prints everything and ends the program with status 1. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An epoch runs operations until its crash point, a step drawn before; the disk that
- * the crash leaves is checked (aftermath.h) and is where the next epoch goes on. On the
- * way, some further steps are crashed and checked without disturbing the epoch.
+ * An epoch runs operations until its crash point, a step of an operation, drawn before;
+ * the disk that the crash leaves is checked (aftermath.h) and is where the next epoch
+ * goes on. On the way, some further steps are crashed and checked without disturbing
+ * the epoch. What an operation does is drawn from the seed and its own number, so that
+ * a failure can be minimised by leaving others out (`only`).
  *
  * Some seeds run twice and must leave the same history of steps: the engine has no
  * source of randomness but its seed.
@@ -26,7 +28,6 @@
 
 enum {
     STATE_POISONED = 2,
-    OPS_PER_EPOCH_MAX = 500,
     TWICE_EVERY = 16,
     QUOTA_SPREAD = 24 << 10,
     REFRESH_EVERY = 20, /* steps */
@@ -35,7 +36,11 @@ enum {
 typedef struct epoch {
     world *w;
     uint64_t seed;
-    uint64_t crash_at;   /* step */
+    uint64_t number;     /* of the epoch */
+    uint64_t op;         /* the one that runs, from 1; 0: the open */
+    uint64_t op_step;    /* the step before its first */
+    uint64_t crash_op;   /* where it ends: */
+    uint64_t crash_step; /* at so many steps of that one, or at its end */
     uint64_t sample;     /* one of so many steps is crashed and checked on the way */
     aftermath_plan plan; /* of the crash that ends it */
     model_bounds bounds; /* at that moment */
@@ -57,12 +62,13 @@ static void take_crash(epoch *e) {
 
 static void on_step(void *context, uint64_t step) {
     epoch *e = (epoch *)context;
-    uint64_t draw = crash_mix(e->seed, step);
+    uint64_t at = step - e->op_step;
+    uint64_t draw = crash_mix(crash_mix(e->seed, e->op), at);
 
     if (e->crashed != NULL) {
         return;
     }
-    if (step >= e->crash_at) {
+    if (e->op > e->crash_op || (e->op == e->crash_op && at >= e->crash_step)) {
         take_crash(e);
         return;
     }
@@ -160,9 +166,28 @@ static void use_follower(epoch *e) {
     }
 }
 
+/* Whether an operation is to run; its draws are its own from here on. */
+static bool begin_op(epoch *e, const sim_request *r, uint64_t op) {
+    uint64_t number = e->number * SIM_EPOCH_OPS + op;
+
+    for (size_t i = 0; i < r->only_count; i++) {
+        if (number >= r->only[i].first && number <= r->only[i].last) {
+            break;
+        }
+        if (i + 1 == r->only_count) {
+            return false;
+        }
+    }
+    e->op = op + 1;
+    e->op_step = lsm_sim_steps(e->w->env);
+    e->w->rng.state = crash_mix(e->seed, UINT64_C(1000) + op);
+    crash_begin_op(number);
+    return true;
+}
+
 /* Runs one epoch on w->env and ends it with a crash. */
-static void run_epoch(world *w, epoch *e, bool faults) {
-    uint64_t fault_at = faults ? world_below(w, 100) : UINT64_MAX;
+static void run_epoch(const sim_request *r, world *w, epoch *e) {
+    uint64_t fault_at = r->faults ? world_below(w, 100) : UINT64_MAX;
     uint64_t fault_end = fault_at + 1 + world_below(w, 60);
     uint64_t op = 0;
     bool opened;
@@ -177,16 +202,18 @@ static void run_epoch(world *w, epoch *e, bool faults) {
         end_fault(w);
         opened = world_open(w);
     }
-    for (; opened && w->db != NULL && e->crashed == NULL && op < OPS_PER_EPOCH_MAX;
-         op++) {
+    for (; opened && w->db != NULL && e->crashed == NULL && op < SIM_EPOCH_OPS; op++) {
         if (op == fault_at) {
             start_fault(w);
         }
         if (op == fault_end && w->allowed != 0) {
             end_fault(w);
         }
+        if (!begin_op(e, r, op)) {
+            continue;
+        }
         world_run(w);
-        if (!faults && w->db != NULL && e->crashed == NULL) {
+        if (!r->faults && w->db != NULL && e->crashed == NULL) {
             use_follower(e);
         }
     }
@@ -199,14 +226,19 @@ static void run_epoch(world *w, epoch *e, bool faults) {
     world_abandon(w);
 }
 
-static void begin_epoch(epoch *e, world *w, uint64_t seed) {
-    static const uint64_t spans[] = {15, 60, 200, 500};
+static void begin_epoch(epoch *e, world *w, uint64_t number) {
+    static const uint64_t op_spans[] = {2, 10, 40, 100};
+    static const uint64_t step_spans[] = {3, 10, 40, 120};
 
-    *e = (epoch){.w = w, .seed = seed};
-    e->crash_at = lsm_sim_steps(w->env) + world_below(w, spans[world_below(w, 4)]);
+    *e = (epoch){.w = w, .number = number};
+    e->seed = crash_mix(w->profile->seed, 100 + number);
+    e->op_step = lsm_sim_steps(w->env);
+    w->rng.state = e->seed;
+    e->crash_op = world_below(w, op_spans[world_below(w, 4)]);
+    e->crash_step = world_below(w, step_spans[world_below(w, 4)]);
     e->sample = 12;
     e->plan.options = w->options;
-    e->plan.seed = crash_mix(seed, 5);
+    e->plan.seed = crash_mix(e->seed, 5);
     e->plan.sector = w->profile->sector;
     e->plan.mode = (lsm_crash_mode)world_below(w, LSM_CRASH_MODE_COUNT);
     e->plan.depth = world_odds(w, 60);
@@ -229,8 +261,8 @@ static uint64_t run_seed(const sim_request *r, uint64_t seed) {
     epochs = 3 + world_below(&w, 3);
     for (uint64_t i = 0; i < epochs; i++) {
         model_prefix found;
-        begin_epoch(&e, &w, crash_mix(p.seed, 100 + i));
-        run_epoch(&w, &e, r->faults);
+        begin_epoch(&e, &w, i);
+        run_epoch(r, &w, &e);
         history = crash_mix(history, lsm_sim_history_hash(w.env));
         lsm_sim_destroy(w.env);
         w.env = e.crashed;
