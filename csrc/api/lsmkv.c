@@ -145,6 +145,7 @@ static lsmkv_status look_up(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes ke
 
 lsmkv_status lsmkv_get(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                        lsmkv_pin *pin, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_epoch_token token;
     lsm_value value;
 
@@ -170,6 +171,7 @@ static int64_t time_left(uint64_t end, uint64_t now_ms) {
 
 lsmkv_status lsmkv_get_entry(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                              lsmkv_entry *entry, lsmkv_pin *pin, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_epoch_token token;
     lsm_value value = {.hidden_at = LSM_NEVER, .expire_at = LSM_NEVER};
 
@@ -225,6 +227,7 @@ static lsmkv_status view_create(lsmkv_db *db, const lsm_value *value,
 
 lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                             lsmkv_view **viewp, lsmkv_bytes *value, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_epoch_token token;
     lsm_value found;
 
@@ -240,6 +243,7 @@ lsmkv_status lsmkv_get_view(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes ke
 
 void lsmkv_view_free(lsmkv_view *view) {
     if (view != NULL) {
+        LSM_BUDGET_SCOPE before = lsm_budget_enter(view->db->budget);
         lsm_segment_unref(view->segment);
         lsm_owned_free(view->owned);
         lsm_db_unref(view->db);
@@ -339,6 +343,7 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
 
 lsmkv_status lsmkv_get_many(lsmkv_db *db, const lsmkv_read *read, lsmkv_lookup *lookups,
                             size_t count, lsmkv_pin *pin, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_error failure;
     lsmkv_error *to = err != NULL ? err : &failure;
     lsmkv_status status;
@@ -448,6 +453,7 @@ static LSM_NOINLINE lsmkv_status write_since(lsmkv_db *db, const lsmkv_write *ho
 
 lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                        lsmkv_bytes value, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_batch batch;
     lsm_batch_init(&batch);
     batch.threshold = lsm_db_blob_threshold(db);
@@ -470,6 +476,7 @@ lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
 
 lsmkv_status lsmkv_delete(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                           lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_batch batch;
     lsm_batch_init(&batch);
     lsmkv_status status = lsm_check_write(db, how, err);
@@ -579,6 +586,7 @@ static lsmkv_status ttl_once(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes k
 
 lsmkv_status lsmkv_ttl(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes key,
                        int64_t *ttl_ms, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     const lsm_meaning *mark;
     lsmkv_status status;
 
@@ -620,6 +628,7 @@ out:
 
 lsmkv_status lsmkv_touch(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,
                          lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     seen_version seen = {0};
     lsm_skey skey;
     bool again = true;
@@ -659,6 +668,7 @@ lsmkv_status lsm_write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batc
 
 lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
                                 const lsmkv_range *range, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsm_batch batch;
     lsm_batch_init(&batch);
     lsmkv_status status = lsm_check_write(db, how, err);
@@ -674,6 +684,7 @@ lsmkv_status lsmkv_delete_range(lsmkv_db *db, const lsmkv_write *how,
 
 lsmkv_status lsmkv_write_batch(lsmkv_db *db, const lsmkv_write *how, lsmkv_batch *batch,
                                lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     if (batch->instance != 0 && batch->instance != db->instance) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,
                         "the batch names a namespace of another database");

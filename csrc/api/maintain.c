@@ -14,6 +14,7 @@
 
 lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
                                    lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *snapp = NULL;
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -24,6 +25,7 @@ lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
 }
 
 lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *changed = false;
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -35,6 +37,7 @@ lsmkv_status lsmkv_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
 
 lsmkv_status lsmkv_get_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
                                     lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *stats = (lsmkv_follow_stats){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -45,7 +48,10 @@ lsmkv_status lsmkv_get_follow_stats(lsmkv_db *db, lsmkv_follow_stats *stats,
 }
 
 void lsmkv_snapshot_free(lsmkv_snapshot *snapshot) {
-    lsm_snapshot_close(snapshot);
+    if (snapshot != NULL) {
+        LSM_BUDGET_SCOPE before = lsm_budget_enter(snapshot->db->budget);
+        lsm_snapshot_close(snapshot);
+    }
 }
 
 /* Appends the stored key of a bound; without one, the start of a namespace. */
@@ -122,6 +128,7 @@ out:
 lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
                                const lsmkv_range *range, lsmkv_iter **iterp,
                                lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status;
 
     do {
@@ -131,7 +138,10 @@ lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
 }
 
 void lsmkv_iter_free(lsmkv_iter *iter) {
-    lsm_db_iter_destroy(iter);
+    if (iter != NULL) {
+        LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
+        lsm_db_iter_destroy(iter);
+    }
 }
 
 /* After a move that failed: the same move again, if it was for lack of descriptors and
@@ -188,19 +198,23 @@ static lsmkv_status move_to(lsmkv_iter *iter,
 }
 
 lsmkv_status lsmkv_iter_seek_first(lsmkv_iter *iter, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return move(iter, lsm_db_iter_seek_first, err);
 }
 
 lsmkv_status lsmkv_iter_seek_last(lsmkv_iter *iter, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return move(iter, lsm_db_iter_seek_last, err);
 }
 
 lsmkv_status lsmkv_iter_seek(lsmkv_iter *iter, lsmkv_bytes key, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return move_to(iter, lsm_db_iter_seek, key, err);
 }
 
 lsmkv_status lsmkv_iter_seek_for_prev(lsmkv_iter *iter, lsmkv_bytes key,
                                       lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return move_to(iter, lsm_db_iter_seek_for_prev, key, err);
 }
 
@@ -217,10 +231,12 @@ static lsmkv_status step_from_here(lsmkv_iter *iter, void (*step)(lsmkv_iter *it
 }
 
 lsmkv_status lsmkv_iter_next(lsmkv_iter *iter, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return step_from_here(iter, lsm_db_iter_next, err);
 }
 
 lsmkv_status lsmkv_iter_prev(lsmkv_iter *iter, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     return step_from_here(iter, lsm_db_iter_prev, err);
 }
 
@@ -255,6 +271,7 @@ static lsmkv_status fill_once(lsmkv_iter *iter, bool again, const lsmkv_fill *fi
 
 lsmkv_status lsmkv_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
                              lsmkv_chunk *chunk, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(iter->db->budget);
     const lsmkv_fill plain = {0};
     lsmkv_status status;
     bool tried = false;
@@ -289,23 +306,28 @@ static lsmkv_status flush(lsmkv_db *db, lsmkv_error *err) {
 }
 
 lsmkv_status lsmkv_flush(lsmkv_db *db, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     return maintain(db, flush, err);
 }
 
 lsmkv_status lsmkv_sync(lsmkv_db *db, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     return maintain(db, lsm_db_sync, err);
 }
 
 lsmkv_status lsmkv_resume(lsmkv_db *db, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     return maintain(db, lsm_db_resume, err);
 }
 
 lsmkv_status lsmkv_settle(lsmkv_db *db, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     return maintain(db, lsm_scheduler_settle, err);
 }
 
 lsmkv_status lsmkv_compact(lsmkv_db *db, const lsmkv_namespace *space,
                            const lsmkv_range *range, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsm_buf start = {0};
     lsm_buf stop = {0};
@@ -333,6 +355,7 @@ out:
 }
 
 lsmkv_status lsmkv_checkpoint(lsmkv_db *db, const char *path, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
         status = flush(db, err);
@@ -367,6 +390,7 @@ static lsmkv_status run_warm(lsmkv_db *db, const lsmkv_warm_how *how, lsm_warm *
 
 lsmkv_status lsmkv_warm(lsmkv_db *db, const lsmkv_warm_how *how,
                         lsmkv_warm_report *report, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     const lsmkv_warm_how plain = {0};
     lsmkv_status status = LSMKV_OK;
     lsm_buf start = {0};
@@ -400,6 +424,7 @@ out:
 
 lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                           lsmkv_report *report, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *report = (lsmkv_report){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -410,6 +435,7 @@ lsmkv_status lsmkv_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *conte
 }
 
 lsmkv_status lsmkv_get_stats(lsmkv_db *db, lsmkv_stats *stats, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *stats = (lsmkv_stats){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -426,6 +452,7 @@ uint64_t lsmkv_histogram_bound(uint32_t bucket) {
 
 lsmkv_status lsmkv_get_latency(lsmkv_db *db, lsmkv_latency_kind kind,
                                lsmkv_histogram *histogram, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *histogram = (lsmkv_histogram){0};
     if ((uint32_t)kind >= LSMKV_LATENCY_KINDS) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "nothing of kind %d is timed",
@@ -440,6 +467,7 @@ lsmkv_status lsmkv_get_latency(lsmkv_db *db, lsmkv_latency_kind kind,
 }
 
 lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *memory = (lsmkv_memory){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -456,6 +484,7 @@ void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options) {
 lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
                                      const lsmkv_range *range, uint64_t *count,
                                      lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsm_epoch_token token;
     lsm_buf start = {0};

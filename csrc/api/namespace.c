@@ -46,6 +46,7 @@ lsmkv_status lsm_check_read_more(const lsmkv_db *db, const lsmkv_read *read,
 lsmkv_status lsmkv_namespace_open(lsmkv_db *db, lsmkv_bytes name,
                                   const lsmkv_namespace_how *how,
                                   lsmkv_namespace **spacep, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsmkv_namespace *space = NULL;
     lsmkv_read read = {.snapshot = how != NULL ? how->snapshot : NULL};
@@ -71,6 +72,7 @@ out:
 void lsmkv_namespace_free(lsmkv_namespace *space) {
     if (space != NULL) {
         lsmkv_db *db = space->db;
+        LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
         lsm_space_unref(space->space);
         lsm_free(space);
         lsm_db_unref(db);
@@ -87,6 +89,7 @@ void lsmkv_namespace_options(const lsmkv_namespace *space,
 }
 
 lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
         status = lsm_catalog_drop(db, name, err);
@@ -98,6 +101,7 @@ lsmkv_status lsmkv_namespace_drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *e
 lsmkv_status lsmkv_namespace_list(lsmkv_db *db, const lsmkv_read *read,
                                   lsmkv_namespace_fn callback, void *context,
                                   lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     const lsmkv_snapshot *snapshot = read != NULL ? read->snapshot : NULL;
     lsmkv_read plain = {.snapshot = snapshot};
     lsmkv_status status = lsm_check_read(db, &plain, err);
@@ -117,6 +121,7 @@ static lsm_space *space_of(lsmkv_db *db, const lsmkv_namespace *space) {
 
 void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind kind,
                  uint64_t n) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     if ((uint32_t)kind < LSMKV_COUNT_KINDS) {
         lsm_space_count(&space_of(db, space)->counters, kind, n);
     }
@@ -124,6 +129,7 @@ void lsmkv_count(lsmkv_db *db, const lsmkv_namespace *space, lsmkv_count_kind ki
 
 lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
                                    lsmkv_space_stats *stats, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     *stats = (lsmkv_space_stats){0};
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {
@@ -135,6 +141,7 @@ lsmkv_status lsmkv_get_space_stats(lsmkv_db *db, const lsmkv_namespace *space,
 
 lsmkv_status lsmkv_space_stats_list(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_space_stats stats;
     lsmkv_status status = lsm_db_begin(db, err);
     if (status == LSMKV_OK) {

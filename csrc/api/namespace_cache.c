@@ -96,6 +96,7 @@ static lsmkv_status check_cache(lsmkv_db *db, const lsmkv_namespace *space,
 lsmkv_status lsmkv_cache_pin(lsmkv_db *db, const lsmkv_namespace *space,
                              const lsmkv_bytes *keys, size_t count, bool pins,
                              lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsm_pin_request request = {
         .cache = space->space->cache, .keys = keys, .count = count, .unpins = !pins};
@@ -110,6 +111,7 @@ out:
 
 lsmkv_status lsmkv_get_cache_stats(lsmkv_db *db, const lsmkv_namespace *space,
                                    lsmkv_cache_stats *stats, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
 
     *stats = (lsmkv_cache_stats){0};

@@ -22,6 +22,7 @@ static lsmkv_status begin_named(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes vers
 lsmkv_status lsmkv_publish_begin(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                                  const lsmkv_namespace_how *how,
                                  lsmkv_publish **publishp, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     const lsmkv_namespace_how plain = {0};
     lsmkv_space_options options;
@@ -94,6 +95,7 @@ void lsmkv_publish_free(lsmkv_publish *publish) {
 lsmkv_status lsmkv_published_open(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                                   const lsmkv_snapshot *snapshot,
                                   lsmkv_namespace **spacep, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsmkv_namespace *space = NULL;
     lsmkv_read read = {.snapshot = snapshot};
@@ -120,6 +122,7 @@ out:
 lsmkv_status lsmkv_versions(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes name,
                             lsmkv_version_fn callback, void *context,
                             lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     const lsmkv_snapshot *snapshot = read != NULL ? read->snapshot : NULL;
     lsmkv_read plain = {.snapshot = snapshot};
     lsmkv_status status = lsm_check_read(db, &plain, err);
@@ -139,6 +142,7 @@ lsmkv_status lsmkv_versions(lsmkv_db *db, const lsmkv_read *read, lsmkv_bytes na
 
 lsmkv_status lsmkv_rollback(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                             lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status =
         version.size != 0 ? begin_named(db, name, version, err) : fail_unnamed(err);
     if (status == LSMKV_OK) {
@@ -150,6 +154,7 @@ lsmkv_status lsmkv_rollback(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
 
 lsmkv_status lsmkv_release(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
                            lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = begin_named(db, name, version, err);
     if (status == LSMKV_OK) {
         status = lsm_published_release(db, name, version, err);

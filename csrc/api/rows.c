@@ -106,6 +106,7 @@ out:
 lsmkv_status lsmkv_put_rows(lsmkv_db *db, const lsmkv_write *how,
                             const lsmkv_keys *keys, const lsmkv_rows *rows,
                             size_t *put_count, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsm_batch batch;
     size_t charge = 0;
@@ -414,6 +415,7 @@ static void count_rows(const row_reading *reading, lsm_space_counters *counters)
 lsmkv_status lsmkv_get_rows(lsmkv_db *db, const lsmkv_read *read,
                             const lsmkv_keys *keys, const lsmkv_gather *to,
                             size_t *found_count, lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
     lsmkv_error failure;
     lsmkv_error *told = err != NULL ? err : &failure;

@@ -3,12 +3,22 @@
  * Allocation. In a testing build every request gets a number, and a request whose
  * number was chosen to fail answers NULL; `live` follows what was given out and not
  * yet returned, so that a test can state that nothing leaked.
+ *
+ * A budget is charged what the C library says a piece really takes, which is asked for
+ * only while a budget is in force: no piece carries a header.
  */
 #include "base/alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __APPLE__
+#include <malloc/malloc.h>
+#else
+#include <malloc.h>
+#endif
+
+#include "base/budget.h"
 
 #ifdef LSMKV_TESTING
 
@@ -90,27 +100,79 @@ static inline void returned(const void *memory) {
 
 #endif
 
+/* What a piece takes. */
+static size_t real_size(void *memory) {
+#ifdef __APPLE__
+    return malloc_size(memory);
+#else
+    return malloc_usable_size(memory);
+#endif
+}
+
+/* Whether the budget in force, if there is one, has room. */
+static inline bool allowed(size_t size) {
+    lsm_budget *budget = lsm_budget_current;
+
+    return LSM_LIKELY(budget == NULL) || lsm_budget_take(budget, size);
+}
+
+/* What became of a request that was allowed. */
+static inline void *counted(void *memory, size_t size) {
+    lsm_budget *budget = lsm_budget_current;
+
+    if (LSM_UNLIKELY(budget != NULL)) {
+        lsm_budget_correct(budget, size, memory == NULL ? 0 : real_size(memory));
+    }
+    return taken(memory);
+}
+
+static inline void uncount(void *memory) {
+    lsm_budget *budget = lsm_budget_current;
+
+    if (LSM_UNLIKELY(budget != NULL) && memory != NULL) {
+        lsm_budget_give(budget, real_size(memory));
+    }
+    returned(memory);
+}
+
 void *lsm_alloc(size_t size) {
-    if (size == 0 || refused()) {
+    if (size == 0 || refused() || !allowed(size)) {
         return NULL;
     }
-    return taken(malloc(size));
+    return counted(malloc(size), size);
 }
 
 void *lsm_calloc(size_t count, size_t size) {
-    if (count == 0 || size == 0 || count > SIZE_MAX / size || refused()) {
+    if (count == 0 || size == 0 || count > SIZE_MAX / size || refused() ||
+        !allowed(count * size)) {
         return NULL;
     }
-    return taken(calloc(count, size));
+    return counted(calloc(count, size), count * size);
+}
+
+/* Of a piece that grows, only what it grows by is new. */
+static LSM_NOINLINE void *realloc_counted(void *old, size_t size, lsm_budget *budget) {
+    size_t before = old == NULL ? 0 : real_size(old);
+    size_t more = size > before ? size - before : 0;
+
+    if (more != 0 && !lsm_budget_take(budget, more)) {
+        return NULL;
+    }
+    void *memory = realloc(old, size);
+    size_t after = memory == NULL ? before : real_size(memory);
+    lsm_budget_correct(budget, before + more, after);
+    return memory;
 }
 
 void *lsm_realloc(void *old, size_t size) {
+    lsm_budget *budget = lsm_budget_current;
     void *memory = NULL;
 
     if (size == 0 || refused()) {
         return NULL;
     }
-    memory = realloc(old, size);
+    memory = LSM_LIKELY(budget == NULL) ? realloc(old, size)
+                                        : realloc_counted(old, size, budget);
     return old == NULL ? taken(memory) : memory;
 }
 
@@ -119,7 +181,7 @@ void *lsm_alloc_aligned(size_t size) {
         return NULL;
     }
     size = (size + LSM_CACHE_LINE - 1) & ~(size_t)(LSM_CACHE_LINE - 1);
-    return taken(aligned_alloc(LSM_CACHE_LINE, size));
+    return allowed(size) ? counted(aligned_alloc(LSM_CACHE_LINE, size), size) : NULL;
 }
 
 /* Straight from the system and trimmed: the C library would keep as much address space
@@ -146,26 +208,33 @@ static void *map_huge(size_t size) {
 
 void *lsm_alloc_huge(size_t size) {
     if (size == 0 || size % LSM_HUGE_PAGE != 0 || size > SIZE_MAX - LSM_HUGE_PAGE ||
-        refused()) {
+        refused() || !allowed(size)) {
         return NULL;
     }
-    return taken(map_huge(size));
+    void *memory = map_huge(size);
+    if (memory == NULL && lsm_budget_current != NULL) {
+        lsm_budget_give(lsm_budget_current, size);
+    }
+    return taken(memory);
 }
 
 void lsm_free_huge(void *memory, size_t size) {
     if (memory != NULL) {
+        if (lsm_budget_current != NULL) {
+            lsm_budget_give(lsm_budget_current, size);
+        }
         returned(memory);
         (void)munmap(memory, size);
     }
 }
 
 void lsm_free(void *memory) {
-    returned(memory);
+    uncount(memory);
     free(memory);
 }
 
 void lsm_free_aligned(void *memory) {
-    returned(memory);
+    uncount(memory);
     free(memory);
 }
 

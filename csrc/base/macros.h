@@ -33,6 +33,9 @@
 #define LSM_UNUSED
 #endif
 
+/* Calls the function with the address of the variable when its scope ends. */
+#define LSM_CLEANUP(function) __attribute__((cleanup(function)))
+
 /* Thread-safety annotations, read by clang's -Wthread-safety (through clang-tidy). */
 #if defined(__clang__)
 #define LSM_CAPABILITY(name) __attribute__((capability(name)))

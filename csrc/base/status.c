@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/budget.h"
+#include "base/limits.h"
+
 const char *lsmkv_status_name(lsmkv_status status) {
     switch (status) {
 #define LSM_STATUS_CASE(name, number, text) \
@@ -90,7 +93,27 @@ lsmkv_status lsm_fail_at(lsmkv_error *err, lsmkv_status status, const char *file
 }
 
 lsmkv_status lsm_fail_memory(lsmkv_error *err, size_t bytes) {
+    uint64_t wanted = 0;
+
+    if (lsm_budget_refused(&wanted)) {
+        return lsm_fail(err, LSMKV_LIMIT_EXCEEDED,
+                        "%llu bytes more do not fit into memory_bytes, which is "
+                        "%llu; " LSM_LIMIT_ADVICE,
+                        (unsigned long long)wanted,
+                        (unsigned long long)lsm_budget_current->max);
+    }
     return lsm_fail(err, LSMKV_NO_MEMORY, "cannot allocate %zu bytes", bytes);
+}
+
+lsmkv_status lsm_fail_limit(lsmkv_error *err, const char *file, const char *what,
+                            uint64_t found, uint64_t max) {
+    const char *format = "%s: %llu, and at most %llu here; " LSM_LIMIT_ADVICE;
+
+    return file == NULL
+               ? lsm_fail(err, LSMKV_LIMIT_EXCEEDED, format, what,
+                          (unsigned long long)found, (unsigned long long)max)
+               : lsm_fail_at(err, LSMKV_LIMIT_EXCEEDED, file, -1, format, what,
+                             (unsigned long long)found, (unsigned long long)max);
 }
 
 lsmkv_status lsm_error_copy(lsmkv_error *to, const lsmkv_error *from) {

@@ -29,8 +29,22 @@ lsmkv_status lsm_fail_at(lsmkv_error *err, lsmkv_status status, const char *file
                          int64_t offset, const char *format, ...)
     LSM_PRINTF(5, 6) LSM_COLD;
 
-/* Shorthand: LSMKV_NO_MEMORY with the number of bytes wanted. */
+/* Shorthand: LSMKV_NO_MEMORY with the number of bytes wanted; or, if it was the budget
+ * in force that refused them, LSMKV_LIMIT_EXCEEDED (base/budget.h). */
 lsmkv_status lsm_fail_memory(lsmkv_error *err, size_t bytes) LSM_COLD;
+/* Whether it was one of these two. */
+static inline bool lsm_is_memory(lsmkv_status status) {
+    return status == LSMKV_NO_MEMORY || status == LSMKV_LIMIT_EXCEEDED;
+}
+/* Which of them `err` tells, where only the absence of a result says so. */
+static inline lsmkv_status lsm_memory_status(const lsmkv_error *err) {
+    return err != NULL && err->status == LSMKV_LIMIT_EXCEEDED ? LSMKV_LIMIT_EXCEEDED
+                                                              : LSMKV_NO_MEMORY;
+}
+/* LSMKV_LIMIT_EXCEEDED: what an untrusted directory asks for (base/limits.h), in a file
+ * of it or with NULL in all. */
+lsmkv_status lsm_fail_limit(lsmkv_error *err, const char *file, const char *what,
+                            uint64_t found, uint64_t max) LSM_COLD;
 
 /* Copies a stored error (a sticky background error, an iterator's) to the caller's
  * and returns its status. */

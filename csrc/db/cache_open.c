@@ -43,7 +43,7 @@ static lsmkv_status find_size(lsmkv_db *db, const lsm_segment *segment, uint64_t
         status = lsm_file_size(file, size, &failure);
     }
     lsm_file_drop(file);
-    if (status == LSMKV_NO_MEMORY ||
+    if (lsm_is_memory(status) ||
         (status == LSMKV_IO_ERROR && lsm_error_is_file_limit(&failure))) {
         return lsm_error_copy(err, &failure);
     }
@@ -133,7 +133,7 @@ lsmkv_status lsm_cache_view(lsmkv_db *db, const lsm_version *version,
 
     for (size_t i = 0; i < version->cache_count; i++) {
         lsm_segment *segment = version->caches[i];
-        bool grows = may_grow(version, i);
+        bool grows = db->budget == NULL && may_grow(version, i);
         uint64_t size = 0;
         if (segment->touched != NULL && !grows) {
             continue;

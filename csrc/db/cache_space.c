@@ -123,7 +123,7 @@ lsmkv_status lsm_cache_check(uint64_t max_bytes, size_t key_size, size_t value_s
 lsmkv_status lsm_cache_answer(lsm_segment *segment, const lsm_pointer *pointer,
                               lsmkv_status status, lsmkv_error *err) {
     bool passing =
-        status == LSMKV_WOULD_BLOCK || status == LSMKV_NO_MEMORY ||
+        status == LSMKV_WOULD_BLOCK || lsm_is_memory(status) ||
         (status == LSMKV_IO_ERROR && err != NULL && lsm_error_is_file_limit(err));
 
     if (segment != NULL && status == LSMKV_OK) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "base/assert.h"
 #include "db/cache_space.h"
 #include "db/db.h"
@@ -456,7 +457,7 @@ static lsmkv_status open_existing(lsmkv_db *db, const lsmkv_namespace_how *how,
     if (space == NULL && how->snapshot != NULL) {
         /* Dropped since: what the snapshot sees of it can still be read. */
         space = lsm_space_create(definition, err);
-        status = space != NULL ? LSMKV_OK : LSMKV_NO_MEMORY;
+        status = space != NULL ? LSMKV_OK : lsm_memory_status(err);
         LSM_TRY(status);
         atomic_store(&space->dropped, true);
     } else if (space == NULL) {
@@ -661,6 +662,10 @@ lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
                                   lsmkv_error *err) {
     void *definitions = next->definitions;
 
+    if (lsm_is_limited() && next->count >= LSM_UNTRUSTED_SPACES_MAX) {
+        return lsm_fail_limit(err, NULL, "namespaces and published versions",
+                              next->count + 1, LSM_UNTRUSTED_SPACES_MAX);
+    }
     if (!lsm_grow(&definitions, &next->capacity, next->count + 1,
                   sizeof(*next->definitions))) {
         return lsm_fail_memory(err, sizeof(*next->definitions));
@@ -709,7 +714,7 @@ lsmkv_status lsm_catalog_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
             space = lsm_space_create(definition, err);
         }
         if (space == NULL) {
-            status = LSMKV_NO_MEMORY;
+            status = lsm_memory_status(err);
             goto out;
         }
         next->spaces[next->space_count] = space;

@@ -131,6 +131,7 @@ lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
                         "this database was opened by the parent process, which alone "
                         "can close it");
     }
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     if (!drain(db)) {
         return LSMKV_OK;
     }
@@ -169,6 +170,8 @@ static void release_all(lsmkv_db *db) {
 }
 
 void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
+    lsm_budget *budget = db->budget;
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(budget);
     lsm_readstate_unref(atomic_load(&db->readstate));
     for (size_t i = 0; i < db->immutable_count; i++) {
         lsm_memtable_unref(db->immutables[i].mem);
@@ -195,6 +198,7 @@ void lsm_db_destroy(lsmkv_db *db) LSM_UNSHARED {
     lsm_mutex_deinit(&db->catalog_mu);
     lsm_mutex_deinit(&db->sink_mu);
     lsm_free(db);
+    lsm_budget_destroy(budget);
 }
 
 void lsm_db_unref(lsmkv_db *db) {

@@ -30,6 +30,7 @@
 
 #include <stdatomic.h>
 
+#include "base/budget.h"
 #include "base/epoch.h"
 #include "base/rng.h"
 #include "db/catalog.h"
@@ -113,6 +114,7 @@ struct lsmkv_db {
     uint64_t instance;     /* different for every handle of this process */
     size_t rows_batch_max; /* bytes of a batch of rows; tests lower it */
     bool threaded;
+    lsm_budget *budget; /* of an untrusted directory, else NULL; owned */
     lsm_cache *cache;
     lsm_table_cache table_cache;
     lsm_table_sink sink;
@@ -242,14 +244,16 @@ static inline LSM_MUST_CHECK lsmkv_status lsm_db_enter(lsmkv_db *db,
 lsmkv_status lsm_db_begin(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_db_end(lsmkv_db *db);
 /* After a call failed, outside the epoch and without locks: if it was for lack of file
- * descriptors, closes tables that nobody reads now and answers true: the caller may try
- * once more. */
+ * descriptors, or of room in the budget, closes tables that nobody reads now, empties
+ * the block cache in the second case, and answers true: the caller may try once more.
+ */
 bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure);
 /* The same as the end of a loop around the call, which is made twice at most: *tried is
  * false before the first time. */
 static inline bool lsm_db_again(lsmkv_db *db, lsmkv_status status,
                                 const lsmkv_error *failure, bool *tried) {
-    if (LSM_LIKELY(status != LSMKV_IO_ERROR) || *tried) {
+    if (LSM_LIKELY(status != LSMKV_IO_ERROR && status != LSMKV_LIMIT_EXCEEDED) ||
+        *tried) {
         return false;
     }
     *tried = true;

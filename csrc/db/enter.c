@@ -45,8 +45,16 @@ void lsm_db_end(lsmkv_db *db) {
 }
 
 bool lsm_db_relieve(lsmkv_db *db, const lsmkv_error *failure) {
-    if (failure->status != LSMKV_IO_ERROR || !lsm_error_is_file_limit(failure)) {
+    bool full = failure->status == LSMKV_LIMIT_EXCEEDED && db->budget != NULL;
+
+    if (!full &&
+        (failure->status != LSMKV_IO_ERROR || !lsm_error_is_file_limit(failure))) {
         return false;
+    }
+    if (full) {
+        uint64_t capacity = lsm_cache_capacity(db->cache);
+        lsm_cache_set_capacity(db->cache, 0);
+        lsm_cache_set_capacity(db->cache, capacity);
     }
     lsm_table_cache_relieve(&db->table_cache, RELIEF_DIVISOR);
     lsm_segment_files_relieve(&db->segment_files);

@@ -21,6 +21,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/budget.h"
+#include "base/limits.h"
 #include "format/filename.h"
 
 /* An edit adds or deletes a table. */
@@ -113,7 +115,7 @@ static lsmkv_status fail_edit(const loading *load, uint64_t offset, const char *
 /* Puts the place before what a decoder said, who does not know it. */
 static lsmkv_status fail_with(const loading *load, uint64_t offset,
                               const lsmkv_error *detail, lsmkv_error *err) {
-    if (detail->status == LSMKV_NO_MEMORY) {
+    if (lsm_is_memory(detail->status)) {
         return lsm_error_copy(err, detail);
     }
     return lsm_fail_at(err, detail->status, load->name, (int64_t)offset, "%s",
@@ -289,6 +291,18 @@ static bool gather_caches(loading *load, const lsm_edit *edit, uint64_t offset) 
     return true;
 }
 
+/* All that the edits have said so far, for an untrusted MANIFEST. */
+static lsmkv_status check_edits(const loading *load, lsmkv_error *err) {
+    uint64_t count = load->edit_count + load->table_count + load->log_count +
+                     load->segment_count + load->cache_count +
+                     load->state->origin_count;
+
+    return !lsm_is_limited() || count <= LSM_UNTRUSTED_EDITS_MAX
+               ? LSMKV_OK
+               : lsm_fail_limit(err, load->name, "edits and what they change", count,
+                                LSM_UNTRUSTED_EDITS_MAX);
+}
+
 /* Step 1 for one record. */
 static lsmkv_status gather_record(loading *load, const lsm_record *record,
                                   lsmkv_error *err) {
@@ -311,6 +325,7 @@ static lsmkv_status gather_record(loading *load, const lsm_record *record,
     }
     load->edit_count++;
     load->last_offset = record->offset;
+    status = check_edits(load, err);
 out:
     lsm_edit_deinit(&edit);
     return status;
@@ -578,6 +593,31 @@ static lsmkv_status resolve_caches(loading *load, lsmkv_error *err) {
     return LSMKV_OK;
 }
 
+/* What an untrusted MANIFEST may make the opening, and later every iterator, do. */
+static lsmkv_status check_limits(const loading *load, lsmkv_error *err) {
+    uint64_t files =
+        load->live.added_count + load->live.segment_count + load->live.cache_count;
+    uint64_t ranges = 0;
+
+    if (!lsm_is_limited()) {
+        return LSMKV_OK;
+    }
+    for (size_t i = 0; i < load->live.added_count; i++) {
+        if (!lsm_add_ok(ranges, load->live.added[i].info.range_delete_count, &ranges)) {
+            ranges = UINT64_MAX;
+            break;
+        }
+    }
+    if (files > LSM_UNTRUSTED_FILES_MAX) {
+        return lsm_fail_limit(err, load->name, "files of the database", files,
+                              LSM_UNTRUSTED_FILES_MAX);
+    }
+    return ranges <= LSM_UNTRUSTED_RANGES_MAX
+               ? LSMKV_OK
+               : lsm_fail_limit(err, load->name, "range deletes in tables", ranges,
+                                LSM_UNTRUSTED_RANGES_MAX);
+}
+
 static lsmkv_status check_file(lsm_dir *dir, const char *name, uint64_t expected,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -656,6 +696,7 @@ lsmkv_status lsm_manifest_load(lsm_dir *dir, lsm_table_sink *sink,
     resolve_origins(state);
     LSM_TRY(resolve_segments(&load, err));
     LSM_TRY(resolve_caches(&load, err));
+    LSM_TRY(check_limits(&load, err));
     LSM_TRY(check_files(&load, err));
     LSM_TRY(build_version(&load, sink, err));
     state->reader = load.reader;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/coding.h"
+#include "base/limits.h"
 #include "format/batch.h"
 #include "format/codec.h"
 
@@ -29,6 +30,7 @@ enum { REMEMBERED_VERSION = 1 };
 #define MEMORY_BYTES_DEFAULT (256 * MIB)
 #define MEMORY_BYTES_MIN (4 * KIB)
 #define MEMORY_BYTES_MAX (INT64_C(1) << 46)
+#define UNTRUSTED_MEMORY_BYTES_MIN (1 * MIB) /* for the handle itself, and to spare */
 #define MEMTABLE_BYTES_DEFAULT (16 * MIB)
 #define MEMTABLE_BYTES_MIN KIB
 #define MEMTABLE_BYTES_MAX (INT64_C(1) << 34)
@@ -249,9 +251,10 @@ static lsmkv_status resolve_memory(lsm_options *options, lsmkv_error *err) {
                         (unsigned long long)given->memory_bytes);
     }
     /* Not negative: a memtable is at most a quarter. */
-    options->cache_bytes = given->block_cache_bytes >= 0
-                               ? (uint64_t)given->block_cache_bytes
-                               : given->memory_bytes - 3 * given->memtable_bytes;
+    uint64_t rest = given->untrusted ? given->memory_bytes / LSM_UNTRUSTED_CACHE_PART
+                                     : given->memory_bytes - 3 * given->memtable_bytes;
+    options->cache_bytes =
+        given->block_cache_bytes >= 0 ? (uint64_t)given->block_cache_bytes : rest;
 out:
     return status;
 }
@@ -266,6 +269,7 @@ static lsmkv_status resolve_log(lsm_options *options, lsmkv_error *err) {
         given->log_bytes = least > LOG_BYTES_DEFAULT ? least : LOG_BYTES_DEFAULT;
     }
     options->log_bytes = given->log_bytes;
+    given->mapping = given->mapping && !given->untrusted;
     options->mapping = given->mapping;
     return check_range("log_bytes", given->log_bytes, LOG_BYTES_MIN, LOG_BYTES_MAX,
                        err);
@@ -273,6 +277,28 @@ static lsmkv_status resolve_log(lsm_options *options, lsmkv_error *err) {
 
 static void default_u32(uint32_t *value, uint32_t fallback) {
     *value = *value == 0 ? fallback : *value;
+}
+
+/* What does not go with a directory that is not trusted. */
+static lsmkv_status check_untrusted(const lsmkv_options *given, lsmkv_error *err) {
+    const char *problem = NULL;
+
+    if (!given->untrusted) {
+        return LSMKV_OK;
+    }
+    if (given->follower) {
+        problem = "cannot be followed: open it for reading, and again for later states";
+    } else if (!given->read_only) {
+        problem = "can be opened for reading only, which is mode=\"r\"";
+    } else if (given->warm_bytes != 0) {
+        problem = "is not warmed when it is opened, which would be in the background";
+    } else if (given->memory_bytes != 0 &&
+               given->memory_bytes < UNTRUSTED_MEMORY_BYTES_MIN) {
+        problem = "needs memory_bytes of 1 MiB at least";
+    }
+    return problem == NULL ? LSMKV_OK
+                           : lsm_fail(err, LSMKV_INVALID_ARGUMENT,
+                                      "a database that is not trusted %s", problem);
 }
 
 /* What belongs to this opening alone. */
@@ -314,6 +340,7 @@ lsmkv_status lsm_options_resolve(const lsmkv_options *given, lsm_options *option
     } else {
         options->given = *given;
     }
+    LSM_TRY(check_untrusted(&options->given, err));
     LSM_TRY(resolve_memory(options, err));
     LSM_TRY(resolve_log(options, err));
     LSM_TRY(resolve_rest(options, err));

@@ -209,7 +209,7 @@ lsmkv_status lsm_published_switch(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes ve
     lsm_mutex_unlock(&db->mu);
     if (entry == NULL) {
         fresh = create_entry(name, err);
-        LSM_TRY(fresh != NULL ? LSMKV_OK : LSMKV_NO_MEMORY);
+        LSM_TRY(fresh != NULL ? LSMKV_OK : lsm_memory_status(err));
         if (!reserve_name(db)) {
             LSM_TRY(lsm_fail_memory(err, sizeof(*fresh)));
         }
@@ -391,7 +391,7 @@ static lsmkv_status open_version(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes ver
     if (space == NULL) {
         /* Released since: what the snapshot sees of it can still be read. */
         space = lsm_space_create(&record.space, err);
-        LSM_TRY(space != NULL ? LSMKV_OK : LSMKV_NO_MEMORY);
+        LSM_TRY(space != NULL ? LSMKV_OK : lsm_memory_status(err));
         atomic_store(&space->dropped, true);
     }
     *spacep = space;
@@ -546,7 +546,7 @@ static lsmkv_status add_name(void *context, lsm_slice key, lsm_slice value,
         LSM_TRY(lsm_fail_memory(err, sizeof(lsm_published *)));
     }
     entry = create_entry(name, err);
-    LSM_TRY(entry != NULL ? LSMKV_OK : LSMKV_NO_MEMORY);
+    LSM_TRY(entry != NULL ? LSMKV_OK : lsm_memory_status(err));
     next->published[next->published_count++] = entry;
     lsm_meaning *meaning = lsm_calloc(1, sizeof(*meaning));
     if (meaning == NULL) {

@@ -20,6 +20,7 @@
 void lsm_owned_free(lsm_owned *first) {
     while (first != NULL) {
         lsm_owned *next = first->next;
+        LSM_BUDGET_SCOPE before = lsm_budget_enter(first->budget);
         lsm_free(first);
         first = next;
     }
@@ -39,6 +40,7 @@ lsmkv_status lsm_get_many_init(lsm_get_many *many, size_t count, uint64_t key_by
     }
     *memory = (lsm_owned *)(void *)at;
     (*memory)->next = NULL;
+    (*memory)->budget = lsm_budget_current;
     at += sizeof(lsm_owned);
     many->count = count;
     many->expired = 0;
@@ -100,6 +102,7 @@ static LSM_NOINLINE lsmkv_status follow(const lsm_readstate *state,
 
     if (status == LSMKV_OK && value->segment == NULL) {
         value->owned = (lsm_owned *)(void *)buf.data;
+        value->owned->budget = lsm_budget_current;
     } else {
         lsm_buf_deinit(&buf);
     }

@@ -32,6 +32,7 @@ static inline bool lsm_found_visible(const lsm_found *found, uint64_t now_ms) {
 /* A piece of memory that goes with a pin: it begins with a pointer to the next one. */
 typedef struct lsm_owned {
     struct lsm_owned *next;
+    lsm_budget *budget; /* that it was counted in, or NULL; constant */
 } lsm_owned;
 
 void lsm_owned_free(lsm_owned *first); /* and all behind it; NULL is fine */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/budget.h"
+#include "base/limits.h"
 #include "format/filename.h"
 
 enum {
@@ -61,6 +63,10 @@ static lsmkv_status list_logs(const lsmkv_db *db, const lsm_manifest_state *stat
         LSM_TRY(ok ? LSMKV_OK : lsm_fail_memory(err, sizeof(*recovery->logs)));
         recovery->logs = logs;
         recovery->logs[recovery->log_count++] = (lsm_replay_log){.number = number};
+        if (lsm_is_limited() && recovery->log_count > LSM_UNTRUSTED_LOGS_MAX) {
+            LSM_TRY(lsm_fail_limit(err, list.names[i], "live logs", recovery->log_count,
+                                   LSM_UNTRUSTED_LOGS_MAX));
+        }
     }
     if (recovery->log_count > 1) {
         qsort(recovery->logs, recovery->log_count, sizeof(*recovery->logs),
@@ -230,6 +236,17 @@ out:
     return status;
 }
 
+/* An untrusted database is read from its tables alone: docs/adr/0009 says why. */
+static lsmkv_status refuse_record(const lsm_replay_log *log, lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+
+    lsm_filename_make(name, LSM_NAME_LOG, log->number);
+    return lsm_fail_at(
+        err, LSMKV_LIMIT_EXCEEDED, name, -1,
+        "the log holds writes that no table holds, and at most 0 are "
+        "read here: have the database closed, or a checkpoint made; " LSM_LIMIT_ADVICE);
+}
+
 static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
                                uint64_t limit, lsmkv_error *err) {
     lsm_record record;
@@ -238,6 +255,9 @@ static lsmkv_status replay_log(lsm_replay *replay, const lsm_replay_log *log,
 
     while (status == LSMKV_OK && !past) {
         status = lsm_wal_next(log->reader, &record, err);
+        if (status == LSMKV_OK && lsm_is_limited()) {
+            status = refuse_record(log, err);
+        }
         if (status == LSMKV_OK) {
             status = replay_record(replay, log, &record, limit, &past, err);
         }
@@ -295,6 +315,9 @@ static lsmkv_status skip_log(const lsm_replay *replay, const lsm_replay_log *log
     lsmkv_status status = LSMKV_OK;
     while (status == LSMKV_OK) {
         status = lsm_wal_next(log->reader, &record, err);
+        if (status == LSMKV_OK && lsm_is_limited()) {
+            status = refuse_record(log, err);
+        }
     }
     return status == LSMKV_NOT_FOUND ? check_unsynced(replay, log, err) : status;
 }

@@ -21,10 +21,12 @@
 #include "db/table_cache.h"
 
 #include "base/assert.h"
+#include "base/budget.h"
 
 enum {
     RELIEF_DIVISOR = 4,
     BLOCKS_DIVISOR = 4, /* the block cache's part of the budget at least */
+    TABLES_PART = 4,    /* of the memory of an untrusted database, for open tables */
 };
 
 void lsm_table_cache_init(lsm_table_cache *cache, const lsm_table_context *context,
@@ -135,6 +137,22 @@ void lsm_table_cache_relieve(lsm_table_cache *cache, uint32_t divisor) {
     (void)lsm_epoch_poll(cache->epoch);
 }
 
+/* How many tables may be open with one more of that size: as many as there are
+ * descriptors for; of an untrusted database, only as many as its budget has room for,
+ * which is told from the tables that are open. */
+static uint32_t open_most(lsm_table_cache *cache, uint64_t more) {
+    uint64_t charge = more + atomic_load_explicit(&cache->charge, memory_order_relaxed);
+    uint64_t open = (uint64_t)lsm_table_cache_open_count(cache) + 1;
+
+    if (LSM_LIKELY(!lsm_is_limited())) {
+        return cache->open_max;
+    }
+    uint64_t room = lsm_budget_current->max / TABLES_PART;
+    uint64_t most = charge > room ? open * room / charge : open;
+    most = most == 0 ? 1 : most;
+    return most < cache->open_max ? (uint32_t)most : cache->open_max;
+}
+
 /* Opens the file; out of descriptors, closes others and tries once more. */
 static lsmkv_status open_table(lsm_table_cache *cache, const lsm_live_table *live,
                                lsm_table **tablep, lsmkv_error *err) {
@@ -161,7 +179,7 @@ static LSM_NOINLINE lsmkv_status get_closed(lsm_table_cache *cache,
     }
     /* Room is made first, so that the new table cannot be its own victim; threads that
      * open others at the same time may have used it up. */
-    evict_down_to(cache, cache->open_max - 1);
+    evict_down_to(cache, open_most(cache, lsm_table_charge(table)) - 1);
     *tablep = publish(cache, live, table);
     evict_down_to(cache, cache->open_max);
     if (*tablep != table) {

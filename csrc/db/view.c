@@ -41,9 +41,15 @@ lsm_view_files *lsm_view_files_create(const lsm_manifest_state *state,
     return files;
 }
 
+/* An untrusted directory gets no promise about a writer beside us, and may name more
+ * tables than its budget can hold open. */
+static uint32_t files_to_hold(const lsmkv_db *db, uint32_t most) {
+    return db->budget == NULL ? most : 0;
+}
+
 lsmkv_status lsm_view_hold_tables(lsmkv_db *db, const lsm_version *version,
                                   lsmkv_error *err) {
-    uint32_t left = db->table_cache.open_max;
+    uint32_t left = files_to_hold(db, db->table_cache.open_max);
     lsmkv_status status = LSMKV_OK;
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
 
@@ -55,7 +61,7 @@ lsmkv_status lsm_view_hold_tables(lsmkv_db *db, const lsm_version *version,
             lsm_error_clear(&failure);
             status = lsm_table_cache_get(&db->table_cache, level->tables[k], false,
                                          &table, &failure);
-            if (status == LSMKV_CHANGED || status == LSMKV_NO_MEMORY) {
+            if (status == LSMKV_CHANGED || lsm_is_memory(status)) {
                 (void)lsm_error_copy(err, &failure);
                 goto out;
             }
@@ -72,7 +78,8 @@ lsmkv_status lsm_view_hold_segments(lsmkv_db *db, const lsm_version *version,
     lsmkv_error failure;
     size_t total = recovery->segment_count + version->segment_count;
     uint32_t left =
-        db->segments.mapping ? db->options.max_open_files : db->segment_files.open_max;
+        files_to_hold(db, db->segments.mapping ? db->options.max_open_files
+                                               : db->segment_files.open_max);
 
     for (size_t i = 0; i < total && left > 0; i++, left--) {
         lsm_segment *segment =
@@ -81,7 +88,7 @@ lsmkv_status lsm_view_hold_segments(lsmkv_db *db, const lsm_version *version,
                 : version->segments[i - recovery->segment_count].segment;
         lsm_error_clear(&failure);
         lsmkv_status status = lsm_segment_hold(segment, &failure);
-        if (status == LSMKV_CHANGED || status == LSMKV_NO_MEMORY) {
+        if (status == LSMKV_CHANGED || lsm_is_memory(status)) {
             return lsm_error_copy(err, &failure);
         }
     }
@@ -151,7 +158,8 @@ static lsmkv_status attempt(lsmkv_db *db, const char *path, bool *changed,
     lsm_manifest_mark before;
 
     *changed = false;
-    status = lsm_dir_open(db->env, path, false, &db->dir, err);
+    status = db->budget == NULL ? lsm_dir_open(db->env, path, false, &db->dir, err)
+                                : lsm_dir_open_here(db->env, path, &db->dir, err);
     if (status == LSMKV_NOT_FOUND) {
         return fail_absent(err);
     }
@@ -170,28 +178,49 @@ out:
     return status;
 }
 
-static lsmkv_status open_once(lsm_env *env, const char *path,
-                              const lsmkv_options *options, lsmkv_db **dbp,
-                              bool *changed, lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
+/* A handle that refuses writes. */
+static lsmkv_status create(lsm_env *env, const lsm_options *options, lsm_budget *budget,
+                           lsmkv_db **dbp, lsmkv_error *err) {
     lsmkv_db *db = lsm_db_create(env);
 
-    *changed = false;
+    *dbp = db;
     if (db == NULL) {
         return lsm_fail_memory(err, sizeof(*db));
     }
+    db->budget = budget;
+    db->options = *options;
     db->read_only = true;
     lsm_mutex_lock(&db->mu);
     db->state = LSM_STATE_POISONED;
     (void)lsm_fail(&db->failure, LSMKV_READ_ONLY,
                    "the database was opened for reading only");
     lsm_mutex_unlock(&db->mu);
-    LSM_TRY(lsm_options_resolve(options, &db->options, err));
-    LSM_TRY(attempt(db, path, changed, err));
-    *dbp = db;
-    db = NULL;
-out:
-    if (db != NULL) {
+    return LSMKV_OK;
+}
+
+static lsmkv_status open_once(lsm_env *env, const char *path,
+                              const lsm_options *options, lsmkv_db **dbp, bool *changed,
+                              lsmkv_error *err) {
+    lsm_budget *budget = NULL;
+    lsmkv_db *db;
+
+    *changed = false;
+    if (options->given.untrusted) {
+        budget = lsm_budget_create(options->given.memory_bytes);
+        if (budget == NULL) {
+            return lsm_fail_memory(err, sizeof(*budget));
+        }
+    }
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(budget);
+    lsmkv_status status = create(env, options, budget, &db, err);
+    if (status != LSMKV_OK) {
+        lsm_budget_destroy(budget);
+        return status;
+    }
+    status = attempt(db, path, changed, err);
+    if (status == LSMKV_OK) {
+        *dbp = db;
+    } else {
         lsm_db_abandon(db);
         lsm_db_destroy(db);
     }
@@ -205,17 +234,21 @@ bool lsm_view_is_passing(lsmkv_status status) {
 lsmkv_status lsm_view_open(lsm_env *env, const char *path, const lsmkv_options *options,
                            lsmkv_db **dbp, lsmkv_error *err) {
     lsmkv_error failure;
-    lsmkv_status status = LSMKV_OK;
+    lsm_options resolved;
+    lsmkv_status status = lsm_options_resolve(options, &resolved, err);
     uint32_t same = 0;
 
     *dbp = NULL;
+    if (status != LSMKV_OK) {
+        return status;
+    }
     for (uint64_t i = 0; i < ATTEMPTS_MAX && same < SAME_FAILURES_MAX; i++) {
         bool changed;
         if (i > 0 && lsm_env_threaded(env)) {
             lsm_sleep_us(i * PAUSE_US); /* the writer's turn */
         }
         lsm_error_clear(&failure);
-        status = open_once(env, path, options, dbp, &changed, &failure);
+        status = open_once(env, path, &resolved, dbp, &changed, &failure);
         if (status == LSMKV_OK || !(changed || lsm_view_is_passing(status))) {
             break;
         }
@@ -223,6 +256,9 @@ lsmkv_status lsm_view_open(lsm_env *env, const char *path, const lsmkv_options *
     }
     if (status == LSMKV_CHANGED && same == SAME_FAILURES_MAX) {
         failure.status = status = LSMKV_CORRUPTION; /* nobody changes it: it is lost */
+    }
+    if (options->untrusted && lsm_error_is_no_file(&failure)) {
+        failure.status = LSMKV_CORRUPTION; /* the engine makes no such thing */
     }
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }

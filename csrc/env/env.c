@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/budget.h"
 
 enum { RETRY_MAX = 1000, ERROR_TEXT_SIZE = 96, RESCUE_SIZE = 4096 };
 
@@ -49,6 +50,10 @@ static lsmkv_status status_of(int code) {
 static lsmkv_status fail_io(lsmkv_error *err, const char *file, int64_t offset,
                             const char *operation, int code) {
     char buffer[ERROR_TEXT_SIZE];
+
+    if (code == ENOMEM && lsm_budget_current != NULL) {
+        return lsm_fail_memory(err, 0);
+    }
     lsmkv_status status =
         lsm_fail_at(err, status_of(code), file, offset, "cannot %s: %s", operation,
                     error_text(code, buffer, sizeof(buffer)));
@@ -63,6 +68,10 @@ static lsmkv_status fail_io(lsmkv_error *err, const char *file, int64_t offset,
 static lsmkv_status fail_path(lsmkv_error *err, const char *path, const char *operation,
                               int code) {
     char buffer[ERROR_TEXT_SIZE];
+
+    if (code == ENOMEM && lsm_budget_current != NULL) {
+        return lsm_fail_memory(err, 0);
+    }
     lsmkv_status status = lsm_fail(err, status_of(code), "%s: cannot %s: %s", path,
                                    operation, error_text(code, buffer, sizeof(buffer)));
 
@@ -123,6 +132,21 @@ lsmkv_status lsm_dir_open(lsm_env *env, const char *path, bool create, lsm_dir *
         return fail_path(err, path, "open the directory", code);
     }
     return LSMKV_OK;
+}
+
+lsmkv_status lsm_dir_open_here(lsm_env *env, const char *path, lsm_dir **dirp,
+                               lsmkv_error *err) {
+    uint32_t tries = 0;
+    int code;
+
+    if (env->ops->dir_open_here == NULL) {
+        return lsm_dir_open(env, path, false, dirp, err);
+    }
+    *dirp = NULL;
+    do {
+        code = env->ops->dir_open_here(env, path, dirp);
+    } while (again(code, &tries));
+    return code == 0 ? LSMKV_OK : fail_path(err, path, "open the directory", code);
 }
 
 void lsm_dir_close(lsm_dir *dir) {
@@ -283,6 +307,13 @@ const char *lsm_file_name(const lsm_file *file) {
 
 bool lsm_error_is_device(const lsmkv_error *err) {
     return err->status == LSMKV_IO_ERROR && err->os_errno == EIO;
+}
+
+bool lsm_error_is_no_file(const lsmkv_error *err) {
+    int code = err->status == LSMKV_IO_ERROR ? err->os_errno : 0;
+
+    return code == ELOOP || code == EMLINK || code == ENOTDIR || code == EISDIR ||
+           code == EINVAL || code == ENXIO || code == ENODEV;
 }
 
 bool lsm_error_is_file_limit(const lsmkv_error *err) {

@@ -55,6 +55,9 @@ bool lsm_namelist_add(lsm_namelist *list, const char *name) LSM_MUST_CHECK;
  * its parent if `create`. NOT_FOUND when absent and not created. */
 lsmkv_status lsm_dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp,
                           lsmkv_error *err) LSM_MUST_CHECK;
+/* The same for a directory that exists and is no symbolic link, else IO_ERROR. */
+lsmkv_status lsm_dir_open_here(lsm_env *env, const char *path, lsm_dir **dirp,
+                               lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_dir_close(lsm_dir *dir); /* NULL is fine */
 lsmkv_status lsm_dir_list(lsm_dir *dir, lsm_namelist *list,
                           lsmkv_error *err) LSM_MUST_CHECK;
@@ -95,6 +98,8 @@ void lsm_file_drop(lsm_file *file);
 const char *lsm_file_name(const lsm_file *file);
 /* Whether a call failed because the process or the system has too many files open. */
 bool lsm_error_is_file_limit(const lsmkv_error *err);
+/* Whether what has the name is something else than asked for: a link, a pipe, ... */
+bool lsm_error_is_no_file(const lsmkv_error *err);
 /* Whether the device could not read or write: not a matter of rights or limits. */
 bool lsm_error_is_device(const lsmkv_error *err);
 
@@ -155,6 +160,8 @@ lsm_env *lsm_env_posix(void);
 /* What an implementation provides. Everything returns an errno, 0 for success. */
 typedef struct lsm_env_ops {
     int (*dir_open)(lsm_env *env, const char *path, bool create, lsm_dir **dirp);
+    /* NULL where there are no symbolic links. */
+    int (*dir_open_here)(lsm_env *env, const char *path, lsm_dir **dirp);
     void (*dir_close)(lsm_dir *dir);
     int (*dir_list)(lsm_dir *dir, lsm_namelist *list);
     bool (*dir_stamp)(lsm_dir *dir, uint64_t *stamp); /* NULL: never */

@@ -178,20 +178,17 @@ static int make_dir(const char *path) {
     return code;
 }
 
-static int dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp) {
+static int open_dir(lsm_env *env, const char *path, int flags, lsm_dir **dirp) {
     struct stat info;
     lsm_posix_dir *dir;
-    int code = create ? make_dir(path) : 0;
+    int code = 0;
 
-    if (code != 0) {
-        return code;
-    }
     dir = (lsm_posix_dir *)lsm_calloc(1, sizeof(*dir));
     if (dir == NULL) {
         return ENOMEM;
     }
     dir->head.env = env;
-    dir->fd = lsm_posix_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    dir->fd = lsm_posix_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | flags, 0);
     if (dir->fd < 0) {
         code = errno;
         lsm_free(dir);
@@ -210,6 +207,28 @@ static int dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp)
     dir->inode = info.st_ino;
     *dirp = &dir->head;
     return 0;
+}
+
+static int dir_open(lsm_env *env, const char *path, bool create, lsm_dir **dirp) {
+    int code = create ? make_dir(path) : 0;
+
+    return code != 0 ? code : open_dir(env, path, 0, dirp);
+}
+
+/* A slash behind the name would have the system follow a link. */
+static int dir_open_here(lsm_env *env, const char *path, lsm_dir **dirp) {
+    size_t size = strlen(path);
+    char *name = lsm_strdup(path);
+
+    if (name == NULL) {
+        return ENOMEM;
+    }
+    while (size > 1 && name[size - 1] == '/') {
+        name[--size] = '\0';
+    }
+    int code = open_dir(env, name, O_NOFOLLOW, dirp);
+    lsm_free(name);
+    return code;
 }
 
 static void dir_close(lsm_dir *head) {
@@ -563,6 +582,7 @@ static void entropy(lsm_env *env, void *to, size_t size) {
 lsm_env *lsm_env_posix(void) {
     static const lsm_env_ops ops = {
         .dir_open = dir_open,
+        .dir_open_here = dir_open_here,
         .dir_close = dir_close,
         .dir_list = dir_list,
         .dir_stamp = dir_stamp,

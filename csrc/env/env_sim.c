@@ -18,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/budget.h"
 #include "base/xxh3.h"
 #include "env/sim_env.h"
 
@@ -58,8 +59,10 @@ static lsm_sim_handle *file_handle(lsm_file *file) {
     return handle;
 }
 
+/* It stays for as long as the simulator, so it counts in no budget. */
 static lsm_sim_handle *create_handle(lsm_sim *sim, lsm_sim_handle_kind kind,
                                      lsm_sim_dir *dir) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(NULL);
     lsm_sim_handle *handle = (lsm_sim_handle *)lsm_calloc(1, sizeof(*handle));
 
     if (handle != NULL) {

@@ -18,10 +18,11 @@ typedef enum lsmkv_durability {
  * -1 where a field says that 0 has a meaning of its own. Fields marked [kept] shape
  * the files and are remembered by the database. */
 typedef struct lsmkv_options {
-    bool create_if_missing;      /* default true */
-    bool error_if_exists;        /* default false */
-    bool read_only;              /* default false; see lsmkv_open */
-    bool follower;               /* default false; read_only, and lsmkv_refresh */
+    bool create_if_missing; /* default true */
+    bool error_if_exists;   /* default false */
+    bool read_only;         /* default false; see lsmkv_open */
+    bool follower;          /* default false; read_only, and lsmkv_refresh */
+    bool untrusted;         /* default false; read_only, with limits; see lsmkv_open */
     uint32_t follow_interval_ms; /* a follower refreshes by itself so often; 0: never */
     uint64_t memory_bytes;       /* memtables + cache + open tables; 256 MiB */
     uint64_t memtable_bytes;     /* 16 MiB, at most memory_bytes / 4 */
@@ -64,7 +65,14 @@ LSMKV_API void lsmkv_options_init(lsmkv_options *options);
  * max_open_files; a file that the writer has deleted before it could be opened is
  * LSMKV_CHANGED: open again.
  *
- * With options->follower it does the same, until lsmkv_refresh moves it on. */
+ * With options->follower it does the same, until lsmkv_refresh moves it on.
+ *
+ * With options->untrusted, which needs read_only and is for a directory that somebody
+ * else made, whatever it holds can do no more than fail: memory_bytes then bounds all
+ * memory that the handle takes, base/limits.h what else there may be of anything, and
+ * LSMKV_LIMIT_EXCEEDED tells. No file is mapped, links are not followed, no thread is
+ * started; logs must hold no records, as they do when a database was closed and in a
+ * checkpoint. docs/SECURITY.md has the promise. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_open(const char *path,
                                                    const lsmkv_options *options,
                                                    lsmkv_db **dbp, lsmkv_error *err);

@@ -7,6 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/budget.h"
+#include "base/limits.h"
 #include "base/xxh3.h"
 
 enum { WORD_BITS = 64 };
@@ -241,6 +243,16 @@ static lsmkv_status fail_pointer(const lsm_segment *segment, const lsm_pointer *
         pointer->size, (unsigned long long)size_of(segment));
 }
 
+static LSM_COLD lsmkv_status fail_large(const lsm_segment *segment,
+                                        const lsm_pointer *pointer, lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE];
+
+    lsm_segment_name(segment, name);
+    return lsm_fail_limit(err, name, "bytes of a value, an eighth of memory_bytes",
+                          pointer->size,
+                          lsm_budget_current->max / LSM_UNTRUSTED_VALUE_PART);
+}
+
 lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *pointer,
                                lsm_slice value, lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
@@ -257,6 +269,7 @@ lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *po
 }
 
 static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer) {
+    uint64_t end = 0;
     bool cached = segment->kind == LSM_SEGMENT_CACHE;
 
     return pointer->segment == segment->number && (cached || pointer->size != 0) &&
@@ -264,7 +277,7 @@ static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer
            pointer->offset % (cached ? 8 : LSM_VALUE_ALIGN) == 0 &&
            pointer->offset >= LSM_RECORD_FILE_HEADER_SIZE &&
            pointer->offset <= (uint64_t)INT64_MAX &&
-           pointer->offset + pointer->size <= size_of(segment);
+           lsm_add_ok(pointer->offset, pointer->size, &end) && end <= size_of(segment);
 }
 
 /* Reads a value from `file`, or where that is NULL, from one that is borrowed. */
@@ -327,6 +340,10 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
             return LSMKV_WOULD_BLOCK;
         }
         LSM_TRY(open_access(segment, &access, err));
+    }
+    if (lsm_is_limited() &&
+        pointer->size > lsm_budget_current->max / LSM_UNTRUSTED_VALUE_PART) {
+        return fail_large(segment, pointer, err);
     }
     if (pointer->offset + pointer->size > access->mapped) {
         return nonblocking

@@ -11,6 +11,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/budget.h"
+#include "base/limits.h"
 
 enum {
     LINE_KEYS = LSM_CACHE_LINE / 8, /* prefixes to a line of the tree */
@@ -72,6 +74,10 @@ static lsmkv_status visit_entry(index_visitor *visitor, uint64_t at, lsmkv_error
             visitor->source->footer->tail_offset - visitor->data_end) {
         return fail_index(visitor->source, at,
                           "a data block does not lie behind the one before", err);
+    }
+    if (lsm_is_limited() && handle.size > LSM_UNTRUSTED_BLOCK_MAX) {
+        return lsm_fail_limit(err, visitor->source->file, "bytes of a data block",
+                              handle.size, LSM_UNTRUSTED_BLOCK_MAX);
     }
     visitor->data_end += handle.size + LSM_BLOCK_FRAME_SIZE;
     if (index != NULL) {
@@ -178,11 +184,12 @@ static lsmkv_status visit_index(index_visitor *visitor, lsmkv_error *err) {
     }
     if (visitor->block_count != source->properties->data_block_count ||
         visitor->index_block_count != source->properties->index_block_count ||
-        visitor->key_bytes > UINT32_MAX) {
+        visitor->block_count >= UINT32_MAX || visitor->key_bytes > UINT32_MAX) {
         return fail_index(source, handle.offset, "the number of blocks is wrong", err);
     }
-    /* A block that has a frame has a byte, and so an entry, which has a key. */
-    LSM_ASSERT(visitor->block_count > 0 && visitor->block_count < UINT32_MAX);
+    if (visitor->block_count == 0) {
+        return fail_index(source, handle.offset, "it has no entries", err);
+    }
     if (!ends_with_largest(source->info, lsm_buf_slice(&visitor->cursor.key))) {
         return fail_index(source, handle.offset, "it does not end with the largest key",
                           err);
@@ -297,8 +304,7 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
     *index = (lsm_table_index){0};
     LSM_TRY(visit_index(&counter, err));
     if (!lay_out(index, &counter)) {
-        status = lsm_fail_memory(err, index->charge);
-        goto out;
+        LSM_TRY(lsm_fail_memory(err, index->charge));
     }
     LSM_ASSERT(index->key_ends != NULL);
     LSM_TRY(visit_index(&filler, err));
@@ -306,9 +312,8 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
                                                lsm_ikey_skey(last_of(index)));
     if (index->block_count != 0 &&
         lsm_ikey_compare(lsm_table_index_separator(index, 0), index->smallest) < 0) {
-        status = fail_index(source, source->footer->index.offset,
-                            "it begins before the smallest key", err);
-        goto out;
+        LSM_TRY(fail_index(source, source->footer->index.offset,
+                           "it begins before the smallest key", err));
     }
     fill_levels(index);
 out:

@@ -12,6 +12,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/budget.h"
+#include "base/limits.h"
 #include "format/codec.h"
 #include "table/table_private.h"
 
@@ -452,6 +454,24 @@ static lsmkv_status decode_raw(const lsm_table *table, uint32_t block, lsm_slice
     return LSMKV_OK;
 }
 
+/* Of a data block of an untrusted table, before memory is asked for. */
+static lsmkv_status check_limits(const lsm_table *table, size_t stored_size,
+                                 const lsm_block_frame *frame, lsmkv_error *err) {
+    if (LSM_LIKELY(!lsm_is_limited())) {
+        return LSMKV_OK;
+    }
+    if (frame->raw_size > LSM_UNTRUSTED_BLOCK_MAX) {
+        return lsm_fail_limit(err, table->name, "bytes of a data block",
+                              frame->raw_size, LSM_UNTRUSTED_BLOCK_MAX);
+    }
+    return frame->raw_size / LSM_UNTRUSTED_RATIO_MAX <= stored_size
+               ? LSMKV_OK
+               : lsm_fail_limit(err, table->name,
+                                "times that a data block grows when decompressed",
+                                frame->raw_size / (stored_size + 1),
+                                LSM_UNTRUSTED_RATIO_MAX);
+}
+
 lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice stored,
                               lsm_block_use use, lsm_block_room *room,
                               lsmkv_error *err) {
@@ -470,6 +490,7 @@ lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice 
                           err);
     }
     stored.size -= LSM_BLOCK_FRAME_SIZE;
+    LSM_TRY(check_limits(table, stored.size, &frame, err));
     if (frame.codec == 0) {
         return decode_raw(table, block, stored, use, room, err);
     }
@@ -484,6 +505,7 @@ lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice 
     } else if (status == LSMKV_CORRUPTION) {
         status = fail_table(table, offset, "a data block does not decompress", err);
     }
+out:
     lsm_free(raw);
     return status;
 }

@@ -159,8 +159,7 @@ lsmkv_status lsm_salvage_open(lsm_dir *dir, uint64_t number, uint64_t file_id,
     } else if (status == LSMKV_OK) {
         LSM_TRY(search(salvage, lsm_buf_slice(&file), err));
     } else {
-        status = lsm_error_copy(err, &failure);
-        goto out;
+        LSM_TRY(lsm_error_copy(err, &failure));
     }
     *salvagep = salvage;
     salvage = NULL;
