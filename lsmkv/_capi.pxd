@@ -75,6 +75,7 @@ cdef extern from "include/lsmkv.h" nogil:
         bint error_if_exists
         bint read_only
         bint follower
+        bint untrusted
         uint32_t follow_interval_ms
         uint64_t memory_bytes
         uint64_t memtable_bytes

@@ -48,6 +48,7 @@ class DB(_core.DB, Keyspace, Closing):
         "_pid",
         "_poll",
         "_reopens",
+        "_trusted",
     )
 
     _absolute: str  # the path, wherever the process goes
@@ -56,6 +57,7 @@ class DB(_core.DB, Keyspace, Closing):
     _pid: int
     _poll: float | None
     _reopens: Mode  # as what a pickle of it is opened
+    _trusted: bool
 
     def __new__(
         cls,
@@ -66,6 +68,7 @@ class DB(_core.DB, Keyspace, Closing):
         create: bool = True,
         error_if_exists: bool = False,
         warm: bool | int = False,
+        trusted: bool = True,
         options: Options | None = None,
         **overrides: Unpack[Overrides],
     ) -> Self:
@@ -87,6 +90,7 @@ class DB(_core.DB, Keyspace, Closing):
                 "error_if_exists": error_if_exists,
                 "read_only": mode == "r",
                 "follower": mode == "follower",
+                "untrusted": not trusted,
                 "follow_interval_ms": _interval_ms(mode, poll),
                 "warm_bytes": warm_.to_engine(warm),
             },
@@ -97,6 +101,7 @@ class DB(_core.DB, Keyspace, Closing):
         self._list_locks = Locks()
         self._poll = poll
         self._reopens = "follower" if mode == "follower" else "r"
+        self._trusted = trusted
         return self
 
     def __del__(self, _warn: Any = warnings.warn, _getpid: Any = os.getpid) -> None:
@@ -115,7 +120,8 @@ class DB(_core.DB, Keyspace, Closing):
         it, the state of that moment. To see later writes it has to open it again, or,
         a follower, to `refresh()`.
         """
-        return _reopen, (self._absolute, self._reopens, self._poll)
+        how = (self._absolute, self._reopens, self._poll, self._trusted)
+        return _reopen, how
 
     def __copy__(self) -> NoReturn:
         """Refuse: one handle writes to a directory, and it may be shared instead."""
@@ -346,6 +352,7 @@ def open(
     create: bool = True,
     error_if_exists: bool = False,
     warm: bool | int = False,
+    trusted: bool = True,
     options: Options | None = None,
     **overrides: Unpack[Overrides],
 ) -> DB:
@@ -368,6 +375,11 @@ def open(
         warm: Bring back into memory what was there when the database was last open, as
             `DB.warm` does, in the background: True within its default budget, a number
             within so many bytes. `stats()` tells how far it is; close() ends it.
+        trusted: False for a directory that comes from somebody else, with mode="r":
+            whatever it holds, opening and reading it does not crash, takes no more than
+            `memory_bytes` of memory (256 MiB by default, at least 1 MiB) and touches
+            nothing else. What asks for more of anything raises LimitError. See
+            docs/SECURITY.md for what is promised, and docs/tuning.md for the limits.
         options: See `Options`; every field that is None is as the database remembers
             it, else the default.
         **overrides: Fields of `Options` by name, which win over `options`.
@@ -375,6 +387,7 @@ def open(
     Raises:
         LockedError: It is open already; `.pid` tells where.
         CorruptionError: Its files are damaged.
+        LimitError: With trusted=False, it goes beyond a limit, which is named.
         StorageError: The operating system refused.
 
     A failing open changes nothing in the directory.
@@ -386,6 +399,7 @@ def open(
         create=create,
         error_if_exists=error_if_exists,
         warm=warm,
+        trusted=trusted,
         options=options,
         **overrides,
     )
@@ -423,6 +437,8 @@ def _interval_ms(mode: Mode, poll: float | None) -> int:
     return round(poll * 1000)
 
 
-def _reopen(path: str, mode: Mode = "r", poll: float | None = None) -> DB:
+def _reopen(
+    path: str, mode: Mode = "r", poll: float | None = None, trusted: bool = True
+) -> DB:
     """Make of a pickled database one to read."""
-    return DB(path, mode=mode, poll=poll)
+    return DB(path, mode=mode, poll=poll, trusted=trusted)

@@ -305,6 +305,7 @@ def open(
     poll: float | None = None,
     create: bool = True,
     error_if_exists: bool = False,
+    trusted: bool = True,
     options: Options | None = None,
     threads: int = THREADS,
     **overrides: Unpack[Overrides],
@@ -318,6 +319,7 @@ def open(
             `stats().follower`.
         create: Make it if there is none.
         error_if_exists: Raise InvalidArgumentError if there is one.
+        trusted: False for a directory that comes from somebody else, with mode="r".
         options: See `Options`.
         threads: How many calls may wait at the same time, for the disk say; others
             queue. Default 8.
@@ -330,6 +332,7 @@ def open(
         poll=poll,
         create=create,
         error_if_exists=error_if_exists,
+        trusted=trusted,
         options=options,
         **overrides,
     )
