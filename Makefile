@@ -45,7 +45,7 @@ VARIANTS := strict asan tsan coverage
 FLAGS_strict = -O2 $(WARNINGS)
 FLAGS_asan = -O1 -DLSMKV_DEBUG $(SANITIZER) -fsanitize=address,undefined
 FLAGS_tsan = -O2 $(SANITIZER) -fsanitize=thread
-FLAGS_coverage = -O0 -fprofile-update=atomic --coverage
+FLAGS_coverage = -O0 -fprofile-update=atomic --coverage -Wl,-u,__gcov_dump
 
 export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1

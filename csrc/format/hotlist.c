@@ -114,15 +114,18 @@ static bool pass_places(lsm_reader *groups, lsm_hotlist_group *group) {
 
 bool lsm_hotlist_next_group(lsm_reader *groups, lsm_hotlist_group *group) {
     *group = (lsm_hotlist_group){0};
-    return lsm_reader_left(groups) > 0 && lsm_read_u8(groups, &group->heat) &&
-           lsm_read_varint(groups, &group->number) && pass_places(groups, group) &&
+    if (lsm_reader_left(groups) == 0) {
+        return false;
+    }
+    lsm_read_u8(groups, &group->heat);
+    return lsm_read_varint(groups, &group->number) && pass_places(groups, group) &&
            lsm_read_varint(groups, &group->bytes);
 }
 
 bool lsm_hotlist_next_place(lsm_hotlist_cursor *cursor, uint32_t *place) {
     uint64_t gap = 0;
 
-    if (lsm_reader_left(&cursor->gaps) == 0 || !lsm_read_varint(&cursor->gaps, &gap)) {
+    if (!lsm_read_varint(&cursor->gaps, &gap)) {
         return false;
     }
     cursor->next += gap;

@@ -101,10 +101,11 @@ static lsmkv_status fetch(lsm_cache_walk *walk, size_t size, const uint8_t **byt
                           lsmkv_error *err) {
     uint64_t skip = walk->offset - walk->window_at;
 
+    LSM_ASSERT(walk->offset >= walk->window_at);
     if (size > walk->end - walk->offset) {
         return LSMKV_NOT_FOUND;
     }
-    if (walk->offset < walk->window_at || skip + size > walk->window.size) {
+    if (skip + size > walk->window.size) {
         uint64_t left = walk->end - walk->offset;
         size_t want = size > WINDOW_SIZE ? size : WINDOW_SIZE;
         size_t got = 0;

@@ -269,7 +269,6 @@ lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *po
 }
 
 static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer) {
-    uint64_t end = 0;
     bool cached = segment->kind == LSM_SEGMENT_CACHE;
 
     return pointer->segment == segment->number && (cached || pointer->size != 0) &&
@@ -277,7 +276,7 @@ static bool points_inside(const lsm_segment *segment, const lsm_pointer *pointer
            pointer->offset % (cached ? 8 : LSM_VALUE_ALIGN) == 0 &&
            pointer->offset >= LSM_RECORD_FILE_HEADER_SIZE &&
            pointer->offset <= (uint64_t)INT64_MAX &&
-           lsm_add_ok(pointer->offset, pointer->size, &end) && end <= size_of(segment);
+           pointer->offset + pointer->size <= size_of(segment);
 }
 
 /* Reads a value from `file`, or where that is NULL, from one that is borrowed. */

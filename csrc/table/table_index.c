@@ -184,12 +184,11 @@ static lsmkv_status visit_index(index_visitor *visitor, lsmkv_error *err) {
     }
     if (visitor->block_count != source->properties->data_block_count ||
         visitor->index_block_count != source->properties->index_block_count ||
-        visitor->block_count >= UINT32_MAX || visitor->key_bytes > UINT32_MAX) {
+        visitor->key_bytes > UINT32_MAX) {
         return fail_index(source, handle.offset, "the number of blocks is wrong", err);
     }
-    if (visitor->block_count == 0) {
-        return fail_index(source, handle.offset, "it has no entries", err);
-    }
+    /* A block that has a frame has a byte, and so an entry, which has a key. */
+    LSM_ASSERT(visitor->block_count > 0 && visitor->block_count < UINT32_MAX);
     if (!ends_with_largest(source->info, lsm_buf_slice(&visitor->cursor.key))) {
         return fail_index(source, handle.offset, "it does not end with the largest key",
                           err);
@@ -304,7 +303,8 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
     *index = (lsm_table_index){0};
     LSM_TRY(visit_index(&counter, err));
     if (!lay_out(index, &counter)) {
-        LSM_TRY(lsm_fail_memory(err, index->charge));
+        status = lsm_fail_memory(err, index->charge);
+        goto out;
     }
     LSM_ASSERT(index->key_ends != NULL);
     LSM_TRY(visit_index(&filler, err));
@@ -312,8 +312,9 @@ lsmkv_status lsm_table_index_init(lsm_table_index *index,
                                                lsm_ikey_skey(last_of(index)));
     if (index->block_count != 0 &&
         lsm_ikey_compare(lsm_table_index_separator(index, 0), index->smallest) < 0) {
-        LSM_TRY(fail_index(source, source->footer->index.offset,
-                           "it begins before the smallest key", err));
+        status = fail_index(source, source->footer->index.offset,
+                            "it begins before the smallest key", err);
+        goto out;
     }
     fill_levels(index);
 out:

@@ -159,7 +159,8 @@ lsmkv_status lsm_salvage_open(lsm_dir *dir, uint64_t number, uint64_t file_id,
     } else if (status == LSMKV_OK) {
         LSM_TRY(search(salvage, lsm_buf_slice(&file), err));
     } else {
-        LSM_TRY(lsm_error_copy(err, &failure));
+        status = lsm_error_copy(err, &failure);
+        goto out;
     }
     *salvagep = salvage;
     salvage = NULL;

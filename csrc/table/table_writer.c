@@ -178,7 +178,7 @@ static lsmkv_status cut_block(lsm_table_writer *writer, lsm_slice separator,
     size_t size = lsm_block_handle_encode(handle, encoded);
     if (!lsm_buf_append_slice(&writer->index, separator) ||
         !lsm_buf_append_slice(&writer->index, lsm_slice_make(encoded, size))) {
-        LSM_TRY(lsm_fail_memory(err, separator.size));
+        return lsm_fail_memory(err, separator.size);
     }
     writer->properties.data_block_count++;
     lsm_block_builder_clear(&writer->block);
@@ -405,7 +405,7 @@ static lsmkv_status put_index_block(lsm_table_writer *writer, lsm_block_type typ
     size = lsm_block_handle_encode(*handle, encoded);
     if (!lsm_buf_append_slice(above, lsm_buf_slice(&builder->last_key)) ||
         !lsm_buf_append_slice(above, lsm_slice_make(encoded, size))) {
-        LSM_TRY(lsm_fail_memory(err, builder->last_key.size));
+        return lsm_fail_memory(err, builder->last_key.size);
     }
     lsm_block_builder_clear(builder);
 out:
@@ -505,13 +505,13 @@ static lsmkv_status put_tail(lsm_table_writer *writer, lsmkv_error *err) {
     LSM_TRY(put_index(writer, &footer.index, err));
     lsm_buf_clear(&writer->scratch);
     if (!lsm_properties_encode(&writer->properties, &writer->scratch)) {
-        LSM_TRY(lsm_fail_memory(err, sizeof(writer->properties)));
+        return lsm_fail_memory(err, sizeof(writer->properties));
     }
     LSM_TRY(put_tail_block(writer, LSM_BLOCK_PROPERTIES, &writer->scratch,
                            &footer.properties, err));
     lsm_footer_encode(&footer, encoded);
     if (!lsm_buf_append(&writer->out, encoded, sizeof(encoded))) {
-        LSM_TRY(lsm_fail_memory(err, sizeof(encoded)));
+        return lsm_fail_memory(err, sizeof(encoded));
     }
     writer->offset += sizeof(encoded);
     LSM_TRY(write_out(writer, err));

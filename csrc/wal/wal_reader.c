@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/coding.h"
 
 enum { WINDOW_SIZE = 256 << 10, HEADER_FILE_ID_AT = 40 };
@@ -50,10 +51,11 @@ static uint64_t window_end(const lsm_wal_reader *reader) {
 static lsmkv_status move_window(lsm_wal_reader *reader, uint64_t offset, size_t size,
                                 lsmkv_error *err) {
     uint64_t left = reader->file_size - offset;
-    bool inside = offset >= reader->window_start && offset <= window_end(reader);
+    bool inside = offset >= reader->window_start;
     size_t keep = inside ? (size_t)(window_end(reader) - offset) : 0;
     const uint8_t *kept = reader->window + reader->window_size - keep;
 
+    LSM_ASSERT(offset <= window_end(reader)); /* no byte is jumped over */
     if (size > reader->window_capacity) {
         /* Doubling, so that a log of ever larger records is not copied each time. */
         uint64_t capacity = (uint64_t)reader->window_capacity * 2;

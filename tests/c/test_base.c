@@ -24,10 +24,17 @@ LSM_TEST(status_names_and_texts_follow_the_map) {
     CHECK(strcmp(lsmkv_status_name(LSMKV_CORRUPTION), "CORRUPTION") == 0);
     CHECK(strcmp(lsmkv_status_text(LSMKV_DISK_FULL), "no space left on the device") ==
           0);
+#define CHECK_NAMES(name, number, text)                                   \
+    CHECK_EQ(LSMKV_##name, number);                                       \
+    CHECK(strcmp(lsmkv_status_name((lsmkv_status)(number)), #name) == 0); \
+    CHECK(strcmp(lsmkv_status_text((lsmkv_status)(number)), text) == 0);
+    LSMKV_STATUS_MAP(CHECK_NAMES)
+#undef CHECK_NAMES
     const int number = 999;
     lsmkv_status unknown;
     memcpy(&unknown, &number, sizeof(unknown)); /* as another version might answer */
     CHECK(strcmp(lsmkv_status_name(unknown), "UNKNOWN") == 0);
+    CHECK(strcmp(lsmkv_status_text(unknown), "unknown status") == 0);
     CHECK(strcmp(lsmkv_version(), "0.1.0") == 0);
 }
 
@@ -81,6 +88,9 @@ LSM_TEST(error_copy_hands_on_the_stored_error) {
     CHECK_EQ(lsm_error_copy(&err, &stored), LSMKV_NO_MEMORY);
     CHECK(strcmp(err.message, "cannot allocate 123 bytes") == 0);
     CHECK_EQ(lsm_error_copy(NULL, &stored), LSMKV_NO_MEMORY);
+    CHECK_EQ(lsm_error_copy(&err, &err), LSMKV_NO_MEMORY);
+    CHECK(strcmp(err.message, "cannot allocate 123 bytes") == 0);
+    lsm_error_clear(NULL);
 }
 
 LSM_TEST(a_failed_assertion_aborts_the_process) {
@@ -123,6 +133,13 @@ LSM_TEST(alloc_counts_what_is_live) {
 LSM_TEST(alloc_refuses_sizes_of_zero_and_overflows) {
     CHECK(lsm_alloc(0) == NULL);
     CHECK(lsm_calloc(0, 8) == NULL);
+    CHECK(lsm_calloc(8, 0) == NULL);
+    CHECK(lsm_realloc(NULL, 0) == NULL);
+    CHECK(lsm_alloc_huge(0) == NULL);
+    CHECK(lsm_alloc_huge(LSM_HUGE_PAGE + 1) == NULL);
+    CHECK(lsm_alloc_huge(SIZE_MAX - LSM_HUGE_PAGE + 1) == NULL);
+    CHECK(lsm_alloc_huge((size_t)1 << 62) == NULL);
+    CHECK(lsm_alloc((size_t)1 << 62) == NULL);
     CHECK(lsm_calloc(SIZE_MAX / 2, 4) == NULL);
     CHECK(lsm_alloc_aligned(0) == NULL);
     CHECK(lsm_alloc_aligned(SIZE_MAX - 3) == NULL);
@@ -166,6 +183,7 @@ LSM_TEST(grow_keeps_the_elements_and_survives_a_failure) {
     lsm_alloc_fail_after(0, 0);
     CHECK(!lsm_grow((void **)&array, &capacity, capacity + 1, sizeof(*array)));
     CHECK(!lsm_grow((void **)&array, &capacity, SIZE_MAX / 2, sizeof(*array)));
+    CHECK(!lsm_grow((void **)&array, &capacity, SIZE_MAX, 1));
     for (uint32_t i = 0; i < 1000; i++) {
         CHECK_EQ(array[i], i);
     }
@@ -220,10 +238,14 @@ LSM_TEST(a_failing_append_leaves_the_buffer_as_it_was) {
     lsm_alloc_fail_after(0, 1);
     CHECK(!lsm_buf_append(&buf, large, sizeof(large)));
     CHECK(!lsm_buf_append_zeros(&buf, sizeof(large)));
+    buf.size = buf.capacity - 3;
+    CHECK(!lsm_buf_append_u32(&buf, 7));
+    buf.size = 4;
     CHECK(!lsm_buf_append_slice(&buf, lsm_slice_make(large, sizeof(large))));
     CHECK(!lsm_buf_reserve(&buf, SIZE_MAX));
     lsm_alloc_fail_never();
     CHECK(!lsm_buf_reserve(&buf, SIZE_MAX));
+    CHECK(!lsm_buf_reserve(&buf, SIZE_MAX - 4));
     CHECK(lsm_slice_equal(lsm_buf_slice(&buf), lsm_slice_make("kept", 4)));
     lsm_buf_deinit(&buf);
 }

@@ -16,6 +16,7 @@
 #include "format/codec.h"
 #include "format/edit.h"
 #include "format/footer.h"
+#include "format/publish_record.h"
 #include "format/space.h"
 
 typedef bool (*encoder)(const void *what, lsm_buf *to);
@@ -55,18 +56,46 @@ static bool encode_space(const void *what, lsm_buf *to) {
     return lsm_space_encode(what, to);
 }
 
+/* Each number of allocations suffices or is said not to. */
+static void decode_without_memory(const lsm_edit *edit) {
+    lsmkv_status status = LSMKV_NO_MEMORY;
+    lsm_buf whole = {0};
+    lsm_buf again = {0};
+    size_t failures = 0;
+
+    CHECK(lsm_edit_encode(edit, &whole));
+    for (uint64_t n = 0; status != LSMKV_OK; n++) {
+        lsm_edit decoded;
+        lsmkv_error err;
+
+        lsm_edit_init(&decoded);
+        lsm_alloc_fail_after(n, 0);
+        status = lsm_edit_decode(&decoded, lsm_buf_slice(&whole), &err);
+        lsm_alloc_fail_never();
+        CHECK(status == LSMKV_OK || status == LSMKV_NO_MEMORY);
+        failures += status != LSMKV_OK;
+        CHECK(status != LSMKV_OK || lsm_edit_encode(&decoded, &again));
+        lsm_edit_deinit(&decoded);
+    }
+    CHECK(failures >= 7);
+    CHECK(lsm_slice_equal(lsm_buf_slice(&whole), lsm_buf_slice(&again)));
+    lsm_buf_deinit(&whole);
+    lsm_buf_deinit(&again);
+}
+
 LSM_TEST(an_edit_is_encoded_whole_or_not_at_all) {
     static const uint8_t key[] = "\0\0\0\1a\x01\x07\0\0\0\0\0\0";
     static const lsm_segment_share shares[] = {{4, 1000}, {300, UINT64_MAX}};
     lsm_slice bound = lsm_slice_make(key, sizeof(key) - 1);
-    lsm_table_info info = {.number = 9,
+    lsm_table_info info = {.number = 1 << 30,
                            .file_size = 1000,
                            .tail_size = 200,
                            .smallest = bound,
                            .largest = bound,
                            .segments = shares,
                            .segment_count = 2};
-    lsm_edit_segment segment = {300, 7, 5000, LSM_SEGMENT_VALUES};
+    lsm_edit_segment segment = {1 << 30, 7, 1 << 30, LSM_SEGMENT_VALUES};
+    lsm_edit_cache cache = {1 << 30, 7, 5000};
     lsm_edit edit;
 
     lsm_edit_init(&edit);
@@ -75,12 +104,15 @@ LSM_TEST(an_edit_is_encoded_whole_or_not_at_all) {
     edit.next_file = edit.time_ms = 1000;
     for (int i = 0; i < 2; i++) {
         CHECK(lsm_edit_add_origin(&edit, (const uint8_t *)"fifteen letters"));
-        CHECK(lsm_edit_add_log(&edit, 400, 5));
+        CHECK(lsm_edit_add_log(&edit, 1 << 30, 5));
         CHECK(lsm_edit_add_segment(&edit, &segment));
-        CHECK(lsm_edit_delete_table(&edit, 1, 400));
+        CHECK(lsm_edit_add_cache(&edit, &cache));
+        CHECK(lsm_edit_drop_cache(&edit, 1 << 30));
+        CHECK(lsm_edit_delete_table(&edit, 1, 1 << 30));
         CHECK(lsm_edit_add_table(&edit, 1, &info));
     }
     starve(encode_edit, &edit);
+    decode_without_memory(&edit);
     lsm_edit_deinit(&edit);
 }
 
@@ -89,6 +121,18 @@ LSM_TEST(properties_are_encoded_whole_or_not_at_all) {
         .entry_count = 300, .sequence_min = 5, .range_delete_count = UINT64_MAX};
 
     starve(encode_properties, &properties);
+}
+
+static bool encode_publish_record(const void *what, lsm_buf *to) {
+    return lsm_publish_record_encode(what, to);
+}
+
+LSM_TEST(the_record_of_something_published_is_encoded_whole_or_not_at_all) {
+    lsm_publish_record record = {.state = LSM_PUBLISH_COMPLETE,
+                                 .created_ms = UINT64_MAX,
+                                 .space = {.id = 300, .options = {.codec = 1}}};
+
+    starve(encode_publish_record, &record);
 }
 
 LSM_TEST(the_definition_of_a_namespace_is_encoded_whole_or_not_at_all) {
@@ -476,4 +520,18 @@ LSM_TEST(values_of_the_system_never_lie_apart) {
     CHECK_EQ(batch.record.data[LSM_RECORD_HEADER_SIZE + LSM_BATCH_HEADER_SIZE],
              LSM_KIND_POINTER);
     lsm_batch_deinit(&batch);
+}
+
+LSM_TEST(vectors_are_the_same_if_all_that_is_said_of_them_is) {
+    lsmkv_space_options a = {.vector_dim = 4, .vector_dtype = 1, .vector_metric = 1};
+    lsmkv_space_options others[] = {a, a, a};
+
+    CHECK(lsm_space_vector_same(&a, &others[0]));
+    others[0].vector_dim++;
+    others[1].vector_dtype++;
+    others[2].vector_metric++;
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(others); i++) {
+        CHECK(!lsm_space_vector_same(&a, &others[i]));
+    }
+    CHECK_EQ(lsm_space_name_make((lsmkv_bytes){NULL, 0}).size, 0);
 }

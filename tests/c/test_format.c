@@ -536,3 +536,42 @@ LSM_TEST(properties_skip_unknown_tags_and_refuse_disorder) {
         CHECK(!cases[i].ok || cases[i].size == 0 || found.entry_count == 9);
     }
 }
+
+LSM_TEST(ranges_have_two_stored_keys_of_possible_size_in_order) {
+    static uint8_t bytes[2][LSM_SKEY_SIZE_MAX + 1] = {{0, 0, 0, 1}, {0, 0, 0, 1, 9}};
+    static const struct {
+        size_t start;
+        size_t stop;
+        bool right;
+    } cases[] = {
+        {4, 5, true},
+        {3, 5, false},
+        {4, 3, false},
+        {LSM_SKEY_SIZE_MAX, LSM_SKEY_SIZE_MAX, true},
+        {LSM_SKEY_SIZE_MAX + 1, LSM_SKEY_SIZE_MAX, false},
+        {LSM_SKEY_SIZE_MAX, LSM_SKEY_SIZE_MAX + 1, false},
+    };
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        CHECK_EQ(lsm_range_check(lsm_slice_make(bytes[0], cases[i].start),
+                                 lsm_slice_make(bytes[1], cases[i].stop)),
+                 cases[i].right);
+    }
+    CHECK(!lsm_range_check(lsm_slice_make(bytes[1], 5), lsm_slice_make(bytes[0], 5)));
+}
+
+LSM_TEST(bounds_of_a_table_are_internal_keys_of_possible_size) {
+    static uint8_t key[LSM_IKEY_SIZE_MAX + 1] = {0, 0, 0, 1};
+    lsm_slice good = lsm_slice_make(key, LSM_IKEY_SIZE_MIN);
+
+    key[LSM_NAMESPACE_SIZE] = LSM_KIND_PUT;
+    for (int ranges = 0; ranges < 2; ranges++) {
+        lsm_slice too_short = lsm_slice_make(key, LSM_IKEY_SIZE_MIN - 1);
+        lsm_slice too_long = lsm_slice_make(key, sizeof(key));
+        CHECK(lsm_bounds_check(good, good, ranges == 1));
+        CHECK(!lsm_bounds_check(too_short, good, ranges == 1));
+        CHECK(!lsm_bounds_check(good, too_short, ranges == 1));
+        CHECK(!lsm_bounds_check(too_long, good, ranges == 1));
+        CHECK(!lsm_bounds_check(good, too_long, ranges == 1));
+    }
+}

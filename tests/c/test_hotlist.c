@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/xxh3.h"
 #include "format/hotlist.h"
 
@@ -169,5 +170,119 @@ LSM_TEST(groups_that_make_no_sense_are_refused_under_right_checksums) {
             lsm_test_fail(__FILE__, __LINE__, "case %zu passes", i);
         }
     }
+    lsm_buf_deinit(&file);
+}
+
+LSM_TEST(headers_that_make_no_sense_are_refused_under_right_checksums) {
+    static const uint8_t groups_of_one[] = {8, 7, 1, 0, 9};
+    static const uint8_t places[] = {0, 8, 12, 16, 32, 40, 48, 55};
+    lsm_buf file = {0};
+    lsm_slice groups;
+    lsmkv_error err;
+
+    forge(&file, groups_of_one, sizeof(groups_of_one));
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(places); i++) {
+        file.data[places[i]] ^= 1;
+        lsm_put_u64(file.data + 56, lsm_xxh3(file.data, 56));
+        CHECK_EQ(decode(&file, &groups), LSMKV_CORRUPTION);
+        file.data[places[i]] ^= 1;
+    }
+    lsm_put_u64(file.data + 56, lsm_xxh3(file.data, 56));
+    CHECK_EQ(decode(&file, &groups), LSMKV_OK);
+    lsm_slice longer = lsm_slice_make(file.data, LSM_HOTLIST_SIZE_MAX + 1);
+    CHECK_STATUS(lsm_hotlist_decode(longer, uuid, &groups, &err), LSMKV_CORRUPTION);
+    lsm_buf_deinit(&file);
+}
+
+/* Adds two places of each of some heats, ends, finishes. */
+static bool build_some(lsm_hotlist_builder *builder, lsm_buf *file) {
+    bool ok = true;
+
+    for (uint8_t heat = 0; ok && heat < 3; heat++) {
+        ok = lsm_hotlist_add(builder, heat, UINT64_MAX, 1, 5) &&
+             lsm_hotlist_add(builder, heat, UINT64_MAX, UINT32_MAX, UINT64_MAX - 5);
+    }
+    return ok && lsm_hotlist_end(builder) && lsm_hotlist_finish(builder, uuid, file);
+}
+
+/* Whatever room the parts have, the first request for more fails. */
+LSM_TEST(a_hot_list_is_written_whole_or_not_at_all) {
+    enum { ROOM = 64 };
+    size_t failures = 0;
+
+    for (size_t part = 0; part < 3; part++) {
+        for (size_t room = 0; room <= ROOM; room++) {
+            lsm_hotlist_builder builder = {0};
+            lsm_buf file = {0};
+            lsm_slice groups;
+
+            for (size_t i = 0; i < 3; i++) {
+                lsm_buf *buf = &builder.parts[i].groups;
+                CHECK(lsm_buf_reserve(buf, ROOM));
+                CHECK_EQ(buf->capacity, ROOM);
+                buf->size = i == part ? ROOM - room : 0;
+                memset(buf->data, 0, buf->size);
+            }
+            CHECK(lsm_buf_reserve(&file, 2000));
+            lsm_alloc_fail_after(0, 1);
+            bool done = build_some(&builder, &file);
+            lsm_alloc_fail_never();
+            failures += !done;
+            CHECK(done || room < ROOM);
+            CHECK(room != ROOM || decode(&file, &groups) == LSMKV_OK);
+            lsm_hotlist_builder_deinit(&builder);
+            lsm_buf_deinit(&file);
+        }
+    }
+    CHECK(failures > 3 * 20);
+}
+
+LSM_TEST(a_hot_list_without_memory_for_its_file_says_so) {
+    size_t failures = 0;
+    bool done = false;
+
+    for (uint64_t n = 0; !done; n++) {
+        lsm_hotlist_builder builder = {0};
+        lsm_buf file = {0};
+
+        for (uint32_t place = 0; place < 200; place++) {
+            CHECK(lsm_hotlist_add(&builder, 3, 9, place * 7, 5));
+        }
+        CHECK(lsm_hotlist_end(&builder));
+        lsm_alloc_fail_after(n, 1);
+        done = lsm_hotlist_finish(&builder, uuid, &file);
+        lsm_alloc_fail_never();
+        failures += !done;
+        lsm_hotlist_builder_deinit(&builder);
+        lsm_buf_deinit(&file);
+    }
+    CHECK_EQ(failures, 2); /* the header, the groups */
+}
+
+/* What does not fit is left out; the rest is a list. */
+LSM_TEST(a_hot_list_of_more_places_than_a_file_may_hold_is_cut) {
+    const uint32_t gap = 1 << 12; /* two bytes each */
+    const uint32_t count = UINT32_MAX / gap;
+    lsm_hotlist_builder builder = {0};
+    lsm_hotlist_group group;
+    lsm_buf file = {0};
+    lsm_slice groups;
+    uint64_t found = 0;
+
+    for (uint64_t number = 1; number <= 5; number++) {
+        for (uint32_t i = 0; i < count; i++) {
+            CHECK(lsm_hotlist_add(&builder, 3, number, i * gap, 1));
+        }
+        CHECK(lsm_hotlist_end(&builder));
+    }
+    CHECK(lsm_hotlist_finish(&builder, uuid, &file));
+    CHECK(file.size < LSM_HOTLIST_SIZE_MAX / (LSM_HOTLIST_HEAT_MAX + 1));
+    CHECK_EQ(decode(&file, &groups), LSMKV_OK);
+    lsm_reader reader = lsm_reader_make(groups);
+    while (lsm_hotlist_next_group(&reader, &group)) {
+        found += group.count;
+    }
+    CHECK(found > 3 * (uint64_t)count && found < 5 * (uint64_t)count);
+    lsm_hotlist_builder_deinit(&builder);
     lsm_buf_deinit(&file);
 }

@@ -4,59 +4,20 @@
  * files, descriptors, limits, locks between processes and across fork. Method: real
  * files in a fresh directory; child processes report through their exit status.
  */
-#include "test.h"
+#include "posix_help.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "env/env.h"
 
-typedef struct place {
-    lsm_dir *dir;
-    char path[256];
-} place;
-
 static void in_place(char *to, size_t size, const place *at, const char *name) {
     int length = snprintf(to, size, "%s/%s", at->path, name);
     CHECK(length > 0 && (size_t)length < size);
-}
-
-static void set_up(place *at) {
-    lsmkv_error err;
-
-    (void)snprintf(at->path, sizeof(at->path), "%s/lsmkv-posix-XXXXXX", P_tmpdir);
-    CHECK(mkdtemp(at->path) != NULL);
-    CHECK_OK(lsm_dir_open(lsm_env_posix(), at->path, false, &at->dir, &err));
-}
-
-static void tear_down(place *at) {
-    lsmkv_error err;
-    lsm_namelist names = {0};
-
-    CHECK_OK(lsm_dir_list(at->dir, &names, &err));
-    for (size_t i = 0; i < names.count; i++) {
-        CHECK_OK(lsm_dir_unlink(at->dir, names.names[i], &err));
-    }
-    lsm_namelist_deinit(&names);
-    lsm_dir_close(at->dir);
-    CHECK_EQ(rmdir(at->path), 0);
-}
-
-static int exit_code_of(pid_t child) {
-    int status = 0;
-
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status));
-    return WEXITSTATUS(status);
 }
 
 static lsmkv_status try_lock(const place *at, int64_t *holder) {
@@ -78,9 +39,9 @@ static bool lock_is_free(const place *at, pid_t expected_holder) {
         int64_t holder = 0;
         lsmkv_status status = try_lock(at, &holder);
         if (status == LSMKV_OK) {
-            _exit(0);
+            leave_child(0);
         }
-        _exit(status == LSMKV_LOCKED && holder == expected_holder ? 1 : 2);
+        leave_child(status == LSMKV_LOCKED && holder == expected_holder ? 1 : 2);
     }
     int code = exit_code_of(child);
     CHECK(code == 0 || code == 1);
@@ -236,18 +197,18 @@ LSM_TEST(a_new_directory_may_be_named_in_any_form) {
     CHECK(child >= 0);
     if (child == 0) {
         if (chdir(at.path) != 0) {
-            _exit(1);
+            leave_child(1);
         }
         for (size_t i = 0; i < LSM_ARRAY_COUNT(forms); i++) {
             if (lsm_dir_open(lsm_env_posix(), forms[i], true, &dir, &err) != LSMKV_OK) {
-                _exit(2);
+                leave_child(2);
             }
             lsm_dir_close(dir);
             if (rmdir("x") != 0) {
-                _exit(3);
+                leave_child(3);
             }
         }
-        _exit(0);
+        leave_child(0);
     }
     CHECK_EQ(exit_code_of(child), 0);
     tear_down(&at);
@@ -321,7 +282,7 @@ LSM_TEST(descriptors_are_above_the_standard_streams_and_close_on_exec) {
                     (void)close(fd);
                 }
             }
-            _exit(open_everything(&at, streams == 1));
+            leave_child(open_everything(&at, streams == 1));
         }
         CHECK_EQ(exit_code_of(child), 0);
         tear_down(&at);
@@ -337,13 +298,12 @@ LSM_TEST(running_out_of_descriptors_is_an_error_with_its_errno) {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        struct rlimit limit = {3, 3};
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        if (!set_limit(RLIMIT_NOFILE, 3) ||
             lsm_file_open(at.dir, "a", LSM_OPEN_CREATE, &file, &err) !=
                 LSMKV_IO_ERROR) {
-            _exit(1);
+            leave_child(1);
         }
-        _exit(err.os_errno == EMFILE ? 0 : 2);
+        leave_child(err.os_errno == EMFILE ? 0 : 2);
     }
     CHECK_EQ(exit_code_of(child), 0);
     tear_down(&at);
@@ -352,14 +312,13 @@ LSM_TEST(running_out_of_descriptors_is_an_error_with_its_errno) {
 /* Appends 100 bytes where the file may have 60. */
 static int append_past_the_limit(const place *at) {
     static const uint8_t bytes[100];
-    struct rlimit limit = {60, 60};
     lsmkv_error err;
     lsm_file *file;
     lsm_slice piece = lsm_slice_make(bytes, sizeof(bytes));
     uint64_t appended = 0;
     uint64_t size = 0;
 
-    if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+    if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR || !set_limit(RLIMIT_FSIZE, 60) ||
         lsm_file_open(at->dir, "a", LSM_OPEN_CREATE, &file, &err) != LSMKV_OK) {
         return 1;
     }
@@ -379,7 +338,7 @@ LSM_TEST(an_append_past_the_limit_says_how_much_was_taken) {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        _exit(append_past_the_limit(&at));
+        leave_child(append_past_the_limit(&at));
     }
     CHECK_EQ(exit_code_of(child), 0);
     tear_down(&at);
@@ -474,22 +433,23 @@ LSM_TEST(one_process_cannot_lock_a_directory_twice_under_another_path) {
 }
 
 LSM_TEST(fork_raises_the_generation_in_the_child_alone) {
+    CHECK(lsm_env_posix() != NULL); /* watches from here on */
     uint64_t before = lsm_fork_generation();
     pid_t child = fork();
 
     CHECK(child >= 0);
     if (child == 0) {
         if (lsm_fork_generation() != before + 1) {
-            _exit(1);
+            leave_child(1);
         }
         pid_t grandchild = fork();
         if (grandchild == 0) {
-            _exit(lsm_fork_generation() == before + 2 ? 0 : 2);
+            leave_child(lsm_fork_generation() == before + 2 ? 0 : 2);
         }
         int status = 0;
         bool fine = grandchild > 0 && waitpid(grandchild, &status, 0) == grandchild &&
                     WIFEXITED(status) && WEXITSTATUS(status) == 0;
-        _exit(fine && lsm_fork_generation() == before + 1 ? 0 : 3);
+        leave_child(fine && lsm_fork_generation() == before + 1 ? 0 : 3);
     }
     CHECK_EQ(exit_code_of(child), 0);
     CHECK_EQ(lsm_fork_generation(), before);
@@ -509,10 +469,11 @@ LSM_TEST(a_forked_child_that_releases_does_not_unlock_the_parent) {
         uint64_t live = lsm_alloc_live();
         lsm_lock_release(lock);
         if (lsm_alloc_live() != live - 1) {
-            _exit(1);
+            leave_child(1);
         }
         /* The registry of the child is its own, but the lock is still the parent's. */
-        _exit(try_lock(&at, &holder) == LSMKV_LOCKED && holder == getppid() ? 0 : 2);
+        leave_child(try_lock(&at, &holder) == LSMKV_LOCKED && holder == getppid() ? 0
+                                                                                  : 2);
     }
     CHECK_EQ(exit_code_of(child), 0);
     CHECK(!lock_is_free(&at, getpid()));
@@ -528,18 +489,18 @@ static void die_holding_the_lock(const place *at, const int until[2]) {
     char byte = 'x';
 
     if (lsm_dir_lock(at->dir, "LOCK", &lock, NULL) != LSMKV_OK || pipe(runs) != 0) {
-        _exit(1);
+        leave_child(1);
     }
     pid_t child = fork();
     if (child == 0) {
         (void)close(until[1]);
         if (write(runs[1], &byte, 1) != 1) {
-            _exit(1);
+            leave_child(1);
         }
         ssize_t got = read(until[0], &byte, 1);
-        _exit(got == 0 ? 0 : 1);
+        leave_child(got == 0 ? 0 : 1);
     }
-    _exit(child > 0 && read(runs[0], &byte, 1) == 1 ? 0 : 2);
+    leave_child(child > 0 && read(runs[0], &byte, 1) == 1 ? 0 : 2);
 }
 
 LSM_TEST(a_child_that_outlives_its_parent_does_not_keep_the_lock) {

@@ -598,3 +598,55 @@ LSM_TEST(salvage_that_lacks_memory_says_so) {
     lsm_buf_deinit(&file);
     fixture_end(&f);
 }
+
+/* Of two blocks that overlap the first one stays; an index may name blocks in any
+ * order. */
+LSM_TEST(salvage_takes_no_byte_for_two_blocks) {
+    table_fixture f;
+    lsm_buf file = {0};
+    lsm_buf inner = {0};
+    lsm_block_builder builder;
+    lsm_block_handle handles[3];
+    uint8_t packed[2][512];
+    told t = {0};
+
+    dead_register_codec();
+    fixture_begin(&f, 0);
+    for (size_t i = 0; i < 2; i++) {
+        lsm_slice raw = build_entries(&builder, i == 0 ? 'c' : 'f', 3,
+                                      lsm_slice_make("vvvvvvvvvvvv", 12));
+        size_t size =
+            dead_codec_compress(NULL, packed[i], sizeof(packed[i]), raw.data, raw.size);
+        CHECK(size > 0);
+        handles[i] = add_compressed(&file, lsm_slice_make(packed[i], size), DEAD_CODEC,
+                                    (uint32_t)raw.size);
+        lsm_block_builder_deinit(&builder);
+    }
+    /* A block within another one, whose checksum holds where it lies. */
+    uint64_t at = file.size;
+    CHECK(lsm_buf_append_zeros(&file, 40));
+    add_entries(&file, 'i', 2);
+    CHECK(lsm_buf_append(&inner, file.data + at, file.size - (size_t)at));
+    file.size = (size_t)at;
+    handles[2] = add_compressed(&file, lsm_buf_slice(&inner), DEAD_CODEC, 40);
+    lsm_block_builder_init(&builder);
+    for (size_t i = 0; i < 3; i++) {
+        static const size_t order[] = {1, 0, 2};
+        uint8_t ikey[13] = {0, 0, 0, 1, (uint8_t)('a' + i), LSM_KIND_PUT};
+        uint8_t encoded[LSM_BLOCK_HANDLE_SIZE_MAX];
+        size_t size = lsm_block_handle_encode(handles[order[i]], encoded);
+        CHECK_EQ(lsm_block_builder_add(&builder, lsm_slice_make(ikey, sizeof(ikey)),
+                                       lsm_slice_make(encoded, size)),
+                 LSMKV_OK);
+    }
+    (void)add_block(&file, lsm_block_builder_finish(&builder), LSM_BLOCK_INDEX);
+    lsm_block_builder_deinit(&builder);
+    CHECK(lsm_buf_append_zeros(&file, LSM_FOOTER_SIZE));
+    write_file(&f, &file, file.size);
+    search_ok(&f, TABLE_FILE_ID, &t);
+    check_told(&t, t.problem_count, "does not decompress"); /* the outer one */
+    CHECK_EQ(t.entry_count, 6);
+    lsm_buf_deinit(&inner);
+    lsm_buf_deinit(&file);
+    fixture_end(&f);
+}

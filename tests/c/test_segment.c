@@ -526,14 +526,14 @@ LSM_TEST(whoever_opens_a_value_file_second_uses_what_the_first_has_opened) {
 LSM_TEST(a_mapping_without_its_bitmap_is_given_up) {
     lsm_dir *dir = NULL;
     lsm_env *env = sim_make(1, &dir);
-    lsm_env_ops ops = with_mappings(env);
     lsmkv_error err;
     files f;
 
     init_files(&f, dir, true);
     write_values(&f, 5);
-    env->ops = &ops;
     lsm_sim_exempt_memory(env);
+    lsm_env_ops ops = with_mappings(env);
+    env->ops = &ops;
     lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
     CHECK(segment != NULL);
     lsm_alloc_fail_after(1, 1);
@@ -662,4 +662,32 @@ LSM_TEST(what_was_read_of_a_mapped_file_is_told_in_order) {
         lsm_segment_unref(segment);
         sim_end(env, dir);
     }
+}
+
+/* Nobody knows how large it is, and its name may go: so its file stays open. */
+LSM_TEST(a_log_that_a_writer_goes_on_with_is_read_beyond_the_mapping) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_env_ops ops = with_mappings(env);
+    lsmkv_error err;
+    files f;
+
+    init_files(&f, dir, true);
+    f.context.read_only = true;
+    write_log(&f);
+    env->ops = &ops;
+    uint64_t mapped = f.pointers[0].offset + f.pointers[0].size;
+    lsm_segment *segment = lsm_segment_create_log(&f.context, NUMBER, FILE_ID, mapped);
+    CHECK(segment != NULL);
+    check_value(segment, &f.pointers[0], 3);
+    CHECK(lsm_sim_file_remove(env, SIM_PATH, "000005.log"));
+    check_value(segment, &f.pointers[1], 4);
+    CHECK_EQ(try_read(segment, &f.pointers[1], true), LSMKV_WOULD_BLOCK);
+    CHECK_OK(lsm_segment_will_need(segment, f.pointers[1].offset, 64, &err));
+    CHECK_EQ(lsm_segment_files_open_count(&f.files), 0);
+    lsm_pointer nowhere = f.pointers[1];
+    nowhere.offset |= UINT64_C(1) << 63;
+    CHECK_EQ(try_read(segment, &nowhere, false), LSMKV_CORRUPTION);
+    lsm_segment_unref(segment);
+    sim_end(env, dir);
 }

@@ -155,3 +155,33 @@ LSM_TEST(files_of_segments_that_cannot_be_opened_leave_nothing_behind) {
     use(&a, 1);
     end(&a);
 }
+
+static all *both; /* whose file somebody else opens meanwhile */
+
+static lsmkv_status open_second(const void *context, lsm_file **filep,
+                                lsmkv_error *err) {
+    one *self = (one *)(uintptr_t)context;
+
+    if (both != NULL) {
+        all *a = both;
+        both = NULL;
+        use(a, (size_t)(self - a->ones));
+    }
+    return open_one(context, filep, err);
+}
+
+LSM_TEST(a_file_that_two_open_at_once_stays_open_once) {
+    all a;
+    lsmkv_error err;
+    lsm_file *file = NULL;
+
+    begin(&a);
+    both = &a;
+    CHECK_OK(lsm_segment_files_take(&a.files, &a.ones[2].entry, open_second, &a.ones[2],
+                                    &file, &err));
+    CHECK(file == a.ones[2].entry.file);
+    CHECK_EQ(a.ones[2].opened, 2);
+    CHECK_EQ(lsm_segment_files_open_count(&a.files), 1);
+    give(&a, 2);
+    end(&a); /* the other one is closed, or the simulator would say so */
+}

@@ -362,6 +362,19 @@ LSM_TEST(a_table_of_the_database_that_this_is_a_copy_of_opens) {
     fixture_end(&f);
 }
 
+static void flip_bit(table_fixture *f, size_t at, unsigned bit) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+
+    CHECK(lsm_sim_file_read(f->env, SIM_PATH, TABLE_NAME, &data, &size));
+    uint8_t *copy = lsm_alloc(size);
+    CHECK(copy != NULL);
+    memcpy(copy, data, size);
+    copy[at] ^= (uint8_t)(1u << bit);
+    CHECK(lsm_sim_file_write(f->env, SIM_PATH, TABLE_NAME, copy, size));
+    lsm_free(copy);
+}
+
 /* Seals the second data block again, as something else. */
 static void forge_block(table_fixture *f, const tail_parts *parts,
                         lsm_block_frame frame, bool zeros) {
@@ -488,5 +501,32 @@ LSM_TEST(a_table_that_is_gone_is_damage_or_the_work_of_a_writer) {
     f.context.read_only = true;
     CHECK_STATUS(lsm_table_open(&f.context, &f.info, &table, &err), LSMKV_CHANGED);
     CHECK(table == NULL);
+    fixture_end(&f);
+}
+
+/* Every bit of a data block changed, under a checksum that holds. */
+LSM_TEST(forged_entries_are_found_out_or_harmless) {
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+    size_t refused = 0;
+
+    begin_small(&f, &parts);
+    lsm_block_handle handle = parts.handles[1];
+    lsm_block_frame frame = {(uint32_t)handle.size, 0, LSM_BLOCK_DATA};
+    put_together(&f, &parts);
+    for (uint64_t bit = 0; bit < handle.size * 8; bit++) {
+        size_t at = (size_t)(handle.offset + bit / 8);
+        flip_bit(&f, at, (unsigned)(bit % 8));
+        forge_block(&f, &parts, frame, false);
+        lsmkv_status status = scan(&f, &count);
+        CHECK(status == LSMKV_CORRUPTION || count == f.set.count);
+        refused += status == LSMKV_CORRUPTION;
+        CHECK(status == LSMKV_OK || verify(&f) > 0);
+        flip_bit(&f, at, (unsigned)(bit % 8));
+    }
+    forge_block(&f, &parts, frame, false);
+    CHECK_EQ(scan(&f, &count), LSMKV_OK);
+    CHECK(refused > handle.size);
     fixture_end(&f);
 }
