@@ -17,7 +17,7 @@
 #include "include/lsmkv.h"
 
 enum {
-    BATCHES = 4000,
+    BATCHES = 1000,
     SLOTS = 37,
     READERS = 2,
     REFRESHERS = 2,
@@ -201,7 +201,7 @@ static void write_batches(follow_run *run, lsmkv_db *writer) {
         CHECK_OK(lsmkv_put(writer, &cached, slot_key(first, i, 'c'),
                            (lsmkv_bytes){value, VALUE_ROOM}, &err));
         atomic_store(&run->acknowledged, i);
-        if (i % 1000 == 0) {
+        if (i % (BATCHES / 4) == 0) {
             CHECK_OK(lsmkv_compact(writer, NULL, NULL, &err));
         }
     }

@@ -22,7 +22,7 @@ enum {
     HOT_STEP = 100,
     CACHE = 1 << 20,                              /* more than all of it takes */
     BLOCKS_MAX = KEYS * (VALUE_SIZE + 40) / 2048, /* that there can be */
-    MANY = 1 << 17,                               /* places of a forged list */
+    MANY = 1 << 14,                               /* places of a forged list */
     CALLS_MAX = 3000,
 };
 
