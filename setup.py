@@ -7,11 +7,13 @@ Environment switches, for developers:
   LSMKV_SANITIZE=address,undefined  any list that -fsanitize= takes
 """
 
+import copy
 import os
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 os.chdir(Path(__file__).parent)
 debug = bool(os.environ.get("LSMKV_DEBUG"))
@@ -35,6 +37,17 @@ common = {
     "extra_link_args": ["-pthread", *instrument],
 }
 
+
+class BuildApart(build_ext):
+    """Both extensions compile the same files, at the same time, but differently."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Keep the objects of each in a folder of its own."""
+        apart = copy.copy(self)
+        apart.build_temp = str(Path(self.build_temp) / ext.name)
+        super(BuildApart, apart).build_extension(ext)
+
+
 # Several modules, each translated by itself, in one file with the engine: it must exist
 # once in a process. lsmkv/_native.py loads them.
 modules = cythonize(
@@ -53,6 +66,7 @@ sources = sorted(module.sources[0] for module in modules)
 
 setup(
     ext_modules=[Extension("lsmkv._core", [*sources, *engine], **common)],
+    cmdclass={"build_ext": BuildApart},
     cffi_modules=["tests/harness/testing_extension.py:builder"],
     options={"build_ext": {"parallel": min(2, os.cpu_count() or 1)}},
 )
