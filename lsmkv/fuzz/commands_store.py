@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import errno
 
+from lsmkv.fuzz._native import lib
 from lsmkv.fuzz.engine import MODES, Database, Publish, Space, repair
 from lsmkv.fuzz.notation import show
+from lsmkv.fuzz.programs import register_zstd
 from lsmkv.fuzz.session import (
     SPACE_OPTIONS,
     Session,
@@ -28,6 +30,8 @@ def _open(session: Session, words: list[bytes], options: dict[str, bytes]) -> No
     session.path = options.pop("dir", session.path)
     for name, value in options.items():
         session.options[name] = number(value)
+    if session.options.get("codec") == lib.LSMKV_CODEC_ZSTD:
+        register_zstd()
     _ = session.opened
 
 

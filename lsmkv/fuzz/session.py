@@ -190,7 +190,7 @@ class Session:
         if "published" in options:
             names = options["published"], options.get("version", b"")
             space = self.reader(options).published(*names, At(snapshot=snapshot))
-            self.spaces[follower, b"%d/published" % len(self.spaces)] = space
+            self.keep_space((follower, b"/".join((b"published", *names))), space)
         return At(snapshot, space, stale=bool(options.get("stale")))
 
     def how(self, options: Mapping[str, bytes]) -> How:
@@ -220,6 +220,13 @@ class Session:
             db = self.follower if follower and self.follower else self.opened
             known = self.spaces[follower, name] = Space(db, name)
         return known
+
+    def keep_space(self, key: tuple[bool, bytes], space: Space) -> None:
+        """Keep a handle, in the place of one that was kept under this key."""
+        known = self.spaces.pop(key, None)
+        if known is not None:
+            known.free()
+        self.spaces[key] = space
 
     def let_go(self) -> None:
         """Free what depends on the handles."""
