@@ -25,6 +25,8 @@ BUILD_C = $(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going
 
 ENGINE := $(sort $(wildcard csrc/*/*.c))
 UNIT := tests/c/runner.c $(sort $(wildcard tests/c/test_*.c))
+THREADED := tests/c/runner.c \
+	$(shell grep -lE 'lsm_thread_start|pthread_create|lsmkv_open' tests/c/test_*.c)
 STRESS := $(sort $(wildcard tests/c/stress*.c))
 CRASH := $(sort $(wildcard tests/crash/*.c))
 C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH)
@@ -63,9 +65,10 @@ build/$(1)/%.o: %.c Makefile
 	@$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c $$< -o $$@
 
 build/$(1)/unit: $(call objects,$(1),$(UNIT))
+build/$(1)/threaded: $(call objects,$(1),$(THREADED))
 build/$(1)/stress: $(call objects,$(1),$(STRESS))
 build/$(1)/crash: $(call objects,$(1),$(CRASH))
-build/$(1)/unit build/$(1)/stress build/$(1)/crash:
+build/$(1)/unit build/$(1)/threaded build/$(1)/stress build/$(1)/crash:
 	@echo "$(1): $$@"
 	@$$(CC) $$(CFLAGS) $$(FLAGS_$(1)) $$^ -lm -o $$@
 endef
@@ -81,9 +84,9 @@ asan: ## the C unit tests under the address and undefined-behaviour sanitizers
 	@$(BUILD_C) build/asan/unit
 	build/asan/unit
 
-tsan: ## the C unit tests under the thread sanitizer
-	@$(BUILD_C) build/tsan/unit
-	build/tsan/unit
+tsan: ## the C unit tests that start threads under the thread sanitizer
+	@$(BUILD_C) build/tsan/threaded
+	build/tsan/threaded
 
 stress: ## all calls from many threads under the thread sanitizer: SECONDS=, SEED=
 	@$(BUILD_C) build/tsan/stress

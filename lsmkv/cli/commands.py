@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Advance = Callable[[int], None]
+Board = Callable[[str, Sequence[Sequence[str]]], None]
 
 
 class CommandError(Exception):
@@ -44,6 +45,14 @@ class Progress(Protocol):
         """Begin a step; call what it gives with the amount done since the last call.
 
         `total` is that of all amounts, or None where nobody knows.
+        """
+
+    def board(
+        self, title: str, columns: Sequence[str]
+    ) -> AbstractContextManager[Board]:
+        """Begin a table of figures that change; call what it gives with all of them.
+
+        That is a remark behind the title, and the rows.
         """
 
 
@@ -92,6 +101,26 @@ def _show_vectors(result: Any, console: Console) -> None:
     show(result, console)
 
 
+def _run_fuzz(
+    progress: Progress, replay: Path | None, rewrite: bool, **arguments: Any
+) -> Result:
+    from lsmkv.cli import fuzz
+
+    if replay is not None:
+        return fuzz.replay(replay, rewrite=rewrite)
+    if rewrite:
+        raise click.UsageError("--rewrite goes with --replay FILE")
+    return fuzz.run(progress, **arguments)
+
+
+def _show_fuzz(result: Any, console: Console) -> None:
+    from lsmkv.cli.fuzz import show
+
+    show(result, console)
+
+
+FUZZ_PARTS = ("model", "crash", "faults", "damage", "metamorphic", "threads")
+
 _DIRECTORY = click.Option(
     ["--dir", "directory"],
     type=click.Path(file_okay=False, path_type=Path),
@@ -132,5 +161,59 @@ COMMANDS: tuple[Command, ...] = (
                 show=_show_vectors,
             ),
         ),
+    ),
+    Command(
+        name="fuzz",
+        help=(
+            "Try to break the engine: random calls beside a model, crashes at any "
+            "step, failing calls and allocations, damaged files, options that must "
+            "not matter, and threads. Ends with status 1 at the first wrong answer, "
+            "having minimised it to a script. Needs the extra [fuzz]."
+        ),
+        parameters=(
+            click.Option(
+                ["--minutes"],
+                type=click.FloatRange(min=0, min_open=True),
+                default=1,
+                show_default=True,
+                help="For how long.",
+            ),
+            click.Option(
+                ["--seed"],
+                type=click.IntRange(min=0),
+                help="What decides the run; default: another one each time.",
+            ),
+            click.Option(
+                ["--what"],
+                type=click.Choice([*FUZZ_PARTS, "all"]),
+                default="all",
+                show_default=True,
+                help="Which part.",
+            ),
+            click.Option(
+                ["--keep"],
+                type=click.Path(file_okay=False, path_type=Path),
+                help="Write the script of a failure here; default: a new directory "
+                "for temporary files.",
+            ),
+            click.Option(
+                ["--jobs"],
+                type=click.IntRange(min=1, max=256),
+                help="How many processes at once; default: one for each processor.",
+            ),
+            click.Option(
+                ["--replay"],
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                metavar="FILE",
+                help="Run a script, of a failure or any other, instead.",
+            ),
+            click.Option(
+                ["--rewrite"],
+                is_flag=True,
+                help="With --replay: write what its commands print now into it.",
+            ),
+        ),
+        run=_run_fuzz,
+        show=_show_fuzz,
     ),
 )

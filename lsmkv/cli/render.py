@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.bar import Bar
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +24,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from lsmkv.cli.commands import Advance, Progress, Result
+    from lsmkv.cli.commands import Advance, Board, Progress, Result
     from lsmkv.stats import LevelStats
 
 LEVEL_BAR_WIDTH = 32
@@ -50,6 +51,14 @@ class _Bars:
             if total is None:
                 bars.update(task, total=1, completed=1)
 
+    @contextmanager
+    def board(self, title: str, columns: Sequence[str]) -> Iterator[Board]:
+        """Show the table, and the figures as they change."""
+        with Live(console=Console(stderr=True), transient=True) as live:
+            yield lambda remark, rows: live.update(
+                board(f"{title}: {remark}", columns, rows)
+            )
+
 
 class _Silence:
     """No bars, for machines."""
@@ -59,6 +68,12 @@ class _Silence:
         """Show nothing."""
         del title, total
         yield lambda amount: None
+
+    @contextmanager
+    def board(self, title: str, columns: Sequence[str]) -> Iterator[Board]:
+        """Show nothing."""
+        del title, columns
+        yield lambda remark, rows: None
 
 
 def progress(*, silent: bool) -> Progress:
@@ -99,6 +114,16 @@ def duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}"
     return f"{seconds / 1e-6:.2g} µs" if seconds < 1e-5 else f"{seconds / 1e-6:.0f} µs"
+
+
+def board(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Draw a table of figures: the first column names, the others numbers."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def levels(stats: Sequence[LevelStats]) -> Table:

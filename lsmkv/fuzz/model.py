@@ -97,8 +97,9 @@ def _bound(key: bytes | None) -> str:
 class Machine(RuleBasedStateMachine):
     """The engine beside the model."""
 
-    rules_run: ClassVar[int] = 0
+    commands_run: ClassVar[int] = 0
     crashes: ClassVar[int] = 0
+    failures: ClassVar[int] = 0  # calls that were made to fail
     failed: ClassVar[Failure | None] = None  # the last one, so the minimal one
 
     def __init__(self) -> None:
@@ -131,7 +132,7 @@ class Machine(RuleBasedStateMachine):
 
     def run_line(self, line: str, expected: list[str]) -> list[str]:
         """Run a command; what is expected is for the script."""
-        Machine.rules_run += 1
+        Machine.commands_run += 1
         paragraph = Paragraph(0, commands=[line], expected=expected)
         self.script.append(paragraph)
         return self.session.run(line)
@@ -527,6 +528,7 @@ class Machine(RuleBasedStateMachine):
         self.do("heal")
         self.time_ms += 120_000
         if error:
+            Machine.failures += 1
             self.maybe.append(after)
         else:
             self.commit(after, True)

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a program of the testing build in this process, and ends it.
+"""Runs one program of the harness in this process, and ends it.
 
     python -m lsmkv.fuzz.programs crash|stress ARGUMENT...
+    python -m lsmkv.fuzz.programs model --seed S --examples N
+    python -m lsmkv.fuzz.programs metamorphic --seed S --commands N
 
-The C programs know no codec but none; here they have zstd, too, whose library is inside
-of a Python package. A check that fails ends the process with status 1.
+The first two are in C (tests/crash, tests/c/stress.c) and know no codec but none; here
+they have zstd, too, whose library is inside of a Python package. All close with a line
+"passed: name=number ...". A check that fails prints "FAILED: " and what it was, and
+ends the process with status 1; where there is a script, "script:" and the script
+follow.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Mapping, Sequence
 
 from lsmkv import _zstd
 from lsmkv.fuzz._native import ffi, lib
+from lsmkv.fuzz.failure import Failure
 
 
 def register_zstd() -> None:
@@ -25,15 +33,48 @@ def register_zstd() -> None:
         raise RuntimeError("the testing build refuses the codec zstd")
 
 
-def main(arguments: list[str]) -> int:
+def _run_native(name: str, arguments: Sequence[str]) -> int:
+    call = {"crash": lib.crash_main, "stress": lib.stress_main}[name]
+    words = [ffi.new("char[]", word.encode()) for word in (name, *arguments)]
+    return int(call(len(words), ffi.new("char *[]", words)))
+
+
+def _close(failure: Failure | None, counts: Mapping[str, int]) -> int:
+    if failure is None:
+        print("passed:", *(f"{name}={count}" for name, count in counts.items()))
+        return 0
+    print(f"FAILED: {failure.what}\nscript:\n{failure.script}", end="")
+    return 1
+
+
+def _run_model(arguments: Sequence[str]) -> int:
+    from lsmkv.fuzz import model
+
+    parser = argparse.ArgumentParser("model")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--examples", type=int, default=50)
+    given = parser.parse_args(arguments)
+    failure = model.run(given.examples, seed=given.seed)
+    machine = model.Machine
+    counts = {
+        "examples": given.examples,
+        "commands": machine.commands_run,
+        "states": machine.crashes,
+        "failures": machine.failures,
+    }
+    return _close(failure, counts)
+
+
+def main(arguments: Sequence[str]) -> int:
     """Run one; returns its exit status."""
-    programs = {"crash": lib.crash_main, "stress": lib.stress_main}
-    if not arguments or arguments[0] not in programs:
-        print(f"expected one of {' '.join(programs)} and its arguments")
-        return 2
+    name, *rest = arguments or [""]
     register_zstd()
-    words = [ffi.new("char[]", word.encode()) for word in arguments]
-    return int(programs[arguments[0]](len(words), ffi.new("char *[]", words)))
+    if name in {"crash", "stress"}:
+        return _run_native(name, rest)
+    if name == "model":
+        return _run_model(rest)
+    print(f"{name!r} is no program: expected crash, stress or model")
+    return 2
 
 
 if __name__ == "__main__":

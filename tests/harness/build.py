@@ -176,7 +176,7 @@ def build_program(name: str, sources: Sequence[Path], variant: Variant) -> Path:
         return _link(folder, name, "", objects, flags)
 
 
-def build_crash(variant: Variant = RELEASE) -> Path:
+def build_crash(variant: Variant = ASAN) -> Path:
     """Build the crash program (tests/crash)."""
     return build_program("crash", sorted((TESTS / "crash").glob("*.c")), variant)
 

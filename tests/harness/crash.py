@@ -55,27 +55,33 @@ def read_counts(output: str) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def run_crash(
-    arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
+def _run(
+    name: str, arguments: Sequence[str], variant: Variant | None, timeout: float
 ) -> dict[str, float]:
-    """Run the crash program, print what it said, return its figures.
+    """Run a C program, print what it said, return its figures.
 
     Without a variant it is the one that lsmkv.fuzz ships, which knows zstd.
     """
     if variant is None:
-        shipped = ["-m", "lsmkv.fuzz.programs", "crash", *arguments]
+        shipped = ["-m", "lsmkv.fuzz.programs", name, *arguments]
         path = os.environ.get("PYTHONPATH", "")
         output = run_program(Path(sys.executable), shipped, timeout, PYTHONPATH=path)
     else:
-        output = run_program(build_crash(variant), arguments, timeout)
+        build = {"crash": build_crash, "stress": build_stress}[name]
+        output = run_program(build(variant), arguments, timeout)
     print(output, end="")
     return read_counts(output)
+
+
+def run_crash(
+    arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
+) -> dict[str, float]:
+    """Run the crash program; its figures."""
+    return _run("crash", arguments, variant, timeout)
 
 
 def run_stress(
-    arguments: Sequence[str], variant: Variant, timeout: float = 900
+    arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
 ) -> dict[str, float]:
-    """Build and run the stress program, print what it said, return its figures."""
-    output = run_program(build_stress(variant), arguments, timeout)
-    print(output, end="")
-    return read_counts(output)
+    """Run the stress program; its figures."""
+    return _run("stress", arguments, variant, timeout)
