@@ -65,6 +65,23 @@ def _run_model(arguments: Sequence[str]) -> int:
     return _close(failure, counts)
 
 
+def _run_metamorphic(arguments: Sequence[str]) -> int:
+    from lsmkv.fuzz import metamorphic
+
+    parser = argparse.ArgumentParser("metamorphic")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--commands", type=int, default=1000)
+    given = parser.parse_args(arguments)
+    failure = metamorphic.run(given.seed, commands=given.commands)
+    runs = metamorphic.Runs
+    counts = {
+        "runs": runs.option_sets,
+        "commands": runs.commands,
+        "insertions": runs.insertions,
+    }
+    return _close(failure, counts)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one; returns its exit status."""
     name, *rest = arguments or [""]
@@ -73,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
         return _run_native(name, rest)
     if name == "model":
         return _run_model(rest)
-    print(f"{name!r} is no program: expected crash, stress or model")
+    if name == "metamorphic":
+        return _run_metamorphic(rest)
+    print(f"{name!r} is no program: expected crash, stress, model or metamorphic")
     return 2
 
 
