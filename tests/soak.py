@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the crash, model, kill and stress tests with fresh seeds until the time is up.
+"""Runs what is too long for the gate with fresh seeds until the time is up: the sweeps
+in full, the sanitizers, killed processes. `lsmkv fuzz` is the short way to the rest.
 
     python tests/soak.py --minutes 20 [--seed N]
 
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from harness.build import ASAN, ROOT, TSAN
-from harness.crash import CrashFailureError, run_crash, run_stress
+from harness.crash import CrashFailureError, run_crash, run_shipped, run_stress
 
 Totals = Counter[str]
 
@@ -98,6 +99,16 @@ def run_threads(seed: int) -> Totals:
     return total
 
 
+def run_metamorphic(seed: int) -> Totals:
+    """Change options and add what must not matter, under fresh seeds."""
+    totals: Totals = Counter()
+    for number in range(4):
+        arguments = ["--seed", str(seed * 100 + number), "--commands", "4000"]
+        counts = run_shipped("metamorphic", arguments)
+        totals += Counter({f"metamorphic_{name}": int(counts[name]) for name in counts})
+    return totals
+
+
 def run_pytest(seed: int) -> Totals:
     """Run the model machine on fresh examples, kill Python writers, follow one."""
     examples, kills = 150, 40
@@ -129,6 +140,7 @@ def run_pytest(seed: int) -> Totals:
 PARTS: tuple[Callable[[int], Totals], ...] = (
     run_sim,
     run_pytest,
+    run_metamorphic,
     run_faults,
     run_threads,
     run_steps,

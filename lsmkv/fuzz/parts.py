@@ -108,14 +108,14 @@ def _faults(draw: random.Random) -> str:
         [
             f"crash faults {_seeds(draw)}",
             f"crash faults {_seeds(draw)}",
-            f"crash errors --seed {seed} --stride 59",
-            f"crash alloc --seed {seed} --stride 17",
+            f"crash errors --seed {seed} --stride 211",
+            f"crash alloc --seed {seed} --stride 37",
         ]
     )
 
 
 def _damage(draw: random.Random) -> str:
-    return f"crash damage --seed {draw.randrange(1, SEED_MAX)} --stride 149"
+    return f"crash damage --seed {draw.randrange(1, SEED_MAX)} --stride 251"
 
 
 def _model(draw: random.Random) -> str:

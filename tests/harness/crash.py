@@ -55,20 +55,22 @@ def read_counts(output: str) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-def _run(
-    name: str, arguments: Sequence[str], variant: Variant | None, timeout: float
+def run_shipped(
+    name: str, arguments: Sequence[str], timeout: float = 900
 ) -> dict[str, float]:
-    """Run a C program, print what it said, return its figures.
+    """Run a program that lsmkv.fuzz ships, print what it said, return its figures."""
+    command = ["-m", "lsmkv.fuzz.programs", name, *arguments]
+    path = os.environ.get("PYTHONPATH", "")
+    output = run_program(Path(sys.executable), command, timeout, PYTHONPATH=path)
+    print(output, end="")
+    return read_counts(output)
 
-    Without a variant it is the one that lsmkv.fuzz ships, which knows zstd.
-    """
-    if variant is None:
-        shipped = ["-m", "lsmkv.fuzz.programs", name, *arguments]
-        path = os.environ.get("PYTHONPATH", "")
-        output = run_program(Path(sys.executable), shipped, timeout, PYTHONPATH=path)
-    else:
-        build = {"crash": build_crash, "stress": build_stress}[name]
-        output = run_program(build(variant), arguments, timeout)
+
+def _run_built(
+    program: Path, arguments: Sequence[str], timeout: float
+) -> dict[str, float]:
+    """Do the same with a program that was built for the tests."""
+    output = run_program(program, arguments, timeout)
     print(output, end="")
     return read_counts(output)
 
@@ -76,12 +78,16 @@ def _run(
 def run_crash(
     arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
 ) -> dict[str, float]:
-    """Run the crash program; its figures."""
-    return _run("crash", arguments, variant, timeout)
+    """Run the crash program, as it is shipped or in a variant; its figures."""
+    if variant is None:
+        return run_shipped("crash", arguments, timeout)
+    return _run_built(build_crash(variant), arguments, timeout)
 
 
 def run_stress(
     arguments: Sequence[str], variant: Variant | None = None, timeout: float = 900
 ) -> dict[str, float]:
-    """Run the stress program; its figures."""
-    return _run("stress", arguments, variant, timeout)
+    """Run the stress program, as it is shipped or in a variant; its figures."""
+    if variant is None:
+        return run_shipped("stress", arguments, timeout)
+    return _run_built(build_stress(variant), arguments, timeout)
