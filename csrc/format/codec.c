@@ -156,10 +156,11 @@ static uint32_t first_slot(void) {
 static bool win_slot(pool_slot *slot, uint32_t state) {
     uint32_t expected = state;
 
-    return atomic_load_explicit(&slot->state, memory_order_relaxed) == state &&
-           atomic_compare_exchange_strong_explicit(&slot->state, &expected, SLOT_BUSY,
-                                                   memory_order_acquire,
-                                                   memory_order_relaxed);
+    if (atomic_load_explicit(&slot->state, memory_order_relaxed) != state) {
+        return false;
+    }
+    return atomic_compare_exchange_strong_explicit(
+        &slot->state, &expected, SLOT_BUSY, memory_order_acquire, memory_order_relaxed);
 }
 
 /* Release pairs with the acquire of win_slot. */
@@ -206,7 +207,7 @@ static void return_context(registration *entry, const codec_job *job, void *cont
     }
     pool_slot *own = &pool[first % POOL_SLOTS];
     void *old = context;
-    if (win_slot(own, SLOT_IDLE)) {
+    if (win_slot(own, SLOT_IDLE)) { /* unreachable: false while another thread has it */
         old = own->context;
         own->level = job->level;
         own->context = context;

@@ -24,6 +24,7 @@ bool lsm_cache_segment_size(lsm_segment *segment, uint64_t capacity, uint64_t si
     uint64_t words = capacity / LSM_VALUE_ALIGN / WORD_BITS + 1;
 
     LSM_ASSERT(segment->touched == NULL && size <= capacity);
+    /* unreachable: where size_t has 64 bits */
     if (words > SIZE_MAX / sizeof(*segment->touched)) {
         return false;
     }

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
-#include "base/xxh3.h"
+#include "env/sync.h"
 #include "segment/cache_segment.h"
 
 enum { NUMBER = 5, FILE_ID = 77, SPACE_ID = 9, FRAME_COUNT = 6, KEY_SIZE = 300 };
@@ -193,6 +193,46 @@ LSM_TEST(a_cache_segment_without_memory_or_file_leaves_nothing) {
     lsm_sim_fail(f.env, LSM_SIM_APPEND, 0, EIO, false);
     CHECK_STATUS(lsm_cache_segment_begin(segment, &file, &err), LSMKV_IO_ERROR);
     CHECK(file == NULL);
+    lsm_segment_unref(segment);
+    end(&f);
+}
+
+typedef struct grower {
+    lsm_segment *segment;
+    uint64_t first;
+} grower;
+
+enum { GROWERS = 3, STEPS = 200000 };
+
+static void grow_in_thread(void *context) {
+    const grower *self = context;
+
+    for (uint64_t i = 0; i < STEPS; i++) {
+        uint64_t end = self->first + i * GROWERS;
+        lsm_cache_segment_grow(self->segment, end);
+        if (atomic_load(&self->segment->size) < end) {
+            lsm_test_fail(__FILE__, __LINE__, "the end went back");
+        }
+    }
+}
+
+LSM_TEST(the_end_of_a_cache_segment_never_goes_back) {
+    lsm_edit_cache info = {NUMBER + 1, FILE_ID, SPACE_ID};
+    lsm_thread threads[GROWERS];
+    grower growers[GROWERS];
+    frames f;
+
+    begin(&f);
+    lsm_segment *segment = lsm_cache_segment_create(&f.context, &info);
+    CHECK(segment != NULL && lsm_cache_segment_size(segment, 1 << 20, 0));
+    for (uint64_t i = 0; i < GROWERS; i++) {
+        growers[i] = (grower){segment, i};
+        CHECK(lsm_thread_start(&threads[i], grow_in_thread, &growers[i], "grow"));
+    }
+    for (size_t i = 0; i < GROWERS; i++) {
+        lsm_thread_join(&threads[i]);
+    }
+    CHECK_EQ(atomic_load(&segment->size), GROWERS - 1 + (STEPS - 1) * GROWERS);
     lsm_segment_unref(segment);
     end(&f);
 }

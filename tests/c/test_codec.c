@@ -5,7 +5,7 @@
  * Method: toy run-length codecs, plain and in the shape of zstd, that check their own
  * contexts and can be told to misbehave; threads that compress while others register.
  */
-#include "test.h"
+#include "child_help.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -417,6 +417,42 @@ LSM_TEST(codecs_are_the_same_only_if_all_their_functions_are) {
         }
     }
     register_plain();
+}
+
+/* Registers codecs of other functions until there is no more room for one. */
+static int register_many(void *context) {
+    int count = 0;
+
+    (void)context;
+    for (uint32_t id = 1; id < LSMKV_CODEC_COUNT; id++) {
+        for (unsigned parts = 0; parts < 32; parts++) {
+            lsmkv_error err;
+            lsmkv_codec codec = plain_codec;
+            codec.id = id;
+            codec.create = (parts & 1) != 0 ? twin_create : codec.create;
+            codec.destroy = (parts & 2) != 0 ? twin_destroy : codec.destroy;
+            codec.bound = (parts & 4) != 0 ? twin_bound : codec.bound;
+            codec.compress = (parts & 8) != 0 ? twin_compress : codec.compress;
+            codec.decompress = (parts & 16) != 0 ? twin_decompress : codec.decompress;
+            lsmkv_status status = lsmkv_register_codec(&codec, &err);
+            if (status == LSMKV_LIMIT_EXCEEDED) {
+                /* Those that were there before may still be gone back to. */
+                return count > 0 && lsmkv_register_codec(&plain_codec, &err) == LSMKV_OK
+                           ? 0
+                           : 1;
+            }
+            if (status != LSMKV_OK || ++count > 100) {
+                return 2;
+            }
+        }
+    }
+    return 3;
+}
+
+LSM_TEST(codecs_without_end_are_refused) {
+    register_plain();
+    CHECK_EQ(run_child(register_many, NULL), 0);
+    CHECK(round_trip(PLAIN_ID, 0, lsm_slice_make("aaaaaaaaaaaaaaaa", 16)));
 }
 
 LSM_TEST(codec_with_a_missing_part_is_an_invalid_argument) {

@@ -346,3 +346,86 @@ LSM_TEST(a_writer_refuses_range_deletes_out_of_order) {
     lsm_table_writer_destroy(writer);
     fixture_end(&f);
 }
+
+/* One thing that contradicts the range deletes, in a tail whose checksums hold. */
+typedef enum contradiction {
+    NO_CONTRADICTION,
+    RANGES_ELSEWHERE,
+    OTHER_COUNT,
+    TOO_YOUNG,
+    TOO_OLD,
+    CONTRADICTION_END,
+} contradiction;
+
+/* Changes footer, properties and what the MANIFEST says. */
+static void contradict(forging *g, contradiction what) {
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    lsm_footer footer;
+    lsm_properties properties;
+    lsm_buf encoded = {0};
+    lsm_buf file = {0};
+    lsmkv_error err;
+
+    CHECK(lsm_sim_file_read(g->f.env, SIM_PATH, TABLE_NAME, &data, &size));
+    CHECK(lsm_buf_append(&file, data, size));
+    CHECK_OK(lsm_footer_decode(data + size - LSM_FOOTER_SIZE, size, TABLE_NAME, &footer,
+                               &err));
+    uint8_t *at = file.data + footer.properties.offset;
+    CHECK(lsm_properties_decode(lsm_slice_make(at, (size_t)footer.properties.size),
+                                &properties));
+    properties.range_delete_count += what == OTHER_COUNT;
+    properties.sequence_min += what == TOO_OLD;
+    properties.sequence_max -= what == TOO_YOUNG;
+    g->f.info.range_delete_count = properties.range_delete_count;
+    g->f.info.sequence_min = properties.sequence_min;
+    g->f.info.sequence_max = properties.sequence_max;
+    CHECK(lsm_properties_encode(&properties, &encoded));
+    CHECK_EQ(encoded.size, footer.properties.size);
+    memcpy(at, encoded.data, encoded.size);
+    lsm_block_frame frame = {(uint32_t)encoded.size, 0, LSM_BLOCK_PROPERTIES};
+    lsm_block_frame_seal(at, encoded.size, frame, TABLE_FILE_ID,
+                         footer.properties.offset);
+    footer.range_deletes.offset += what == RANGES_ELSEWHERE;
+    footer.range_deletes.size -= what == RANGES_ELSEWHERE;
+    lsm_footer_encode(&footer, file.data + size - LSM_FOOTER_SIZE);
+    CHECK(lsm_sim_file_write(g->f.env, SIM_PATH, TABLE_NAME, file.data, file.size));
+    lsm_buf_deinit(&encoded);
+    lsm_buf_deinit(&file);
+}
+
+LSM_TEST(a_tail_that_contradicts_its_range_deletes_does_not_open) {
+    for (int what = 0; what < CONTRADICTION_END; what++) {
+        for (int entries = 0; entries < 2; entries++) {
+            forging g;
+
+            forging_begin(&g);
+            write_table(&g.f, &g.ranges, entries == 1, g.bounds);
+            contradict(&g, (contradiction)what);
+            /* Entries may be older or younger than any range delete. */
+            if (what < TOO_YOUNG || entries == 0) {
+                CHECK_EQ(try_open(&g),
+                         what == NO_CONTRADICTION ? LSMKV_OK : LSMKV_CORRUPTION);
+            }
+            forging_end(&g);
+        }
+    }
+}
+
+LSM_TEST(a_largest_key_that_range_deletes_go_beyond_is_refused) {
+    size_t refused = 0;
+    forging g;
+
+    forging_begin(&g);
+    write_table(&g.f, &g.ranges, true, g.bounds);
+    lsm_slice stop = g.ranges.set->fragments[g.ranges.set->count - 1].stop;
+    for (size_t i = 0; i < g.f.set.count; i++) {
+        if (lsm_slice_compare(row_skey(&g.f.set.rows[i]), stop) < 0) {
+            g.f.info.largest = row_ikey(&g.f.set.rows[i]);
+            CHECK_EQ(try_open(&g), LSMKV_CORRUPTION);
+            refused++;
+        }
+    }
+    CHECK(refused > 5);
+    forging_end(&g);
+}

@@ -289,6 +289,30 @@ LSM_TEST(read_error_while_looking_for_marks_is_no_end) {
     sim_end(env, dir);
 }
 
+LSM_TEST(a_log_that_is_gone_for_the_system_does_not_just_end) {
+    lsm_record record;
+    lsmkv_error err;
+    lsm_dir *dir;
+    lsm_env *env = sim_make(1, &dir);
+
+    (void)write_long_log(dir);
+    for (int told = 0; told < 2; told++) {
+        lsm_wal_reader *reader = NULL;
+        lsmkv_error *to = told == 1 ? &err : NULL;
+        lsmkv_status status = LSMKV_OK;
+        CHECK_OK(lsm_wal_open(dir, LOG_NAME, &log_expect, &reader, NULL, &err));
+        lsm_sim_fail(env, LSM_SIM_READ, 0, ENOENT, true);
+        while (status == LSMKV_OK) {
+            status = lsm_wal_next(reader, &record, to);
+        }
+        CHECK_STATUS(status, LSMKV_IO_ERROR);
+        CHECK(told == 0 || err.status == LSMKV_IO_ERROR);
+        lsm_sim_fail(env, LSM_SIM_READ, 0, 0, false);
+        lsm_wal_reader_close(reader);
+    }
+    sim_end(env, dir);
+}
+
 LSM_TEST(log_cut_while_it_is_read_is_corruption) {
     const uint8_t *data = NULL;
     lsm_record record;
