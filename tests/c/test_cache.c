@@ -379,3 +379,38 @@ LSM_TEST(cache_gives_up_blocks_rather_than_memory_when_sizes_change) {
           (lsm_alloc_live() - live) * LSM_HUGE_PAGE <= CAPACITY + (9 << 20));
     end(&f);
 }
+
+LSM_TEST(cache_warms_slots_whose_blocks_have_gone) {
+    cache_fixture f;
+    size_t next = 10;
+    uint8_t heats[3];
+
+    begin(&f, 100);
+    (void)use(&f, 0);
+    pass_through(&f, &next, 100);
+    CHECK(!has(&f, 0)); /* its ghost is there */
+    CHECK(!lsm_cache_is_hot(f.cache, &f.slots[0]));
+    CHECK(!lsm_cache_is_hot(f.cache, &f.slots[1]));
+    CHECK(
+        lsm_cache_insert_warm(f.cache, &f.slots[0], make_block(&f, 0), LSM_HEAT_MAIN));
+    CHECK(has(&f, 0) && lsm_cache_is_hot(f.cache, &f.slots[0]));
+    /* What is there already stays as it is. */
+    CHECK(lsm_cache_insert_warm(f.cache, &f.slots[0], make_block(&f, 0), 8));
+    lsm_cache_heats(f.cache, f.slots, 3, heats);
+    CHECK(heats[0] == LSM_HEAT_MAIN && heats[1] == 0 && heats[2] == 0);
+    end(&f);
+}
+
+LSM_TEST(cache_without_memory_is_none) {
+    lsm_epoch epoch;
+
+    CHECK(lsm_epoch_init(&epoch));
+    for (uint64_t n = 0; n < 2; n++) {
+        lsm_alloc_fail_after(n, 0);
+        lsm_cache *cache = lsm_cache_create(UINT64_C(1) << 30, &epoch);
+        lsm_alloc_fail_never();
+        CHECK(cache == NULL || (n == 1 && !LSM_ALLOC_POOLED));
+        lsm_cache_destroy(cache);
+    }
+    lsm_epoch_deinit(&epoch);
+}

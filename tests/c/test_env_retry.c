@@ -232,3 +232,65 @@ LSM_TEST(names_too_long_for_the_engine_are_left_out_of_lists) {
     CHECK(strcmp(names.names[0], name) == 0);
     lsm_namelist_deinit(&names);
 }
+
+static int write_nothing(lsm_file *file, uint64_t offset, lsm_slice piece,
+                         size_t *put) {
+    (void)file;
+    (void)offset;
+    (void)piece;
+    *put = 0;
+    return 0;
+}
+
+/* A part, and an error with it. */
+static int append_and_fail(lsm_file *file, const lsm_slice *pieces, size_t count,
+                           size_t *put) {
+    (void)file;
+    (void)pieces;
+    (void)count;
+    *put = 1;
+    return EIO;
+}
+
+LSM_TEST(a_write_that_takes_nothing_or_fails_on_its_way_is_an_error) {
+    const lsm_env_ops ops = {.file_write = write_nothing,
+                             .file_append = append_and_fail,
+                             .file_size = know_no_size};
+    lsm_env env = {&ops, false};
+    lsm_file file = {&env, "a"};
+    lsm_slice piece = lsm_slice_make("xyz", 3);
+    lsmkv_error err;
+
+    CHECK_STATUS(lsm_file_write_at(&file, 7, &piece, 1, &err), LSMKV_IO_ERROR);
+    CHECK_EQ(err.offset, 7);
+    CHECK_STATUS(lsm_file_append(&file, &piece, 1, NULL, &err), LSMKV_IO_ERROR);
+    CHECK_EQ(err.os_errno, EIO);
+}
+
+LSM_TEST(links_between_what_cannot_share_files_are_told_from_those_that_fail) {
+    static const struct {
+        int code;
+        bool refused;
+    } cases[] = {
+        {EXDEV, true},  {EPERM, true}, {EMLINK, true},  {EOPNOTSUPP, true},
+        {ENOSYS, true}, {EIO, false},  {ENOSPC, false},
+    };
+    lsmkv_error err;
+    lsm_dir *dir;
+    lsm_dir *other;
+    lsm_env *env = sim_make(7, &dir);
+    bool refused = true;
+
+    sim_write(dir, "a", "bytes");
+    CHECK_OK(lsm_dir_open(env, "other", true, &other, &err));
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        lsm_sim_fail(env, LSM_SIM_LINK, 0, cases[i].code, false);
+        CHECK(lsm_dir_link(dir, "a", other, &refused, &err) != LSMKV_OK);
+        CHECK_EQ(err.os_errno, cases[i].code);
+        CHECK_EQ(refused, cases[i].refused);
+    }
+    CHECK_OK(lsm_dir_link(dir, "a", other, &refused, &err));
+    CHECK(!refused);
+    lsm_dir_close(other);
+    sim_end(env, dir);
+}

@@ -594,3 +594,35 @@ LSM_TEST(a_step_without_memory_fails_and_changes_nothing) {
     lsm_file_drop(file);
     sim_end(env, dir);
 }
+
+/* Damage and dumps are made whole or not at all. */
+LSM_TEST(a_disk_without_memory_takes_no_damage) {
+    static const char *const names[] = {"new", "old"};
+    lsm_dir *dir;
+    lsm_env *env = sim_make(1, &dir);
+    bool done = false;
+
+    lsm_alloc_fail_after(0, 0);
+    CHECK(lsm_sim_create(2) == NULL);
+    lsm_alloc_fail_never();
+    sim_write(dir, "old", "old bytes");
+    sim_sync_dir(dir);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(names); i++) {
+        done = false;
+        for (uint64_t n = 0; !done; n++) {
+            lsm_alloc_fail_after(n, 0);
+            done = lsm_sim_file_write(env, SIM_PATH, names[i], "other bytes", 11);
+            lsm_alloc_fail_never();
+            CHECK_EQ(sim_holds(env, names[i], "other bytes"), done);
+            CHECK(done || i == 0 || sim_holds(env, "old", "old bytes"));
+        }
+    }
+    done = false;
+    for (uint64_t n = 0; !done; n++) {
+        lsm_alloc_fail_after(n, 0);
+        done = lsm_sim_file_remove(env, SIM_PATH, "old");
+        lsm_alloc_fail_never();
+        CHECK_EQ(sim_exists(env, "old"), !done);
+    }
+    sim_end(env, dir);
+}
