@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from functools import partial
 from typing import ClassVar
 
 from lsmkv.fuzz.drawn import Drawn
@@ -27,6 +27,8 @@ from lsmkv.fuzz.noops import (
     can_stand,
     opening,
 )
+from lsmkv.fuzz.notation import show, split
+from lsmkv.fuzz.reduce import reduce
 from lsmkv.fuzz.script import Paragraph, write
 from lsmkv.fuzz.session import TINY, Session
 
@@ -77,7 +79,7 @@ def run(seed: int, *, commands: int, option_sets: int | None = None) -> Failure 
             return _failure(seed, chosen, units[: found.unit + 1], found)
         if live_allocations() != live:
             what = f"seed {seed}, options {chosen.name}: allocations were not freed"
-            return Failure(what, replay=f"--what metamorphic --seed {seed}")
+            return Failure(what)
     return None
 
 
@@ -134,9 +136,9 @@ def _failure(
             return False
         return difference(candidate, options, _plainly(candidate)) is not None
 
-    deadline = monotonic() + REDUCE_SECONDS_MAX
     if differs(units):  # else it takes more than these commands
-        units = reduced(units, differs, deadline)
+        units = reduce(units, differs, seconds=REDUCE_SECONDS_MAX)
+        units = _with_short_batches(units, differs, REDUCE_SECONDS_MAX)
         for name in list(options):
             value = options.pop(name)
             if value != TINY.get(name) and not differs(units):
@@ -146,28 +148,40 @@ def _failure(
     return Failure(what, _script(units, options, f"# {what}"))
 
 
-def reduced(
-    units: list[Unit], differs: Callable[[Sequence[Unit]], bool], deadline: float
+def _with_short_batches(
+    units: list[Unit], differs: Callable[[Sequence[Unit]], bool], seconds: float
 ) -> list[Unit]:
-    """Leave out what can be left out, in ever smaller pieces.
+    """Leave records out of the batches that are left."""
 
-    This is the algorithm ddmin of Zeller and Hildebrandt, "Simplifying and isolating
-    failure-inducing input" (2002), without its first half: pieces are only left out,
-    last ones first. At the deadline what was reached by then is returned.
-    """
-    size = max(len(units) // 2, 1)
-    while True:
-        before = len(units)
-        for start in reversed(range(0, len(units), size)):
-            if monotonic() > deadline:
-                return units
-            shorter = units[:start] + units[start + size :]
-            if len(shorter) < len(units) and differs(shorter):
-                units = shorter
-        if size > 1:
-            size //= 2
-        elif len(units) == before:
-            return units
+    def replaced(number: int, records: Sequence[str]) -> list[Unit]:
+        line = " ".join(["batch", *records])
+        return [*units[:number], Unit(line, (line,)), *units[number + 1 :]]
+
+    for number, unit in enumerate(units):
+        if not unit.plain.startswith("batch "):
+            continue
+        fails = partial(_fails, differs, partial(replaced, number))
+        records = _records(unit.plain)
+        if fails(records):  # also without sync=
+            units = replaced(number, reduce(records, fails, seconds=seconds))
+    return units
+
+
+def _fails(
+    differs: Callable[[Sequence[Unit]], bool],
+    replaced: Callable[[Sequence[str]], list[Unit]],
+    records: Sequence[str],
+) -> bool:
+    return differs(replaced(records))
+
+
+def _records(line: str) -> list[str]:
+    """Return the records of a batch."""
+    words = iter([show(word) for word in split(line)[0]][1:])
+    sizes = {"put": 2, "delete": 1, "delete_range": 2}
+    return [
+        " ".join([what, *(next(words) for _ in range(sizes[what]))]) for what in words
+    ]
 
 
 def _script(units: Sequence[Unit], options: Mapping[str, int], remark: str) -> str:
