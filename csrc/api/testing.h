@@ -7,6 +7,7 @@
 #ifndef LSM_API_TESTING_H
 #define LSM_API_TESTING_H
 
+#include "base/alloc.h"
 #include "env/env.h"
 #include "env/env_sim.h"
 #include "include/lsmkv.h"

@@ -6,7 +6,16 @@ from __future__ import annotations
 import errno
 
 from lsmkv.fuzz._native import lib
-from lsmkv.fuzz.engine import MODES, Database, Publish, Space, repair
+from lsmkv.fuzz.engine import (
+    MODES,
+    Database,
+    Disk,
+    Publish,
+    Space,
+    feed,
+    repair,
+    starve,
+)
 from lsmkv.fuzz.notation import show
 from lsmkv.fuzz.programs import register_zstd
 from lsmkv.fuzz.session import (
@@ -46,15 +55,45 @@ def _close(session: Session, words: list[bytes], options: dict[str, bytes]) -> N
 @command("crash [MODE]", {"seed", "sector"})
 def _crash(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
     """Lose power, or with the mode ALL only the process."""
+    crashed = session.disk.crash(*_how_to_crash(words, options))
+    _go_on_with(session, crashed)
+
+
+def _how_to_crash(
+    words: list[bytes], options: dict[str, bytes]
+) -> tuple[int, str, int]:
     mode = words[0].decode() if words else "STRICT"
     if mode not in MODES:
         raise UsageError(f"crash: expected one of {' '.join(MODES)}")
     seed = number(options.get("seed", b"1"))
     sector = number(options.get("sector", b"512"))
-    crashed = session.disk.crash(seed, mode, sector)
+    return seed, mode, sector
+
+
+def _go_on_with(session: Session, crashed: Disk) -> None:
     session.abandon()
     session.disk.destroy()
     session.disk = crashed
+
+
+@command("crash_in STEPS [MODE]", {"seed", "sector"})
+def _crash_in(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
+    """Lose power so many steps from now, in the midst of what comes; then: crashed."""
+    how = _how_to_crash(words[1:], options)
+    session.disk.crash_after(number(words[0]), *how)
+
+
+@command("crashed")
+def _crashed(
+    session: Session, words: list[bytes], options: dict[str, bytes]
+) -> list[str] | None:
+    """Go on with what the crash has left that crash_in ordered."""
+    del words, options
+    crashed, session.disk.caught = session.disk.caught, None
+    if crashed is None:
+        return ["NOT_REACHED"]
+    _go_on_with(session, crashed)
+    return None
 
 
 @command("follow")
@@ -297,6 +336,22 @@ def _advance(session: Session, words: list[bytes], options: dict[str, bytes]) ->
     session.opened.follow_clock()
 
 
+@command("jump MS")
+def _jump(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
+    """Set the wall clock ahead, while no time passes; nobody looks at it yet."""
+    del options
+    session.disk.jump_ms(number(words[0]))
+
+
+@command("starve AFTER [COUNT]")
+def _starve(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
+    """Let an allocation of the engine fail after so many others, or COUNT in a row."""
+    del options
+    _ = session.opened
+    session.disk.exempt_memory()
+    starve(number(words[0]), number(words[1]) if len(words) > 1 else 1)
+
+
 @command("fail CALL", {"skip", "errno", "sticky"})
 def _fail(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
     """Let a coming call of a class fail: OPEN READ APPEND SYNC DIR_SYNC RENAME ..."""
@@ -319,6 +374,7 @@ def _fail(session: Session, words: list[bytes], options: dict[str, bytes]) -> No
 def _heal(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
     """End every failure, and let the time pass after which the engine tries again."""
     del words, options
+    feed()
     for call in ("OPEN", "READ", "APPEND", "SYNC", "DIR_SYNC", "RENAME", "UNLINK"):
         session.disk.fail(call, 0, 0, sticky=False)
     for call in ("TRUNCATE", "CLOSE", "LINK", "LIST", "SIZE"):

@@ -44,6 +44,16 @@ def live_allocations() -> int:
     return int(lib.lsm_test_live_allocations())
 
 
+def starve(after: int, count: int) -> None:
+    """Let `count` allocations of the engine fail, after so many that do not."""
+    lib.lsm_alloc_fail_range(after, count)
+
+
+def feed() -> None:
+    """Let no allocation fail any more."""
+    lib.lsm_alloc_fail_never()
+
+
 def _bytes_in(data: bytes, keep: list[Any]) -> dict[str, Any]:
     """Return a lsmkv_bytes; `keep` holds its memory."""
     keep.append(ffi.from_buffer(data))
@@ -72,6 +82,7 @@ class Disk:
     def __init__(self, env: Any) -> None:
         """Take a lsm_env."""
         self.env = env
+        self.caught: Disk | None = None  # what crash_at has made
 
     @classmethod
     def create(cls, seed: int) -> Disk:
@@ -82,6 +93,30 @@ class Disk:
         """Return what a crash right now leaves."""
         number = getattr(lib, f"LSM_CRASH_{mode}")
         return Disk(lib.lsm_sim_crash(self.env, seed, number, sector))
+
+    def crash_after(self, steps: int, seed: int, mode: str, sector: int) -> None:
+        """Have `caught` be what a crash leaves behind so many steps from now."""
+        last = int(lib.lsm_sim_steps(self.env)) + steps
+
+        def hear(step: int) -> None:
+            if step == last:
+                self.caught = self.crash(seed, mode, sector)
+
+        self.forget_crash()
+        _on_step[self.env] = hear
+        lib.lsm_sim_set_hook(self.env, lib.lsmkv_fuzz_on_step, self.env)
+
+    def forget_crash(self) -> None:
+        """Give back what was caught, and catch no more."""
+        lib.lsm_sim_set_hook(self.env, ffi.NULL, ffi.NULL)
+        _on_step.pop(self.env, None)
+        caught, self.caught = self.caught, None
+        if caught is not None:
+            caught.destroy()
+
+    def exempt_memory(self) -> None:
+        """Let its own memory not count among the allocations that can fail."""
+        lib.lsm_sim_exempt_memory(self.env)
 
     def fail(self, call: str, skip: int, errno: int, *, sticky: bool) -> None:
         """Let a coming call of a class fail; errno 0 ends it."""
@@ -94,6 +129,10 @@ class Disk:
     def advance_ms(self, milliseconds: int) -> None:
         """Move the clock, also back."""
         lib.lsm_sim_advance_ms(self.env, milliseconds)
+
+    def jump_ms(self, milliseconds: int) -> None:
+        """Set the wall clock ahead, while no time passes."""
+        lib.lsm_sim_jump_ms(self.env, milliseconds)
 
     def read_file(self, path: bytes, name: bytes) -> bytes | None:
         """Return the bytes of a file, None if there is none."""
@@ -112,6 +151,7 @@ class Disk:
 
     def destroy(self) -> None:
         """Free it; its databases must be closed."""
+        self.forget_crash()
         lib.lsm_sim_destroy(self.env)
 
 
@@ -338,6 +378,13 @@ class Publish(Handle):
 
 
 _callbacks: list[Callable[..., None]] = []
+_on_step: dict[Any, Callable[[int], None]] = {}
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def lsmkv_fuzz_on_step(context: Any, step: int) -> None:
+    """Hear of a step that a simulated disk is about to take."""
+    _on_step[ffi.cast("lsm_env *", context)](step)
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]

@@ -25,6 +25,7 @@ from lsmkv.fuzz.engine import (
     Row,
     Snapshot,
     Space,
+    feed,
 )
 from lsmkv.fuzz.notation import NotationError, show, split
 
@@ -61,6 +62,7 @@ class Command:
     """One command of the language."""
 
     usage: str
+    text: str  # a line on it
     options: frozenset[str]
     run: Callable[[Session, list[bytes], dict[str, bytes]], list[str]]
     any_option: bool = False
@@ -89,7 +91,8 @@ def command(
             return run(session, words, given) or []
 
         allowed = frozenset(options or ())
-        COMMANDS[usage.split()[0]] = Command(usage, allowed, always, any_option)
+        text = run.__doc__ or ""
+        COMMANDS[usage.split()[0]] = Command(usage, text, allowed, always, any_option)
         return run
 
     return declare
@@ -273,5 +276,6 @@ class Session:
 
     def end(self) -> None:
         """Give everything back."""
+        feed()
         self.abandon()
         self.disk.destroy()

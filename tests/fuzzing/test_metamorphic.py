@@ -8,6 +8,8 @@ is made to err, which must be found and reduced to a script that shows it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lsmkv.fuzz import metamorphic, script
@@ -17,6 +19,7 @@ from lsmkv.fuzz.metamorphic import Runs
 from lsmkv.fuzz.noops import OPTION_SETS, PLAIN, Inserter, Unit, can_stand
 from lsmkv.fuzz.session import COMMANDS
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "testing.md"
 SEEDS = range(1, 13)
 COMMAND_COUNT = 250
 
@@ -57,6 +60,7 @@ def test_what_is_drawn_uses_what_there_is() -> None:
     }
     # What fails, what is damaged and what depends on the options is for other tests.
     others = {"fail", "heal", "quota", "flip", "remove", "state", "levels", "close"}
+    others |= {"crash_in", "crashed", "jump", "starve"}
     assert drawn | inserted == set(COMMANDS) - others
     assert not drawn & inserted
 
@@ -67,6 +71,12 @@ def test_option_sets_differ() -> None:
     assert len({chosen.name for chosen in every}) == len(every)
     given = [(sorted(one.given.items()), one.percent, one.kinds) for one in every]
     assert all(given.count(each) == 1 for each in given)
+
+
+def test_the_documentation_names_the_option_sets() -> None:
+    names = ", ".join(f"`{chosen.name}`" for chosen in OPTION_SETS)
+    text = " ".join(DOCUMENT.read_text().split())
+    assert f"The option sets, {len(OPTION_SETS)} of them: {names}." in text
 
 
 def test_nothing_that_ends_handles_stands_where_some_are_open() -> None:
@@ -115,6 +125,7 @@ def test_a_wrong_answer_is_found_and_reduced(monkeypatch: pytest.MonkeyPatch) ->
     names = [line.split()[0] for line in commands]
     assert "compact" in names, failure.script
     assert len(names) <= 5, failure.script
+    assert all(len(line) < 80 for line in commands), failure.script
     assert len(script.replay(failure.script)) == 1
     monkeypatch.undo()
     assert script.replay(failure.script) == []

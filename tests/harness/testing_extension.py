@@ -28,6 +28,7 @@ extern "Python" void lsmkv_fuzz_on_space(void *context, lsmkv_bytes name,
 extern "Python" void lsmkv_fuzz_on_version(void *context,
                                            const lsmkv_version_info *info);
 extern "Python" void lsmkv_fuzz_on_problem(void *context, const lsmkv_error *problem);
+extern "Python" void lsmkv_fuzz_on_step(void *context, uint64_t step);
 """
 PROGRAMS = """
 int crash_main(int argument_count, char **arguments);

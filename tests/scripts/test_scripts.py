@@ -20,6 +20,7 @@ from lsmkv.fuzz.notation import NotationError, show, split
 from lsmkv.fuzz.session import COMMANDS, Session
 
 HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "testing.md"
 SCRIPTS = sorted(HERE.glob("*.txt"))
 
 
@@ -40,6 +41,18 @@ def test_every_command_is_in_a_script() -> None:
     lines = [line for path in SCRIPTS for line in path.read_text().splitlines()]
     used = {line.split()[0] for line in lines if line.strip()}
     assert not set(COMMANDS) - used
+
+
+def test_the_documentation_has_every_command() -> None:
+    expected = [
+        f"| `{command.usage}` "
+        f"| {' '.join(f'`{option}=`' for option in sorted(command.options))} "
+        f"| {command.text} |"
+        for command in COMMANDS.values()
+    ]
+    lines = DOCUMENT.read_text().splitlines()
+    begin = lines.index("| command | options | what it does |") + 2
+    assert lines[begin : lines.index("", begin)] == expected
 
 
 def test_a_difference_is_told_with_its_place() -> None:
@@ -68,6 +81,7 @@ def test_notation_is_read_as_it_was_written(one: bytes, two: bytes, times: int) 
         ('put "a b', "column 5"),
         (r'put "\q" b', r"\\q: expected"),
         ("crash SOFTLY", "expected one of STRICT"),
+        ("crash_in 3 SOFTLY", "expected one of STRICT"),
         ("advance soon", "soon is not a number"),
         ("batch put a", "incomplete"),
         ("batch lift a", "no record lift"),
