@@ -28,6 +28,9 @@ enum {
     /* Namespaces and published versions: they are listed when the database is opened.
      * Ten thousand are fine, as their documentation says. */
     LSM_UNTRUSTED_SPACES_MAX = 1 << 16,
+    /* Bytes of a log that is live, or of the MANIFEST: what is no record is searched to
+     * its end for marks, and a file may have any size without taking space. */
+    LSM_UNTRUSTED_RECORDS_MAX = 1 << 26,
     /* Logs that may be live; the engine has 16 at most. */
     LSM_UNTRUSTED_LOGS_MAX = 64,
     /* A large value may take this part of the budget: with it what is made of it where

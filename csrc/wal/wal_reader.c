@@ -22,8 +22,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/budget.h"
 #include "base/assert.h"
 #include "base/coding.h"
+#include "base/limits.h"
 
 enum { WINDOW_SIZE = 256 << 10, HEADER_FILE_ID_AT = 40 };
 
@@ -111,10 +113,13 @@ static lsmkv_status find_marks(lsm_wal_reader *reader, uint64_t offset,
                                uint64_t file_id, uint64_t *synced_to,
                                lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
+    uint64_t end = reader->file_size;
 
     *synced_to = 0;
-    while (offset < reader->file_size &&
-           reader->file_size - offset >= LSM_RECORD_HEADER_SIZE) {
+    if (lsm_is_limited() && offset < end && end - offset > LSM_UNTRUSTED_RECORDS_MAX) {
+        end = offset + LSM_UNTRUSTED_RECORDS_MAX; /* of a value file, in a verify */
+    }
+    while (offset < end && end - offset >= LSM_RECORD_HEADER_SIZE) {
         const uint8_t *bytes = NULL;
 
         LSM_TRY(read_window(reader, offset, LSM_RECORD_HEADER_SIZE, &bytes, err));
@@ -232,6 +237,11 @@ lsmkv_status lsm_wal_open(lsm_dir *dir, const char *name, const lsm_wal_expect *
     LSM_TRY(lsm_file_size(reader->file, &reader->file_size, err));
     if (expect->size_max != 0 && expect->size_max < reader->file_size) {
         reader->file_size = expect->size_max;
+    }
+    if (lsm_is_limited() && expect->size_max == 0 &&
+        reader->file_size > LSM_UNTRUSTED_RECORDS_MAX) {
+        LSM_TRY(lsm_fail_limit(err, name, "bytes of a file of records",
+                               reader->file_size, LSM_UNTRUSTED_RECORDS_MAX));
     }
     reader->window_capacity =
         reader->file_size < WINDOW_SIZE ? (size_t)reader->file_size : WINDOW_SIZE;

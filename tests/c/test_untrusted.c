@@ -509,6 +509,23 @@ LSM_TEST(an_untrusted_directory_has_so_many_live_logs) {
     dead_end(&dead);
 }
 
+LSM_TEST(an_untrusted_log_is_not_searched_for_ever) {
+    lsmkv_error err;
+    dead_db dead;
+    lsm_dir *dir;
+    lsm_file *file;
+    lsm_slice piece = lsm_slice_make("", 1);
+
+    begin_closed(&dead);
+    CHECK_OK(lsm_dir_open(dead.env, SIM_PATH, false, &dir, &err));
+    file = sim_create(dir, "100000.log");
+    CHECK_OK(lsm_file_write_at(file, LSM_UNTRUSTED_RECORDS_MAX, &piece, 1, &err));
+    CHECK_OK(lsm_file_close(file, &err));
+    lsm_dir_close(dir);
+    refused(dead.env, "bytes of a file of records: 67108865");
+    dead_end(&dead);
+}
+
 LSM_TEST(links_and_pipes_in_an_untrusted_directory_are_damage) {
     lsmkv_options options;
     lsmkv_error err;
