@@ -42,6 +42,7 @@ typedef struct image {
     size_t row_capacity;
     const model *m;    /* the history; NULL: unknown */
     model_sides sides; /* what is in other namespaces, with a history */
+    bool untrusted; /* its database was closed: opened as not trusted, nothing else */
 } image;
 
 /* What was done to an image. */
