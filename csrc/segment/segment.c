@@ -360,10 +360,10 @@ lsmkv_status lsm_segment_read(lsm_segment *segment, const lsm_pointer *pointer,
         }
         LSM_TRY(lsm_segment_check(segment, pointer, *value, err));
         uint64_t before = atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
-        if ((before & bit) == 0) {
-            atomic_fetch_add_explicit(&segment->verified_bytes, pointer->size,
-                                      memory_order_relaxed);
-        }
+        bool first = (before & bit) == 0; /* of those who verified it at once */
+        atomic_fetch_add_explicit(&segment->verified_bytes,
+                                  (uint64_t)first * pointer->size,
+                                  memory_order_relaxed);
     }
 out:
     return status;
