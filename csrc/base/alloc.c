@@ -31,7 +31,14 @@ static _Atomic uint64_t fail_last = UINT64_MAX;  /* the last one */
 
 static _Thread_local bool exempted;
 
-static bool refused(void) {
+static void (*_Atomic watcher)(size_t size);
+
+static bool refused(size_t size) {
+    void (*watch)(size_t) = atomic_load(&watcher);
+
+    if (watch != NULL) {
+        watch(size);
+    }
     if (exempted) {
         return false;
     }
@@ -80,13 +87,18 @@ void lsm_alloc_fail_never(void) {
     atomic_store(&fail_first, UINT64_MAX);
 }
 
+void lsm_alloc_set_watch(void (*watch)(size_t size)) {
+    atomic_store(&watcher, watch);
+}
+
 void lsm_alloc_exempt(bool exempt) {
     exempted = exempt;
 }
 
 #else
 
-static inline bool refused(void) {
+static inline bool refused(size_t size) {
+    (void)size;
     return false;
 }
 
@@ -136,14 +148,14 @@ static inline void uncount(void *memory) {
 }
 
 void *lsm_alloc(size_t size) {
-    if (size == 0 || refused() || !allowed(size)) {
+    if (size == 0 || refused(size) || !allowed(size)) {
         return NULL;
     }
     return counted(malloc(size), size);
 }
 
 void *lsm_calloc(size_t count, size_t size) {
-    if (count == 0 || size == 0 || count > SIZE_MAX / size || refused() ||
+    if (count == 0 || size == 0 || count > SIZE_MAX / size || refused(count * size) ||
         !allowed(count * size)) {
         return NULL;
     }
@@ -168,7 +180,7 @@ void *lsm_realloc(void *old, size_t size) {
     lsm_budget *budget = lsm_budget_current;
     void *memory = NULL;
 
-    if (size == 0 || refused()) {
+    if (size == 0 || refused(size)) {
         return NULL;
     }
     memory = LSM_LIKELY(budget == NULL) ? realloc(old, size)
@@ -177,7 +189,7 @@ void *lsm_realloc(void *old, size_t size) {
 }
 
 void *lsm_alloc_aligned(size_t size) {
-    if (size == 0 || size > SIZE_MAX - LSM_CACHE_LINE || refused()) {
+    if (size == 0 || size > SIZE_MAX - LSM_CACHE_LINE || refused(size)) {
         return NULL;
     }
     size = (size + LSM_CACHE_LINE - 1) & ~(size_t)(LSM_CACHE_LINE - 1);
@@ -208,7 +220,7 @@ static void *map_huge(size_t size) {
 
 void *lsm_alloc_huge(size_t size) {
     if (size == 0 || size % LSM_HUGE_PAGE != 0 || size > SIZE_MAX - LSM_HUGE_PAGE ||
-        refused() || !allowed(size)) {
+        refused(size) || !allowed(size)) {
         return NULL;
     }
     void *memory = map_huge(size);

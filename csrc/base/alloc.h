@@ -52,6 +52,8 @@ void lsm_alloc_fail_after(uint64_t after, int sticky);
 /* As above for `count` requests in a row. */
 void lsm_alloc_fail_range(uint64_t after, uint64_t count);
 void lsm_alloc_fail_never(void);
+/* Is told the size of each request before it is served; NULL: nobody. */
+void lsm_alloc_set_watch(void (*watch)(size_t size));
 /* While exempt, requests of this thread neither count nor fail: what a test itself
  * needs between requests of the engine. They do count as live. */
 void lsm_alloc_exempt(bool exempt);

@@ -7,6 +7,7 @@
 #ifndef LSM_BASE_XXH3_H
 #define LSM_BASE_XXH3_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,10 @@ uint64_t lsm_xxh3_seeded(const void *data, size_t size, uint64_t seed);
 uint64_t lsm_checksum(uint64_t file_id, uint64_t offset, const void *data, size_t size);
 /* The second half of it: binds xxh3(data). */
 uint64_t lsm_checksum_bind(uint64_t data_hash, uint64_t file_id, uint64_t offset);
+/* Whether a checksum that was read is the one that the bytes have; the only place where
+ * that is decided. In a build with -DLSMKV_FUZZING it always is, so that tests reach
+ * what lies behind. */
+bool lsm_checksum_agrees(uint64_t expected, uint64_t found);
 
 /* XXH3-64 of ever longer pieces that begin at one place. All of them together cost what
  * the longest does, and a small constant each. */

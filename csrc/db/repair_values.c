@@ -55,7 +55,8 @@ static lsmkv_status read_value(lsm_repair_values *values, const lsm_pointer *poi
     LSM_TRY(lsm_file_read_exact(values->file, pointer->offset, values->value.data,
                                 pointer->size, err));
     values->value.size = pointer->size;
-    if (lsm_xxh3(values->value.data, pointer->size) != pointer->checksum) {
+    if (!lsm_checksum_agrees(pointer->checksum,
+                             lsm_xxh3(values->value.data, pointer->size))) {
         status = lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)pointer->offset,
                              "a value of %u bytes is damaged", pointer->size);
     }

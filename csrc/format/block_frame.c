@@ -38,7 +38,7 @@ void lsm_block_frame_seal(uint8_t *stored, size_t payload_size, lsm_block_frame 
  * checksum. */
 static bool open_frame(const uint8_t *from, size_t payload_size, uint64_t checksum,
                        lsm_block_frame *frame) {
-    if (lsm_get_u64(from + FRAME_CHECKED_SIZE) != checksum) {
+    if (!lsm_checksum_agrees(lsm_get_u64(from + FRAME_CHECKED_SIZE), checksum)) {
         return false;
     }
     frame->raw_size = lsm_get_u32(from);

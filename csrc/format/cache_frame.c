@@ -56,7 +56,8 @@ bool lsm_cache_frame_peek(const uint8_t *head, lsm_cache_frame *frame) {
 
 bool lsm_cache_frame_check(const lsm_cache_frame *frame, const uint8_t *bytes,
                            uint64_t file_id, uint64_t offset) {
-    return lsm_get_u64(bytes) ==
-           lsm_checksum(file_id, offset, bytes + VALUE_CHECKSUM_AT,
-                        LSM_CACHE_HEAD_SIZE - VALUE_CHECKSUM_AT + frame->key_size);
+    return lsm_checksum_agrees(
+        lsm_get_u64(bytes),
+        lsm_checksum(file_id, offset, bytes + VALUE_CHECKSUM_AT,
+                     LSM_CACHE_HEAD_SIZE - VALUE_CHECKSUM_AT + frame->key_size));
 }

@@ -107,7 +107,7 @@ lsmkv_status lsm_footer_decode(const uint8_t *from, uint64_t file_size,
     }
     uint64_t expected = lsm_get_u64(from + CHECKSUM_AT);
     uint64_t found = lsm_xxh3(from, CHECKSUM_AT);
-    if (found != expected) {
+    if (!lsm_checksum_agrees(expected, found)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, file, at,
                            "checksum of the footer is %016llx, expected %016llx",
                            (unsigned long long)found, (unsigned long long)expected);

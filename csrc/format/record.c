@@ -63,7 +63,7 @@ lsmkv_status lsm_record_file_header_decode(const uint8_t *from, size_t size,
      * is told from a later one. */
     uint64_t expected = lsm_get_u64(from + HEADER_CHECKSUM_AT);
     uint64_t found = lsm_xxh3(from, HEADER_CHECKSUM_AT);
-    if (found != expected) {
+    if (!lsm_checksum_agrees(expected, found)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, file, 0,
                            "checksum of the file header is %016llx, expected %016llx",
                            (unsigned long long)found, (unsigned long long)expected);
@@ -133,9 +133,9 @@ bool lsm_record_parse(lsm_slice bytes, uint64_t file_id, uint64_t offset,
     *record = (lsm_record){0};
     if (bytes.size < LSM_RECORD_HEADER_SIZE || offset % LSM_RECORD_ALIGN != 0 ||
         !lsm_record_peek(bytes.data, offset, &size) || size > bytes.size ||
-        lsm_get_u64(bytes.data) != lsm_checksum(file_id, offset,
-                                                bytes.data + CHECKSUM_SIZE,
-                                                (size_t)size - CHECKSUM_SIZE)) {
+        !lsm_checksum_agrees(lsm_get_u64(bytes.data),
+                             lsm_checksum(file_id, offset, bytes.data + CHECKSUM_SIZE,
+                                          (size_t)size - CHECKSUM_SIZE))) {
         return false;
     }
     uint32_t payload_size = lsm_get_u32(bytes.data + PAYLOAD_SIZE_AT);

@@ -258,7 +258,7 @@ lsmkv_status lsm_segment_check(const lsm_segment *segment, const lsm_pointer *po
     char name[LSM_FILENAME_SIZE];
     uint64_t found = lsm_xxh3(value.data, value.size);
 
-    if (LSM_LIKELY(found == pointer->checksum)) {
+    if (LSM_LIKELY(lsm_checksum_agrees(pointer->checksum, found))) {
         return LSMKV_OK;
     }
     lsm_segment_name(segment, name);
