@@ -17,7 +17,10 @@
 #include "format/codec.h"
 #include "table/table_private.h"
 
-enum { STACK_READ_SIZE = 8192 }; /* blocks up to this are read onto the stack */
+enum {
+    STACK_READ_SIZE = 8192, /* blocks up to this are read onto the stack */
+    ENTRY_NUMBERS_MAX = 24, /* bytes that the numbers of a stored entry take */
+};
 
 static LSM_COLD lsmkv_status fail_table(const lsm_table *table, uint64_t offset,
                                         const char *what, lsmkv_error *err) {
@@ -472,6 +475,15 @@ static lsmkv_status check_limits(const lsm_table *table, size_t stored_size,
                                 LSM_UNTRUSTED_RATIO_MAX);
 }
 
+/* Whether a block may be that large before its codec: the table knows what its keys and
+ * values take, and an entry adds no more than its numbers. */
+static bool raw_size_fits(const lsm_table *table, uint32_t raw_size) {
+    uint64_t most = 0;
+
+    return !lsm_mul_ok(table->info.entry_count, ENTRY_NUMBERS_MAX, &most) ||
+           !lsm_add_ok(table->info.raw_bytes, most, &most) || raw_size <= most;
+}
+
 lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice stored,
                               lsm_block_use use, lsm_block_room *room,
                               lsmkv_error *err) {
@@ -493,6 +505,10 @@ lsmkv_status lsm_table_decode(const lsm_table *table, uint32_t block, lsm_slice 
     LSM_TRY(check_limits(table, stored.size, &frame, err));
     if (frame.codec == 0) {
         return decode_raw(table, block, stored, use, room, err);
+    }
+    if (!raw_size_fits(table, frame.raw_size)) {
+        return fail_table(table, offset,
+                          "a data block larger than what the table holds", err);
     }
     raw = lsm_alloc(frame.raw_size);
     if (raw == NULL) {

@@ -395,6 +395,10 @@ static void forge_block(table_fixture *f, const tail_parts *parts,
     lsm_free(copy);
 }
 
+static void refuse_large(size_t size) {
+    CHECK(size < LSM_BLOCK_RAW_SIZE_MAX / 2);
+}
+
 LSM_TEST(forged_data_block_is_found_out_when_it_is_read) {
     static const struct {
         lsm_block_type type;
@@ -426,6 +430,24 @@ LSM_TEST(forged_data_block_is_found_out_when_it_is_read) {
         }
         fixture_end(&f);
     }
+}
+
+LSM_TEST(forged_size_of_a_block_before_its_codec_asks_for_no_memory) {
+    table_fixture f;
+    tail_parts parts;
+    size_t count = 0;
+
+    dead_register_codec();
+    begin_small(&f, &parts);
+    put_together(&f, &parts);
+    forge_block(&f, &parts,
+                (lsm_block_frame){LSM_BLOCK_RAW_SIZE_MAX, DEAD_CODEC, LSM_BLOCK_DATA},
+                true);
+    lsm_alloc_set_watch(refuse_large);
+    CHECK_EQ(scan(&f, &count), LSMKV_CORRUPTION);
+    CHECK(verify(&f) != 0);
+    lsm_alloc_set_watch(NULL);
+    fixture_end(&f);
 }
 
 /* Gets the first key of the table. */
