@@ -5,11 +5,11 @@
 #include "db/repair.h"
 
 #include "base/alloc.h"
+#include "db/repair_system.h"
 #include "db/repair_values.h"
 #include "db/target.h"
 #include "format/codec.h"
 #include "format/filename.h"
-#include "format/publish_record.h"
 #include "table/merge_iter.h"
 #include "table/table_writer.h"
 
@@ -25,7 +25,7 @@ typedef struct lsm_rebuild {
     lsm_iter *input;    /* owned; all versions */
     lsm_buf current;    /* stored key decided about last */
     bool has_current;
-    lsm_buf versions; /* complete ones, by the ends of their keys: size u32, bytes */
+    lsm_repair_system system;
     lsm_options options;
     lsm_rng rng;
     uint8_t uuid[LSM_UUID_SIZE];
@@ -208,54 +208,6 @@ out:
     return status;
 }
 
-/* Whether a key of the system namespace begins with a prefix; *rest: what follows. */
-static bool has_prefix(lsm_slice skey, const char *prefix, lsm_slice *rest) {
-    size_t size = LSM_NAMESPACE_SIZE + strlen(prefix);
-
-    if (skey.size < size || lsm_get_u32_be(skey.data) != LSM_NAMESPACE_SYSTEM ||
-        memcmp(skey.data + LSM_NAMESPACE_SIZE, prefix, strlen(prefix)) != 0) {
-        return false;
-    }
-    *rest = lsm_slice_make(skey.data + size, skey.size - size);
-    return true;
-}
-
-static bool is_complete(const lsm_rebuild *work, lsm_slice name, lsm_slice version) {
-    const lsm_buf *versions = &work->versions;
-    size_t size = name.size + 1 + version.size;
-    bool found = false;
-
-    for (size_t at = 0; !found && at < versions->size;) {
-        const uint8_t *one = versions->data + at + 4;
-        size_t one_size = lsm_get_u32(versions->data + at);
-        found = one_size == size && memcmp(one, name.data, name.size) == 0 &&
-                memcmp(one + size - version.size, version.data, version.size) == 0;
-        at += 4 + one_size;
-    }
-    return found;
-}
-
-/* A published name whose version was lost goes, too: no database may have one. The
- * records of versions come before the names in the order of keys. */
-static lsmkv_status judge_published(lsm_rebuild *work, bool *keep, lsmkv_error *err) {
-    lsm_slice skey = lsm_ikey_skey(work->input->key);
-    uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(work->input->key));
-    lsm_slice value = lsm_value_of_field(tag, work->input->value);
-    lsm_slice rest;
-    lsm_publish_record record;
-
-    if (has_prefix(skey, LSM_PUBLISHED_PREFIX, &rest)) {
-        *keep = is_complete(work, rest, value);
-    } else if (has_prefix(skey, LSM_PUBLISH_PREFIX, &rest) &&
-               lsm_publish_record_decode(value, &record, NULL) == LSMKV_OK &&
-               record.state == LSM_PUBLISH_COMPLETE &&
-               (!lsm_buf_append_u32(&work->versions, (uint32_t)rest.size) ||
-                !lsm_buf_append(&work->versions, rest.data, rest.size))) {
-        return lsm_fail_memory(err, rest.size);
-    }
-    return LSMKV_OK;
-}
-
 static lsmkv_status write_tables(lsm_rebuild *work, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_iter *input = work->input;
@@ -264,7 +216,8 @@ static lsmkv_status write_tables(lsm_rebuild *work, lsmkv_error *err) {
     for (lsm_iter_seek_first(input); input->valid; lsm_iter_next(input)) {
         LSM_TRY(judge(work, &keep, err));
         if (keep) {
-            LSM_TRY(judge_published(work, &keep, err));
+            LSM_TRY(lsm_repair_system_judge(&work->system, work->repair, input, &keep,
+                                            err));
         }
         if (keep) {
             LSM_TRY(write_one(work, err));
@@ -311,7 +264,7 @@ static void rebuild_deinit(lsm_rebuild *work) {
     lsm_range_set_destroy(work->set);
     lsm_range_list_deinit(&work->ranges);
     lsm_buf_deinit(&work->current);
-    lsm_buf_deinit(&work->versions);
+    lsm_repair_system_deinit(&work->system);
     lsm_table_writer_destroy(work->writer);
     lsm_edit_deinit(&work->everything);
 }

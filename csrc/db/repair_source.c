@@ -248,6 +248,14 @@ static lsm_memtable *room_for(lsm_repair *repair, const lsm_mem_plan *plan) {
     return mem;
 }
 
+/* Whether a batch comes behind all that were replayed. One that does not was written by
+ * no database into this log. */
+static bool goes_on(const lsm_repair *repair, const lsm_batch_reader *batch) {
+    return repair->memtable_count == 0 ||
+           batch->sequence > lsm_memtable_last_sequence(
+                                 repair->memtables[repair->memtable_count - 1]);
+}
+
 /* Which batches of a log count. */
 typedef struct lsm_replay_limits {
     uint64_t number;  /* of the log */
@@ -277,7 +285,8 @@ static lsmkv_status take_batch(lsm_repair *repair, const lsm_scan *scan,
     if (*past || reader.sequence <= limits->flushed) {
         return LSMKV_OK;
     }
-    status = lsm_mem_plan_init(&plan, record->payload, err);
+    status = goes_on(repair, &reader) ? lsm_mem_plan_init(&plan, record->payload, err)
+                                      : LSMKV_INVALID_ARGUMENT;
     if (status == LSMKV_INVALID_ARGUMENT) {
         lsm_scan_tell(scan, record->offset, record->offset + record->size);
         return LSMKV_OK;

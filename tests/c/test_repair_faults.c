@@ -435,6 +435,63 @@ LSM_TEST(a_repair_tells_of_records_that_verify_and_make_no_sense) {
     dead_end(&dead);
 }
 
+/* A batch of one record, of a key that nothing else has. */
+static void append_one(lsm_env *env, uint64_t sequence, uint8_t kind, uint8_t space,
+                       const char *key) {
+    lsm_buf payload = {0};
+    uint8_t skey[64] = {0, 0, 0, space};
+    size_t size = strlen(key);
+
+    CHECK(size <= sizeof(skey) - LSM_NAMESPACE_SIZE);
+    memcpy(skey + LSM_NAMESPACE_SIZE, key, size);
+    CHECK(lsm_buf_append_u64(&payload, sequence) && lsm_buf_append_u64(&payload, 0) &&
+          lsm_buf_append_u32(&payload, 1) && lsm_buf_append_u8(&payload, kind));
+    CHECK(lsm_buf_append_slice(&payload,
+                               lsm_slice_make(skey, LSM_NAMESPACE_SIZE + size)));
+    CHECK(lsm_buf_append_slice(
+        &payload, lsm_slice_make("\1\xFF", kind == LSM_KIND_DELETE ? 0 : 2)));
+    append_record(env, ".log", true, LSM_RECORD_BATCH, lsm_buf_slice(&payload));
+    lsm_buf_deinit(&payload);
+}
+
+LSM_TEST(a_repair_takes_no_batch_that_comes_before_the_last_one) {
+    dead_db dead;
+    lsmkv_error err;
+    told t;
+
+    dead_begin(&dead);
+    lsm_env *env = dead_copy(&dead);
+    lose_current(env);
+    append_one(env, 1000000, LSM_KIND_DELETE, LSM_NAMESPACE_DEFAULT, "~~");
+    append_one(env, 1000000, LSM_KIND_DELETE, LSM_NAMESPACE_DEFAULT, "~~");
+    append_one(env, 999999, LSM_KIND_DELETE, LSM_NAMESPACE_DEFAULT, "~~");
+    CHECK_OK(repair(env, "into", &t, &err));
+    CHECK_EQ(t.count, 2);
+    check_repaired(&dead, env, "into", true);
+    lsm_sim_destroy(env);
+    dead_end(&dead);
+}
+
+LSM_TEST(a_repair_leaves_out_what_no_open_can_read_of_namespace_0) {
+    static const char *const keys[] = {"options",     "next_namespace", "namespace/x",
+                                       "publish/x/1", "publish/x",      "published/x"};
+    dead_db dead;
+    lsmkv_error err;
+    told t;
+
+    dead_begin(&dead);
+    lsm_env *env = dead_copy(&dead);
+    lose_current(env);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(keys); i++) {
+        append_one(env, 1000000 + i, LSM_KIND_PUT, LSM_NAMESPACE_SYSTEM, keys[i]);
+    }
+    CHECK_OK(repair(env, "into", &t, &err));
+    CHECK_EQ(t.count, LSM_ARRAY_COUNT(keys));
+    check_repaired(&dead, env, "into", true);
+    lsm_sim_destroy(env);
+    dead_end(&dead);
+}
+
 LSM_TEST(a_repair_leaves_out_what_the_manifest_has_given_up) {
     dead_db dead;
     names tables;
