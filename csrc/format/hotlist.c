@@ -118,8 +118,10 @@ bool lsm_hotlist_next_group(lsm_reader *groups, lsm_hotlist_group *group) {
         return false;
     }
     lsm_read_u8(groups, &group->heat);
-    return lsm_read_varint(groups, &group->number) && pass_places(groups, group) &&
-           lsm_read_varint(groups, &group->bytes);
+    bool ok = lsm_read_varint(groups, &group->number) && pass_places(groups, group) &&
+              lsm_read_varint(groups, &group->bytes);
+    groups->failed = !ok; /* also where bytes were read that mean nothing */
+    return ok;
 }
 
 bool lsm_hotlist_next_place(lsm_hotlist_cursor *cursor, uint32_t *place) {
@@ -138,7 +140,8 @@ static bool header_holds(lsm_slice file, const uint8_t uuid[LSM_UUID_SIZE]) {
 
     return file.size >= LSM_HOTLIST_HEADER_SIZE && file.size <= LSM_HOTLIST_SIZE_MAX &&
            memcmp(header, magic, sizeof(magic)) == 0 &&
-           lsm_get_u64(header + AT_CHECKSUM) == lsm_xxh3(header, AT_CHECKSUM) &&
+           lsm_checksum_agrees(lsm_get_u64(header + AT_CHECKSUM),
+                               lsm_xxh3(header, AT_CHECKSUM)) &&
            lsm_get_u32(header + AT_VERSION) == LSM_HOTLIST_VERSION &&
            lsm_get_u32(header + AT_ZERO) == 0 && lsm_get_u64(header + AT_ZEROS) == 0 &&
            memcmp(header + AT_UUID, uuid, LSM_UUID_SIZE) == 0 &&
@@ -170,8 +173,8 @@ lsmkv_status lsm_hotlist_decode(lsm_slice file, const uint8_t uuid[LSM_UUID_SIZE
     }
     lsm_slice payload = lsm_slice_make(file.data + LSM_HOTLIST_HEADER_SIZE,
                                        file.size - LSM_HOTLIST_HEADER_SIZE);
-    if (lsm_xxh3(payload.data, payload.size) !=
-            lsm_get_u64(file.data + AT_PAYLOAD_CHECKSUM) ||
+    if (!lsm_checksum_agrees(lsm_get_u64(file.data + AT_PAYLOAD_CHECKSUM),
+                             lsm_xxh3(payload.data, payload.size)) ||
         !groups_hold(payload)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, LSM_HOTLIST_NAME,
                            LSM_HOTLIST_HEADER_SIZE, "malformed groups");

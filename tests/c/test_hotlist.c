@@ -157,6 +157,7 @@ LSM_TEST(groups_that_make_no_sense_are_refused_under_right_checksums) {
         {10, {8, 7, 1, 0, 9, 8, 7, 1, 0, 9}},                /* a table twice */
         {10, {8, 7, 1, 0, 9, 8, 6, 1, 0, 9}},                /* numbers descend */
         {10, {1, 7, 1, 0, 9, 8, 8, 1, 0, 9}},                /* heats ascend */
+        {7, {8, 7, 0x81, 0x80, 0x80, 0x80, 0x10}},           /* ends in such a gap */
         {13, {8, 7, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0}},
     };
     lsm_buf file = {0};
