@@ -17,6 +17,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 MINUTES ?= 20
 SECONDS ?= 30
 SEED ?= 1
+TARGET ?= directory
+LEDGER ?= build/fuzz-ledger
 
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -29,8 +31,11 @@ THREADED := tests/c/runner.c \
 	$(shell grep -lE 'lsm_thread_start|pthread_create|lsmkv_open' tests/c/test_*.c)
 STRESS := $(sort $(wildcard tests/c/stress*.c))
 CRASH := $(sort $(wildcard tests/crash/*.c))
-C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH)
-C_HEADERS := $(sort $(wildcard csrc/*/*.h tests/c/*.h tests/crash/*.h tests/tidy/*.h))
+FUZZ := $(sort $(wildcard tests/fuzz/*.c))
+FUZZ_PROGRAM := $(filter-out %/libfuzzer.c,$(FUZZ))
+C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH) $(FUZZ)
+C_HEADERS := $(sort $(wildcard csrc/*/*.h tests/c/*.h tests/crash/*.h tests/fuzz/*.h \
+	tests/tidy/*.h))
 PYTHON_SOURCES := lsmkv tests bench setup.py
 
 # C
@@ -42,13 +47,15 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wwrite-strings -Wswitch-enum -Werror
 SANITIZER = -fno-omit-frame-pointer -fno-sanitize-recover=all
 
-VARIANTS := strict asan tsan coverage
+VARIANTS := strict asan tsan coverage fuzz fuzz-fast
 FLAGS_strict = -O2 $(WARNINGS)
 FLAGS_asan = -O1 -DLSMKV_DEBUG $(SANITIZER) -fsanitize=address,undefined
 FLAGS_tsan = -O2 $(SANITIZER) -fsanitize=thread
 FLAGS_coverage = -O0 -fprofile-update=atomic --coverage -Wl,-u,__gcov_dump
 # What measures is not measured.
 TESTS_coverage = strict
+FLAGS_fuzz = $(FLAGS_asan) -fsanitize-coverage=trace-pc
+FLAGS_fuzz-fast = -O2 -DLSMKV_DEBUG -fsanitize-coverage=trace-pc
 
 export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
@@ -68,16 +75,23 @@ build/$(1)/unit: $(call objects,$(1),$(UNIT))
 build/$(1)/threaded: $(call objects,$(1),$(THREADED))
 build/$(1)/stress: $(call objects,$(1),$(STRESS))
 build/$(1)/crash: $(call objects,$(1),$(CRASH))
-build/$(1)/unit build/$(1)/threaded build/$(1)/stress build/$(1)/crash:
+build/$(1)/fuzz: $(call objects,$(1),$(FUZZ_PROGRAM))
+build/$(1)/fuzz-unchecked: build/$(1)/unchecked.o \
+	$(filter-out %/base/xxh3.o,$(call objects,$(1),$(FUZZ_PROGRAM)))
+build/$(1)/unchecked.o: csrc/base/xxh3.c Makefile $(C_HEADERS)
+	@$$(CC) $$(CPPFLAGS) -DLSMKV_FUZZING $$(CFLAGS) $$(FLAGS_$(1)) -c $$< -o $$@
+
+build/$(1)/unit build/$(1)/threaded build/$(1)/stress build/$(1)/crash \
+		build/$(1)/fuzz build/$(1)/fuzz-unchecked:
 	@echo "$(1): $$@"
 	@$$(CC) $$(CFLAGS) $$(FLAGS_$(1)) $$^ -lm -o $$@
 endef
 $(foreach name,$(VARIANTS),$(eval $(call variant,$(name))))
 -include $(foreach name,$(VARIANTS),$(patsubst %.c,build/$(name)/%.d,$(C_SOURCES)))
 
-.PHONY: c-test asan tsan stress coverage
+.PHONY: c-test asan tsan stress coverage fuzz fuzz-campaign
 c-test: ## the C unit tests, compiled with every warning as an error
-	@$(BUILD_C) build/strict/unit build/strict/stress build/strict/crash
+	@$(BUILD_C) build/strict/unit build/strict/stress build/strict/crash build/strict/fuzz
 	build/strict/unit
 
 asan: ## the C unit tests under the address and undefined-behaviour sanitizers
@@ -92,6 +106,19 @@ stress: ## all calls from many threads under the thread sanitizer: SECONDS=, SEE
 	@$(BUILD_C) build/tsan/stress
 	@rm -rf build/tsan/stress-db && mkdir -p build/tsan/stress-db
 	build/tsan/stress --dir build/tsan/stress-db --seconds $(SECONDS) --seed $(SEED)
+
+FUZZ_PROGRAMS := $(foreach name,fuzz fuzz-fast,build/$(name)/fuzz build/$(name)/fuzz-unchecked)
+fuzz: ## hostile bytes for one target under the sanitizers: TARGET=, SECONDS=, SEED=
+	@$(BUILD_C) build/fuzz/fuzz build/fuzz/fuzz-unchecked
+	@mkdir -p build/fuzz-corpus/failures build/fuzz-corpus/$(TARGET)
+	for program in fuzz fuzz-unchecked; do build/fuzz/$$program $(TARGET) \
+	--seconds $(SECONDS) --seed $(SEED) --save build/fuzz-corpus/$(TARGET) \
+	--failures build/fuzz-corpus/failures tests/fuzz/corpus/$(TARGET) \
+	build/fuzz-corpus/$(TARGET) || exit 1; done
+
+fuzz-campaign: ## once round all targets and builds: SECONDS= for each, LEDGER=, SEED=
+	@$(BUILD_C) $(FUZZ_PROGRAMS)
+	tests/fuzz/campaign.sh $(SECONDS) $(LEDGER) $(SEED)
 
 coverage: ## lines and branches that the C unit tests and the crash program reach
 	@$(BUILD_C) build/coverage/unit build/coverage/crash

@@ -69,6 +69,8 @@ ASAN = Variant(
         "-fno-sanitize-recover=all",
     ),
 )
+# Checksums always agree; only the file that compares them is compiled for it.
+UNCHECKED = Variant("asan-unchecked", (*ASAN.flags, "-DLSMKV_FUZZING"))
 TSAN = Variant("tsan", ("-O1", "-fno-omit-frame-pointer", "-fsanitize=thread"))
 
 
@@ -184,6 +186,22 @@ def build_crash(variant: Variant = ASAN) -> Path:
 def build_stress(variant: Variant = TSAN) -> Path:
     """Build the stress program (tests/c/stress*.c)."""
     return build_program("stress", sorted((TESTS / "c").glob("stress*.c")), variant)
+
+
+def build_fuzz(*, checked: bool) -> Path:
+    """Build the fuzz program (tests/fuzz); unless `checked`, every checksum agrees."""
+    flags = [*COMMON, *ASAN.flags]
+    fuzz = sorted((TESTS / "fuzz").glob("*.c"))
+    sources = [path for path in fuzz if path.name != "libfuzzer.c"]
+    with _folder(ASAN) as folder:
+        objects = _compile(folder, [*engine_sources(), *sources], flags)
+        if checked:
+            return _link(folder, "fuzz", "", objects, flags)
+    comparing = CSRC / "base" / "xxh3.c"
+    with _folder(UNCHECKED) as folder:
+        agreeing = _compile(folder, [comparing], [*COMMON, *UNCHECKED.flags])
+        rest = [path for path in objects if "base.xxh3-" not in path.name]
+        return _link(folder, "fuzz", "", [*agreeing, *rest], flags)
 
 
 def build_unit(variant: Variant = ASAN) -> Path:

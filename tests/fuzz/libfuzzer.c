@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The same targets under clang's libFuzzer: in the place of fuzz.c. The name of the
+ * program says which one, behind the last dash: fuzz-batch, or else FUZZ_TARGET does.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mutator.h"
+
+static const fuzz_target *target;
+
+/* As libFuzzer calls them. */
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    const char *dash = strrchr((*argv)[0], '-');
+    const char *name = getenv("FUZZ_TARGET");
+
+    (void)argc;
+    target = fuzz_target_find(name != NULL ? name : dash != NULL ? dash + 1 : "");
+    if (target == NULL) {
+        (void)fprintf(stderr, "fuzz: which target? Set FUZZ_TARGET\n");
+        exit(2);
+    }
+    fuzz_run_init(&(fuzz_limits){".", 1});
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size <= target->size_max) {
+        fuzz_run(target, lsm_slice_make(data, size));
+    }
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
+                               unsigned seed) {
+    lsm_rng rng = {seed};
+    fuzz_bytes bytes = {data, size, max_size};
+
+    if (lsm_rng_below(&rng, 2) == 0) {
+        fuzz_mutate(&rng, target, &bytes, lsm_slice_make(NULL, 0));
+        return bytes.size;
+    }
+    size = LLVMFuzzerMutate(data, size, max_size);
+    if (target->mend != NULL && lsm_rng_below(&rng, 8) != 0) {
+        target->mend(data, size);
+    }
+    return size;
+}
