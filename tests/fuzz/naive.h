@@ -77,7 +77,7 @@ static inline bool naive_next(naive_block *block) {
     block->count++;
     block->key_count += block->older ? 0 : 1;
     block->room = block->next_room;
-    block->next_room += (16 + shared + unshared + field_size + 7) / 8 * 8;
+    block->next_room += ((size_t)16 + shared + unshared + field_size + 7) / 8 * 8;
     block->wrong = false;
     return true;
 }

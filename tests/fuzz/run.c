@@ -33,6 +33,7 @@ static struct {
     volatile sig_atomic_t kept;   /* the input was written */
 } state;
 
+/* Of the sanitizers; NULL without them. NOLINTNEXTLINE(bugprone-reserved-identifier) */
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 /* Writes the input at hand; also called from signal handlers. */
@@ -74,8 +75,7 @@ void fuzz_fail(const char *file, int line, const char *format, ...) {
 
 static void on_signal(int number) {
     keep_input();
-    (void)signal(number, SIG_DFL);
-    (void)raise(number);
+    (void)raise(number); /* which ends the process: the handler is called once */
 }
 
 static void on_tick(int number) {
@@ -112,13 +112,16 @@ void fuzz_run_init(const fuzz_limits *limits) {
     for (size_t i = 0; i < LSM_ARRAY_COUNT(numbers); i++) {
         /* Not those that a sanitizer has taken: it has more to say. */
         if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
-            (void)signal(numbers[i], on_signal);
+            action.sa_handler = on_signal;
+            action.sa_flags = (int)(SA_RESETHAND | SA_NODEFER);
+            (void)sigaction(numbers[i], &action, NULL);
         }
     }
     if (__sanitizer_set_death_callback != NULL) {
         __sanitizer_set_death_callback(keep_input);
     }
-    (void)signal(SIGPROF, on_tick);
+    action = (struct sigaction){.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    (void)sigaction(SIGPROF, &action, NULL);
     (void)setitimer(ITIMER_PROF, &timer, NULL);
     lsm_alloc_set_watch(watch_size);
 }
@@ -164,11 +167,11 @@ void *fuzz_grow(void *array, size_t *capacity, size_t needed, size_t element_siz
     while (wanted < needed) {
         wanted *= 2;
     }
-    array = realloc(array, wanted * element_size);
-    if (array == NULL) {
+    void *memory = realloc(array, wanted * element_size);
+    if (memory == NULL) {
         (void)fprintf(stderr, "fuzz: out of memory\n");
         exit(2);
     }
     *capacity = wanted;
-    return array;
+    return memory;
 }
