@@ -20,18 +20,23 @@ typedef struct lsm_verify {
     lsmkv_problem_fn on_problem;
     void *context;
     lsmkv_report *report;
-    lsmkv_error changed; /* status OK: no file was gone that a writer may delete */
+    /* What says nothing about the files: a writer deleted one, or memory ran out. */
+    lsmkv_error failure;
 } lsm_verify;
 
-static void tell(lsm_verify *verify, const lsmkv_error *problem) {
-    if (problem->status == LSMKV_CHANGED) {
-        verify->changed = *problem;
-        return;
-    }
-    verify->report->problem_count += 1;
-    if (verify->on_problem != NULL) {
+static void pass_on(void *context, const lsmkv_error *problem) {
+    lsm_verify *verify = (lsm_verify *)context;
+
+    if (problem->status == LSMKV_CHANGED || problem->status == LSMKV_NO_MEMORY) {
+        verify->failure = *problem;
+    } else if (verify->on_problem != NULL) {
         verify->on_problem(verify->context, problem);
     }
+}
+
+static void tell(lsm_verify *verify, const lsmkv_error *problem) {
+    verify->report->problem_count += 1;
+    pass_on(verify, problem);
 }
 
 /* An open table, for the caller to unref. */
@@ -63,8 +68,7 @@ static void verify_tables(lsm_verify *verify, const lsm_version *version) {
                 tell(verify, &problem);
                 continue;
             }
-            lsm_table_verify(table, verify->on_problem, verify->context,
-                             verify->report);
+            lsm_table_verify(table, pass_on, verify, verify->report);
             lsm_table_unref(table);
         }
     }
@@ -225,7 +229,7 @@ lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *cont
     char name[LSM_FILENAME_SIZE];
 
     *report = (lsmkv_report){0};
-    lsm_error_clear(&verify.changed);
+    lsm_error_clear(&verify.failure);
     hold_files(db, &set);
     lsm_wal_expect expect = {.type = LSM_FILE_MANIFEST,
                              .uuid = db->uuid,
@@ -250,6 +254,6 @@ lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *cont
         &(lsm_pointer_check){db, set.version, tell_of_pointer, &verify});
     lsm_version_unref(set.version);
     lsm_gc_collect(db);
-    /* What fails is a finding, but for what somebody else took away. */
-    return lsm_error_copy(err, &verify.changed);
+    /* Any other failure is a finding. */
+    return lsm_error_copy(err, &verify.failure);
 }

@@ -76,7 +76,8 @@ typedef struct lsmkv_report {
 typedef void (*lsmkv_problem_fn)(void *context, const lsmkv_error *problem);
 
 /* Reads and checks every byte of every live file: checksums, order, bounds, counts.
- * Problems do not end it; the status is OK unless verify itself could not run. */
+ * Problems do not end it; the status is OK unless verify itself could not run, or found
+ * no memory for a part of it. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_verify(lsmkv_db *db,
                                                      lsmkv_problem_fn on_problem,
                                                      void *context,

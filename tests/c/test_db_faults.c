@@ -141,6 +141,29 @@ LSM_TEST(verify_finds_nothing_wrong_after_a_failed_switch_of_manifests) {
     lsm_sim_destroy(env);
 }
 
+/* A lack of memory says nothing about the files. */
+LSM_TEST(verify_without_memory_fails_and_finds_no_problem) {
+    lsm_env *env = lsm_sim_create(6);
+    lsmkv_db *db = open_db(env);
+    lsmkv_report report;
+    lsmkv_error err;
+    lsmkv_status status = LSMKV_NO_MEMORY;
+
+    put(db, "key");
+    CHECK_OK(lsmkv_flush(db, &err));
+    put(db, "other");
+    for (uint64_t n = 0; status != LSMKV_OK; n++) {
+        CHECK(n < 1000);
+        lsm_alloc_fail_after(n, 1);
+        status = lsmkv_verify(db, no_problem, NULL, &report, &err);
+        lsm_alloc_fail_never();
+        CHECK(status == LSMKV_OK || status == LSMKV_NO_MEMORY);
+    }
+    CHECK_EQ(report.problem_count, 0);
+    close_db(db);
+    lsm_sim_destroy(env);
+}
+
 LSM_TEST(a_fill_that_lacks_memory_leaves_the_iterator_without_a_position) {
     const lsmkv_fill fill = {0};
     lsm_env *env = lsm_sim_create(5);
