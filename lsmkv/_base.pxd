@@ -25,6 +25,11 @@ cdef extern from "Python.h":
     void PyBuffer_Release(Hold *hold) noexcept
 
 
+cdef struct Kept:
+    PyObject *items  # a list, borrowed
+    bint failed  # no memory to add to it
+
+
 cdef class Handle:
     cdef lsmkv_db *_db  # set once, never reset: the engine answers CLOSED by itself
     cdef lsmkv_namespace *_space  # NULL: the default one; likewise
@@ -35,6 +40,8 @@ cdef object error_of(lsmkv_status status, const lsmkv_error *err, str directory)
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
                       str directory) except -1
 cdef int take_buffer(object source, lsmkv_bytes *to, Hold *hold) except -1
+cdef Kept keeping(list items) noexcept
+cdef int check_kept(const Kept *kept) except -1
 cdef int take_two(object first, object second, lsmkv_bytes *views,
                   Hold *hold) except -1
 cdef int take_range(object start, object stop, lsmkv_range *range_,

@@ -10,8 +10,6 @@ its `_busy` flag, set while the GIL is released, turns a second user away with a
 In free-threaded builds critical sections make that flag and the counters safe.
 """
 
-import contextlib
-
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport ceil
 
@@ -81,6 +79,18 @@ cdef int take_range(object start, object stop, lsmkv_range *range_,
     return 0
 
 
+cdef Kept keeping(list items) noexcept:
+    """Begin to gather into a list, which the caller holds, what callbacks are told."""
+    return Kept(<PyObject *>items, False)
+
+
+cdef int check_kept(const Kept *kept) except -1:
+    """Raise what a callback could not."""
+    if kept.failed:
+        raise MemoryError
+    return 0
+
+
 cdef class Handle:
     """A keyspace of an open database; what can be done with it is in _core.pyx."""
 
@@ -94,8 +104,10 @@ cdef int64_t parse_ttl(object ttl) except? -2:
         raise TypeError(
             f"ttl must be seconds, None (never expires) or DEFAULT, not {ttl!r}"
         )
-    with contextlib.suppress(OverflowError):
+    try:
         seconds = ttl
+    except OverflowError:
+        pass
     if not 0 < seconds <= TTL_SECONDS_MAX:
         raise errors.InvalidArgumentError(
             f"ttl is {ttl!r}: must be seconds above 0, at most {TTL_SECONDS_MAX:.0e}; "
@@ -109,8 +121,10 @@ cdef int64_t parse_stale(object stale) except? -2:
     cdef double seconds = -1
     if isinstance(stale, bool) or not hasattr(stale, "__float__"):
         raise TypeError(f"stale must be seconds or DEFAULT, not {stale!r}")
-    with contextlib.suppress(OverflowError):
+    try:
         seconds = stale
+    except OverflowError:
+        pass
     if not 0 <= seconds <= TTL_SECONDS_MAX:
         raise errors.InvalidArgumentError(
             f"stale is {stale!r}: must be seconds, 0 to {TTL_SECONDS_MAX:.0e}"
@@ -148,7 +162,7 @@ cdef tuple gather(object keys):
     cdef tuple held = tuple(keys)
     for key in held:
         if not PyBytes_CheckExact(key):
-            return tuple([to_bytes(each) for each in held])
+            return tuple(map(to_bytes, held))
     return held
 
 

@@ -307,13 +307,14 @@ cdef class DB(Keyspace):
     def _verify(self):
         """The counts as a dict, and (path, offset, message) of the first problems."""
         cdef list problems = []
+        cdef Kept kept = keeping(problems)
         cdef lsmkv_report report
         cdef lsmkv_error err
         cdef lsmkv_status status
         with nogil:
-            status = lsmkv_verify(self._db, keep_problem, <void *>problems, &report,
-                                  &err)
+            status = lsmkv_verify(self._db, keep_problem, &kept, &report, &err)
         check(status, &err, self.path)
+        check_kept(&kept)
         return report, problems
 
     def _stats(self):
@@ -377,7 +378,10 @@ cdef class DB(Keyspace):
 
 def histogram_bounds() -> tuple:
     """The smallest duration beyond each bucket, in nanoseconds."""
-    return tuple([lsmkv_histogram_bound(i) for i in range(LSMKV_HISTOGRAM_BUCKETS)])
+    cdef list bounds = [0] * LSMKV_HISTOGRAM_BUCKETS
+    for i in range(LSMKV_HISTOGRAM_BUCKETS):
+        bounds[i] = lsmkv_histogram_bound(i)
+    return tuple(bounds)
 
 
 ctypedef lsmkv_status (*Verb)(lsmkv_db *db, lsmkv_error *err) noexcept nogil
@@ -394,27 +398,32 @@ cdef int call(DB db, Verb verb) except -1:
 
 
 cdef void keep_problem(void *context, const lsmkv_error *problem) noexcept with gil:
-    cdef list problems = <list>context
-    if len(problems) < PROBLEMS_KEPT_MAX:
-        problems.append((
-            (<const char *>problem.file).decode("utf-8", "replace"),
-            problem.offset,
-            (<const char *>problem.message).decode("utf-8", "replace"),
-        ))
+    cdef Kept *kept = <Kept *>context
+    cdef list problems = <list>kept.items
+    try:
+        if len(problems) < PROBLEMS_KEPT_MAX:
+            problems.append((
+                (<const char *>problem.file).decode("utf-8", "replace"),
+                problem.offset,
+                (<const char *>problem.message).decode("utf-8", "replace"),
+            ))
+    except MemoryError:
+        kept.failed = True
 
 
 def repair_files(bytes path not None, bytes into not None, str directory not None):
     """As DB._verify(), for lsmkv.repair()."""
     cdef list problems = []
+    cdef Kept kept = keeping(problems)
     cdef const char *source = path
     cdef const char *target = into
     cdef lsmkv_report report
     cdef lsmkv_error err
     cdef lsmkv_status status
     with nogil:
-        status = lsmkv_repair(source, target, keep_problem, <void *>problems, &report,
-                              &err)
+        status = lsmkv_repair(source, target, keep_problem, &kept, &report, &err)
     check(status, &err, directory)
+    check_kept(&kept)
     return report, problems
 
 

@@ -90,7 +90,7 @@ cdef class Namespace(Keyspace):
 
 cdef int change_pins(Namespace space, object keys, bint pins) except -1:
     """Pin or unpin keys, all of them or none."""
-    cdef tuple held = tuple([bytes(key) for key in keys])
+    cdef tuple held = gather(keys)
     cdef Py_ssize_t count = len(held), i
     cdef lsmkv_error err
     cdef lsmkv_status status
@@ -144,9 +144,13 @@ cdef int take_wanted(dict wanted, lsmkv_namespace_how *how) except -1:
 
 cdef void keep_space(void *context, lsmkv_bytes name,
                      const lsmkv_space_options *options) noexcept with gil:
-    (<list>context).append(
-        ((<const char *>name.data)[:name.size], options[0])
-    )
+    cdef Kept *kept = <Kept *>context
+    try:
+        (<list>kept.items).append(
+            ((<const char *>name.data)[:name.size].decode(), options[0])
+        )
+    except MemoryError:
+        kept.failed = True
 
 
 def drop(DB db not None, str name not None) -> bool:
@@ -167,6 +171,7 @@ def drop(DB db not None, str name not None) -> bool:
 def names(DB db not None, Snapshot snapshot) -> dict:
     """The names of all namespaces, in their order, with what _options() tells."""
     cdef list found = []
+    cdef Kept kept = keeping(found)
     cdef lsmkv_read read
     cdef lsmkv_error err
     cdef lsmkv_status status
@@ -175,26 +180,33 @@ def names(DB db not None, Snapshot snapshot) -> dict:
     read.stale = False
     read.snapshot = NULL if snapshot is None else snapshot.enter(db)
     with nogil:
-        status = lsmkv_namespace_list(db._db, &read, keep_space, <void *>found, &err)
+        status = lsmkv_namespace_list(db._db, &read, keep_space, &kept, &err)
     if snapshot is not None:
         snapshot.leave()
     check(status, &err, db.path)
-    return {name.decode(): options for name, options in found}
+    check_kept(&kept)
+    return dict(found)
 
 
 cdef void keep_stats(void *context, lsmkv_bytes name,
                      const lsmkv_space_stats *stats) noexcept with gil:
-    (<list>context).append(
-        ((<const char *>name.data)[:name.size], stats[0])
-    )
+    cdef Kept *kept = <Kept *>context
+    try:
+        (<list>kept.items).append(
+            ((<const char *>name.data)[:name.size].decode(), stats[0])
+        )
+    except MemoryError:
+        kept.failed = True
 
 
 def stats(DB db not None) -> dict:
     """What every namespace counts, by name; that of the database itself is ""."""
     cdef list found = []
+    cdef Kept kept = keeping(found)
     cdef lsmkv_error err
     cdef lsmkv_status status
     with nogil:
-        status = lsmkv_space_stats_list(db._db, keep_stats, <void *>found, &err)
+        status = lsmkv_space_stats_list(db._db, keep_stats, &kept, &err)
     check(status, &err, db.path)
-    return {name.decode(): counts for name, counts in found}
+    check_kept(&kept)
+    return dict(found)

@@ -189,16 +189,21 @@ cdef void release_pairs(Gathered *gathered) noexcept:
 
 cdef void keep_version(void *context,
                        const lsmkv_version_info *info) noexcept with gil:
-    (<list>context).append((
-        (<const char *>info.name.data)[:info.name.size],
-        (<const char *>info.version.data)[:info.version.size],
-        info.current, info.created_ms, info.row_count, info.byte_count,
-    ))
+    cdef Kept *kept = <Kept *>context
+    try:
+        (<list>kept.items).append((
+            (<const char *>info.name.data)[:info.name.size].decode(),
+            (<const char *>info.version.data)[:info.version.size].decode(),
+            info.current, info.created_ms, info.row_count, info.byte_count,
+        ))
+    except MemoryError:
+        kept.failed = True
 
 
 def versions(DB db not None, str name, Snapshot snapshot) -> list:
     """Name, version, current, created (ms), rows, bytes of each; None: of all names."""
     cdef list found = []
+    cdef Kept kept = keeping(found)
     cdef bytes encoded = encode("" if name is None else name)
     cdef lsmkv_bytes view
     cdef lsmkv_read read
@@ -210,11 +215,12 @@ def versions(DB db not None, str name, Snapshot snapshot) -> list:
     read.stale = False
     read.snapshot = NULL if snapshot is None else snapshot.enter(db)
     with nogil:
-        status = lsmkv_versions(db._db, &read, view, keep_version, <void *>found, &err)
+        status = lsmkv_versions(db._db, &read, view, keep_version, &kept, &err)
     if snapshot is not None:
         snapshot.leave()
     check(status, &err, db.path)
-    return [(each[0].decode(), each[1].decode(), *each[2:]) for each in found]
+    check_kept(&kept)
+    return found
 
 
 def rollback(DB db not None, str name not None, str version not None) -> bool:

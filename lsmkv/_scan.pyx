@@ -99,15 +99,12 @@ cdef class Scan:
         lsmkv_iter_free(self._iter)
         self._iter = NULL
 
-    cdef inline const lsmkv_row *advance(self) except? NULL:
+    cdef inline const lsmkv_row *next_row(self) except? NULL:
         """The next row of the chunk, or NULL at the end. A closed database ends it."""
-        cdef const lsmkv_row *row
         if self._index == self._chunk.row_count or lsmkv_is_closed(self._space._db):
             if self.refill() == 0:
                 return NULL
-        row = &self._chunk.rows[self._index]
-        self._index += 1
-        return row
+        return &self._chunk.rows[self._index]
 
     cdef size_t refill(self) except? 0:
         """Fetch the next chunk: 0 rows at the end, where the status decides."""
@@ -151,10 +148,12 @@ cdef class ItemScan(Scan):
     def __next__(self):
         cdef const lsmkv_row *row
         with cython.critical_section(self):
-            row = self.advance()
+            row = self.next_row()
             if row == NULL:
                 raise StopIteration
-            return (self.key(row), self.value(row))
+            found = (self.key(row), self.value(row))
+            self._index += 1  # behind what may find no memory, to lose no row
+            return found
 
 
 @cython.final
@@ -167,10 +166,12 @@ cdef class KeyScan(Scan):
     def __next__(self):
         cdef const lsmkv_row *row
         with cython.critical_section(self):
-            row = self.advance()
+            row = self.next_row()
             if row == NULL:
                 raise StopIteration
-            return self.key(row)
+            found = self.key(row)
+            self._index += 1
+            return found
 
 
 @cython.final
@@ -180,7 +181,9 @@ cdef class ValueScan(Scan):
     def __next__(self):
         cdef const lsmkv_row *row
         with cython.critical_section(self):
-            row = self.advance()
+            row = self.next_row()
             if row == NULL:
                 raise StopIteration
-            return self.value(row)
+            found = self.value(row)
+            self._index += 1
+            return found

@@ -112,7 +112,10 @@ class Want:
             with contextlib.suppress(ClosedError):
                 found = _compute.entry(self.space, key)
         if found is None:
-            raise error
+            try:
+                raise error
+            finally:  # else it would refer to itself, and to flights not landed yet
+                del error
         return found[0] if type(found) is tuple else found  # type: ignore[return-value]
 
 
@@ -202,20 +205,24 @@ class Turn:
         traceback: TracebackType | None,
     ) -> None:
         """Land what has not landed."""
-        if self._token is not None:
-            with contextlib.suppress(ValueError):  # collected in another context
-                computing.reset(self._token)
-        self._end(exc)
+        try:
+            if self._token is not None:
+                with contextlib.suppress(ValueError):  # collected in another context
+                    computing.reset(self._token)
+        finally:
+            self._end(exc)
 
     def _land(self, flight: Flight, landed: Landed) -> None:
         self.values[flight.place[1]] = landed.value
         self.want.flights.land(flight, landed)
 
     def _end(self, outcome: BaseException | None) -> None:
-        if self._snapshot is not None:
-            self._snapshot.close()
-        for flight in self.mine:
-            self.want.flights.land(flight, outcome)
+        try:
+            if self._snapshot is not None:
+                self._snapshot.close()
+        finally:
+            for flight in self.mine:
+                self.want.flights.land(flight, outcome)
 
 
 def get(
@@ -246,7 +253,11 @@ def get(
             if mine and want.until is None:
                 return lead(mine)
             if mine:
-                _apart(want, mine, lead)
+                try:
+                    _apart(mine, lead)
+                except BaseException as error:
+                    want.flights.land(mine[0], error)
+                    raise
             landed = _wait(want, (mine or others)[0], coalesced=not mine)
             if landed is None and mine:
                 raise Error("the computation was given up")
@@ -505,15 +516,10 @@ def _quietly(
                 _report(mine, error)
 
 
-def _apart(want: Want, mine: list[Flight], lead: Callable[..., object]) -> None:
+def _apart(mine: list[Flight], lead: Callable[..., object]) -> None:
     """Compute in a thread of its own, so that the caller can stop waiting."""
     context = contextvars.copy_context()
-    try:
-        start_thread(lambda: context.run(_quietly, lead, mine, background=False))
-    except BaseException as error:
-        for flight in mine:
-            want.flights.land(flight, error)
-        raise
+    start_thread(lambda: context.run(_quietly, lead, mine, background=False))
 
 
 def _task(

@@ -79,6 +79,8 @@ class DB(_core.DB, Keyspace, Closing):
             )
         chosen = dataclasses.replace(options or Options(), **overrides)
         name = name_of(path)
+        absolute = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+        pid, locks = os.getpid(), Locks()
         _zstd.register()
         self = super().__new__(
             cls,
@@ -95,10 +97,11 @@ class DB(_core.DB, Keyspace, Closing):
                 "warm_bytes": warm_.to_engine(warm),
             },
         )
-        self._absolute = os.path.abspath(self.path)  # noqa: PTH100
-        self._pid = os.getpid()
+        # Nothing from here on fails: a handle that is dropped looks at these.
+        self._absolute = absolute
+        self._pid = pid
         self._flights = None
-        self._list_locks = Locks()
+        self._list_locks = locks
         self._poll = poll
         self._reopens = "follower" if mode == "follower" else "r"
         self._trusted = trusted

@@ -73,9 +73,11 @@ class Mine(list[Flight]):
 
     def __del__(self) -> None:
         """Land what is left."""
-        for flight in self:
-            if not flight.landed:
-                self._flights.land(flight, None)
+        i = 0
+        while i < len(self):  # an iterator would want memory, which may be why we land
+            if not self[i].landed:
+                self._flights.land(self[i], None)
+            i += 1
 
 
 computing: ContextVar[tuple[Flight, ...]] = ContextVar("lsmkv_computing", default=())
@@ -204,12 +206,12 @@ class Workers:
         """
         with self._lock:
             starts = self._count < WORKERS_MAX
-            self._count += starts
             self._jobs.append(job)
+            self._count += starts
         if starts:
             try:
                 start_thread(self._run)
-            except RuntimeError:
+            except BaseException:
                 with self._lock:
                     self._count -= 1
                     if job in self._jobs:
