@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -208,3 +209,15 @@ def build_unit(variant: Variant = ASAN) -> Path:
     """Build the runner of the C unit tests (tests/c/test_*.c)."""
     sources = [TESTS / "c" / "runner.c", *sorted((TESTS / "c").glob("test_*.c"))]
     return build_program("unit", sources, variant)
+
+
+def build_starve() -> Path:
+    """Build the module that makes allocations fail (tests/harness/starve.c)."""
+    source = TESTS / "harness" / "starve.c"
+    flags = [*COMMON, *RELEASE.flags, "-I", sysconfig.get_paths()["include"]]
+    with _folder(RELEASE) as folder:
+        digest = _digest([" ".join(flags).encode(), source.read_bytes()])
+        wanted, exists = _replace(folder, "starve", ".so", digest)
+        if exists:
+            return wanted
+        return _write_output([compiler(), *flags, "-shared", str(source)], wanted)
