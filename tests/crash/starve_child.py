@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that runs out of memory: each case, with the n-th allocation failing.
 
-Arguments: path of the module that tests/harness/starve.c makes, which has to be loaded
+Arguments: path of the module that tests/harness/failing.c makes, which has to be loaded
 before all else (LD_PRELOAD); a directory to work in; how many n are left out, from 1
 for none. What it is about to do is written to standard output, for whoever finds it
 dead; the last line says how much was done.
@@ -44,7 +44,7 @@ counts = {"calls": 0, "failures": 0, "survived": 0, "foreign": 0}
 def load(path: str) -> Any:
     """Load the module, whose library is there already."""
     spec = importlib.util.spec_from_file_location(
-        "starve", loader=ExtensionFileLoader("starve", path)
+        "failing", loader=ExtensionFileLoader("failing", path)
     )
     assert spec is not None
     assert spec.loader is not None
@@ -92,9 +92,9 @@ class Errors:
 class Starver:
     """Makes the calls of one world."""
 
-    def __init__(self, starve: Any, world: World, errors: Errors, stride: int) -> None:
+    def __init__(self, failing: Any, world: World, errors: Errors, stride: int) -> None:
         """Take what is needed."""
-        self.starve = starve
+        self.failing = failing
         self.world = world
         self.errors = errors
         self.stride = stride
@@ -113,7 +113,7 @@ class Starver:
             case.reset()
             assert case.state() == before
             failed, answer = self.call(case, n, count)
-            failures = self.starve.failures()
+            failures = self.failing.failures()
             if failed:
                 assert failures > 0, "MemoryError, and there was memory"
                 assert case.state() in states
@@ -136,7 +136,7 @@ class Starver:
     def call(self, case: Case, n: int, count: int) -> tuple[bool, Any]:
         """Whether it failed, and what it returned."""
         try:
-            answer = self.starve.call(case.call, n, count)
+            answer = self.failing.call(case.call, n, count)
         except MemoryError:
             return True, None
         except Exception as error:
@@ -161,9 +161,9 @@ def main() -> None:
     gc.disable()
     errors = Errors()
     try:
-        starve = load(module)
+        failing = load(module)
         world = World(directory)
-        starver = Starver(starve, world, errors, stride)
+        starver = Starver(failing, world, errors, stride)
         for group in GROUPS:
             if only and group.__name__ not in only:
                 continue

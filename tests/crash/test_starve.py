@@ -4,7 +4,7 @@
 Method: starve_child.py makes every call of the public interface again and again, each
 time with another allocation failing, of the interpreter or of the engine as it ships,
 until none is left to fail. With memory back, nothing may be held or lost. The module
-that fails them stands in front of the C library's; see tests/harness/starve.c.
+that fails them stands in front of the C library's; see tests/harness/failing.c.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import ROOT, TESTS, build_starve
+from harness.build import ROOT, TESTS, build_failing
 from harness.crash import read_counts
 
 CHILD = TESTS / "crash" / "starve_child.py"
@@ -31,7 +31,7 @@ STRIDE = int(os.environ.get("LSMKV_STARVE_STRIDE", "13"))
 def test_without_memory_a_call_fails_as_such_and_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:
-    module = build_starve()
+    module = build_failing()
     done = subprocess.run(
         [sys.executable, str(CHILD), str(module), str(tmp_path), str(STRIDE)],
         capture_output=True,

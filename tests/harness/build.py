@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 TESTS = ROOT / "tests"
 BUILD = ROOT / "build"
+FAILING = TESTS / "harness" / "failing.c"
 
 # Only with LSMKV_STRICT set: a compiler that warns about more than the one in the gate
 # must not keep anybody from running the tests.
@@ -211,13 +212,12 @@ def build_unit(variant: Variant = ASAN) -> Path:
     return build_program("unit", sources, variant)
 
 
-def build_starve() -> Path:
-    """Build the module that makes allocations fail (tests/harness/starve.c)."""
-    source = TESTS / "harness" / "starve.c"
+def build_failing() -> Path:
+    """Build the module that makes allocations fail (tests/harness/failing.c)."""
     flags = [*COMMON, *RELEASE.flags, "-I", sysconfig.get_paths()["include"]]
     with _folder(RELEASE) as folder:
-        digest = _digest([" ".join(flags).encode(), source.read_bytes()])
-        wanted, exists = _replace(folder, "starve", ".so", digest)
+        digest = _digest([" ".join(flags).encode(), FAILING.read_bytes()])
+        wanted, exists = _replace(folder, "failing", ".so", digest)
         if exists:
             return wanted
-        return _write_output([compiler(), *flags, "-shared", str(source)], wanted)
+        return _write_output([compiler(), *flags, "-shared", str(FAILING)], wanted)

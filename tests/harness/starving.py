@@ -522,6 +522,12 @@ def asynchronous(w: World) -> Iterator[Case]:
     yield Case("aio, delete", lambda: now(db.delete(key)), reset, state)
 
 
+def read_opened(db: lsmkv.DB) -> Any:
+    """Close it, and return whether it held what `openings` puts there."""
+    with db:
+        return dict(db.items()) == ROWS | {b"tail": b"value"}
+
+
 def openings(w: World) -> Iterator[Case]:
     """Open, close, refresh, repair and destroy, with databases of their own."""
     # Text: for paths of pathlib, os.fspath() of CPython has a TypeError instead.
@@ -540,10 +546,6 @@ def openings(w: World) -> Iterator[Case]:
     def drop() -> None:
         while hold:
             hold.pop().close()
-
-    def read(db: lsmkv.DB) -> Any:
-        with db:
-            return dict(db.items()) == ROWS | {b"tail": b"value"}
 
     def end(db: lsmkv.DB) -> Any:
         with db:
@@ -576,7 +578,7 @@ def openings(w: World) -> Iterator[Case]:
 
     fill()
     data = pickle.dumps(lsmkv.open(path, mode="r"))
-    yield Case("open", lambda: lsmkv.open(path), drop, shape=read, foreign=True)
+    yield Case("open", lambda: lsmkv.open(path), drop, shape=read_opened, foreign=True)
     yield Case(
         "open, new",
         lambda: lsmkv.open(other, options=OPTIONS),
@@ -586,8 +588,8 @@ def openings(w: World) -> Iterator[Case]:
     )
     for mode in ("r", "follower"):
         call = lambda how=mode: lsmkv.open(path, mode=how)  # noqa: E731
-        yield Case(f"open, {mode}", call, shape=read, foreign=True)
-    yield Case("unpickle", lambda: pickle.loads(data), shape=read, foreign=True)
+        yield Case(f"open, {mode}", call, shape=read_opened, foreign=True)
+    yield Case("unpickle", lambda: pickle.loads(data), shape=read_opened, foreign=True)
     yield Case("refresh", lambda: hold[1].refresh(), follow, follow_state)
     yield Case("close", lambda: hold[0].close(), begin, state)
     yield Case("verify, closed", lambda: lsmkv.verify(path), drop, foreign=True)

@@ -159,6 +159,23 @@ def _cython_function_shape(source: Source) -> Iterator[tuple[int, str]]:
             yield start + 1, f"{match[2]} has {end - start} lines"
 
 
+def cython_memory(source: Source) -> Iterator[tuple[int, str]]:
+    """Nothing of which Cython 3.3 makes C that crashes where an allocation fails.
+
+    It gives back an item twice that a list in brackets has no room for, and takes the
+    traceback of an exception that is kept, or left by `return`, for one that is there.
+    """
+    if not source.is_cython:
+        return
+    for what in (
+        r"\[[^\]\n]+ for \w+[^\]\n]* in ",
+        r"^\s+except .* as \w+:",
+        r"^\s+with contextlib",
+    ):
+        for match in re.finditer(what, source.text, re.MULTILINE):
+            yield source.line_at(match.start()), "crashes without memory"
+
+
 def file_shape(source: Source) -> Iterator[tuple[int, str]]:
     """Files are short, and fit the width of two side by side."""
     if not (source.is_c or source.is_python or source.is_cython):
@@ -203,6 +220,7 @@ def places(source: Source) -> Iterator[tuple[int, str]]:
 
 
 RULES: tuple[Rule, ...] = (
+    cython_memory,
     layers,
     calls,
     conditionals,

@@ -96,8 +96,8 @@ void free(void *block) {
     __libc_free(block);
 }
 
-static PyObject *starve_call(PyObject *module, PyObject *const *arguments,
-                             Py_ssize_t count) {
+static PyObject *failing_call(PyObject *module, PyObject *const *arguments,
+                              Py_ssize_t count) {
     (void)module;
     (void)count;
     state.before = PyLong_AsLong(arguments[1]) - 1;
@@ -109,28 +109,28 @@ static PyObject *starve_call(PyObject *module, PyObject *const *arguments,
     return result;
 }
 
-static PyObject *starve_failures(PyObject *module, PyObject *nothing) {
+static PyObject *failing_failures(PyObject *module, PyObject *nothing) {
     (void)module;
     (void)nothing;
     return PyLong_FromLong(state.failures);
 }
 
-static PyObject *starve_live(PyObject *module, PyObject *nothing) {
+static PyObject *failing_live(PyObject *module, PyObject *nothing) {
     (void)module;
     (void)nothing;
     return PyLong_FromLong(atomic_load(&blocks));
 }
 
 static PyMethodDef methods[] = {
-    {"call", (PyCFunction)(void (*)(void))starve_call, METH_FASTCALL, NULL},
-    {"failures", starve_failures, METH_NOARGS, NULL},
-    {"live", starve_live, METH_NOARGS, NULL},
+    {"call", (PyCFunction)(void (*)(void))failing_call, METH_FASTCALL, NULL},
+    {"failures", failing_failures, METH_NOARGS, NULL},
+    {"live", failing_live, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "starve",
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "failing",
                                  .m_size = -1, .m_methods = methods};
 
-PyMODINIT_FUNC PyInit_starve(void) {
+PyMODINIT_FUNC PyInit_failing(void) {
     return PyModule_Create(&definition);
 }
