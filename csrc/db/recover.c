@@ -213,7 +213,8 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
                            (unsigned long long)reader.sequence);
     }
     status = lsm_mem_plan_init(&plan, record->payload, err);
-    if (status == LSMKV_INVALID_ARGUMENT) {
+    if (status == LSMKV_INVALID_ARGUMENT ||
+        (status == LSMKV_OK && !lsm_mem_plan_may_begin(&plan, record->offset))) {
         status = lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
                              "malformed batch");
     }

@@ -287,9 +287,11 @@ static lsmkv_status take_batch(lsm_repair *repair, const lsm_scan *scan,
     }
     status = goes_on(repair, &reader) ? lsm_mem_plan_init(&plan, record->payload, err)
                                       : LSMKV_INVALID_ARGUMENT;
-    if (status == LSMKV_INVALID_ARGUMENT) {
+    if (status == LSMKV_INVALID_ARGUMENT ||
+        (status == LSMKV_OK && !lsm_mem_plan_may_begin(&plan, record->offset))) {
         lsm_scan_tell(scan, record->offset, record->offset + record->size);
-        return LSMKV_OK;
+        status = LSMKV_OK;
+        goto out;
     }
     LSM_TRY(status);
     plan.log_number = limits->number;

@@ -70,6 +70,12 @@ lsmkv_status lsm_mem_plan_init(lsm_mem_plan *plan, lsm_slice payload,
                                lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_mem_plan_deinit(lsm_mem_plan *plan); /* a zeroed plan is fine */
 
+/* Whether the log record of the batch may begin there: one with large values begins
+ * where they come to lie aligned. */
+static inline bool lsm_mem_plan_may_begin(const lsm_mem_plan *plan, uint64_t offset) {
+    return plan->large_bytes == 0 || offset % LSM_VALUE_ALIGN == 0;
+}
+
 /* The range deletes, in the order of the batch: skey is where one starts, field where
  * it stops. They lie at the end of the array of records, from the back. */
 static inline const lsm_mem_record *lsm_mem_plan_range(const lsm_mem_plan *plan,

@@ -472,6 +472,47 @@ LSM_TEST(a_repair_takes_no_batch_that_comes_before_the_last_one) {
     dead_end(&dead);
 }
 
+/* A batch with a large value, which does not come to lie aligned in its log. */
+static void append_crooked(lsm_env *env, uint64_t sequence) {
+    uint8_t payload[41] = {0};
+
+    lsm_put_u64(payload, sequence);
+    lsm_put_u32(payload + 16, 1);
+    memcpy(payload + 20, "\4\6\0\0\0\1~~\14", 9);
+    payload[37] = 1; /* the size; the value ends the record */
+    append_record(env, ".log", true, LSM_RECORD_BATCH,
+                  lsm_slice_make(payload, sizeof(payload)));
+}
+
+LSM_TEST(large_values_that_do_not_lie_aligned_in_a_log_are_damage) {
+    dead_db dead;
+    lsmkv_error err;
+    lsmkv_options options;
+    told t;
+
+    dead_begin(&dead);
+    lsmkv_options_init(&options);
+    /* One of these sequences is the next; one of two records is not aligned. */
+    for (uint64_t sequence = 1; sequence < 400; sequence++) {
+        lsm_env *env = dead_copy(&dead);
+        lsmkv_db *db = NULL;
+
+        append_crooked(env, sequence);
+        append_crooked(env, sequence + 1);
+        CHECK_STATUS(lsm_test_open(env, SIM_PATH, &options, &db, &err),
+                     LSMKV_CORRUPTION);
+        lsm_sim_destroy(env);
+    }
+    lsm_env *env = dead_copy(&dead);
+    lose_current(env);
+    append_crooked(env, 1000000);
+    append_crooked(env, 1000001);
+    CHECK_OK(repair(env, "into", &t, &err));
+    CHECK(t.count > 0);
+    lsm_sim_destroy(env);
+    dead_end(&dead);
+}
+
 LSM_TEST(a_repair_leaves_out_what_no_open_can_read_of_namespace_0) {
     static const char *const keys[] = {"options",     "next_namespace", "namespace/x",
                                        "publish/x/1", "publish/x",      "published/x"};
