@@ -167,6 +167,8 @@ struct lsmkv_db {
     lsm_version *version LSM_GUARDED_BY(mu);
     lsm_list snapshots LSM_GUARDED_BY(mu); /* oldest first */
     uint64_t next_file LSM_GUARDED_BY(mu);
+    _Atomic uint64_t manifest_next_file; /* as the MANIFEST has it; relaxed: whoever
+                                            compares with it sees an edit's effect */
     lsm_rng rng LSM_GUARDED_BY(mu);
     bool installing LSM_GUARDED_BY(mu);   /* someone changes the file set */
     bool syncing_logs LSM_GUARDED_BY(mu); /* logs[] must not be closed now */

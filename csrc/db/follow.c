@@ -62,6 +62,8 @@ typedef struct lsm_follow_news {
 static lsmkv_status prepare(lsmkv_db *db, lsm_follow_news *news, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
+    atomic_store_explicit(&db->manifest_next_file, news->state->next_file,
+                          memory_order_relaxed);
     news->files = lsm_view_files_create(news->state, news->recovery);
     if (news->files == NULL) {
         LSM_TRY(lsm_fail_memory(err, sizeof(*news->files)));

@@ -245,6 +245,8 @@ lsmkv_status lsm_db_install(lsmkv_db *db, lsm_edit *edit, size_t flushed,
         status = persist(db, edit, rewrites ? &everything : NULL, &unknown, &failure);
         lsm_mutex_lock(&db->mu);
         if (status == LSMKV_OK) {
+            atomic_store_explicit(&db->manifest_next_file, edit->next_file,
+                                  memory_order_relaxed);
             taken_count = apply_locked(db, edit, flushed, version, spare, taken);
             if (rewrites) {
                 db->manifest_limit = next_limit(db);

@@ -120,6 +120,8 @@ void lsm_db_adopt(lsmkv_db *db, lsm_manifest_state *state) LSM_UNSHARED {
     memcpy(db->uuid, state->uuid, LSM_UUID_SIZE);
     db->origins = state->origins;
     db->origin_count = state->origin_count;
+    atomic_store_explicit(&db->manifest_next_file, state->next_file,
+                          memory_order_relaxed);
     state->origins = NULL;
     db->version = state->version;
     state->version = NULL;

@@ -251,6 +251,9 @@ static lsmkv_status install_at(lsmkv_publish *publish, uint32_t level,
         }
     }
     publish->installed = true;
+    lsm_mutex_lock(&db->mu);
+    publish->record.edit_mark = db->next_file++;
+    lsm_mutex_unlock(&db->mu);
     status = lsm_db_install(db, &publish->edit, 0, err);
     if (status != LSMKV_OK) {
         lsm_mutex_lock(&db->mu);

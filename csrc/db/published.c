@@ -5,8 +5,10 @@
 #include "db/published.h"
 
 #include "base/alloc.h"
+#include "db/manifest.h"
 #include "db/publish.h"
 #include "db/system_key.h"
+#include "format/filename.h"
 
 static lsmkv_bytes bytes_of(const lsm_buf *buf) {
     return (lsmkv_bytes){buf->data, buf->size};
@@ -498,26 +500,47 @@ lsmkv_status lsm_published_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     return status;
 }
 
-static lsmkv_status add_version(void *context, lsm_slice key, lsm_slice value,
-                                lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-    lsm_publish_record record;
-    lsmkv_bytes name;
-    lsmkv_bytes version;
-
-    LSM_TRY(lsm_publish_key_split(key, &name, &version, err));
-    LSM_TRY(lsm_publish_record_decode(value, &record, err));
-    status = lsm_catalog_next_add(context, &record.space, err);
-out:
-    return status;
-}
-
 /* What adds names to a catalog. */
 typedef struct name_adding {
     lsmkv_db *db;
     const lsmkv_snapshot *snapshot;
     lsm_catalog_next *next;
 } name_adding;
+
+/* The edit that named the tables of a version is not there, though it was synced. */
+static lsmkv_status fail_lost_edit(lsmkv_db *db, uint64_t known, lsmkv_error *err) {
+    char name[LSM_FILENAME_SIZE] = "";
+    uint64_t number = 0;
+
+    if (lsm_manifest_current(db->dir, &number, NULL) == LSMKV_OK) {
+        lsm_filename_make(name, LSM_NAME_MANIFEST, number);
+    }
+    return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
+                       "the file knows no file from %llu on, and has lost an edit that "
+                       "came later: it was synced before a version was published; "
+                       "restore a backup or repair the database",
+                       (unsigned long long)known);
+}
+
+static lsmkv_status add_version(void *context, lsm_slice key, lsm_slice value,
+                                lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+    const name_adding *to = context;
+    uint64_t known =
+        atomic_load_explicit(&to->db->manifest_next_file, memory_order_relaxed);
+    lsm_publish_record record;
+    lsmkv_bytes name;
+    lsmkv_bytes version;
+
+    LSM_TRY(lsm_publish_key_split(key, &name, &version, err));
+    LSM_TRY(lsm_publish_record_decode(value, &record, err));
+    if (record.state == LSM_PUBLISH_COMPLETE && record.edit_mark >= known) {
+        LSM_TRY(fail_lost_edit(to->db, known, err));
+    }
+    status = lsm_catalog_next_add(to->next, &record.space, err);
+out:
+    return status;
+}
 
 static lsmkv_status add_name(void *context, lsm_slice key, lsm_slice value,
                              lsmkv_error *err) {
@@ -565,7 +588,7 @@ lsmkv_status lsm_published_prepare(lsmkv_db *db, const lsmkv_snapshot *snapshot,
     lsmkv_status status = LSMKV_OK;
     name_adding to = {db, snapshot, next};
 
-    LSM_TRY(lsm_system_walk(db, snapshot, LSM_PUBLISH_PREFIX, add_version, next, err));
+    LSM_TRY(lsm_system_walk(db, snapshot, LSM_PUBLISH_PREFIX, add_version, &to, err));
     LSM_TRY(lsm_system_walk(db, snapshot, LSM_PUBLISHED_PREFIX, add_name, &to, err));
 out:
     return status;

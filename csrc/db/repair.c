@@ -246,7 +246,9 @@ static lsmkv_status commit(lsm_rebuild *work, lsmkv_error *err) {
     everything->has_first_log = true;
     everything->first_log = work->next_file++;
     everything->has_next_file = true;
-    everything->next_file = work->next_file;
+    everything->next_file = work->next_file > work->system.edit_mark_max
+                                ? work->next_file
+                                : work->system.edit_mark_max + 1;
     everything->has_last_sequence = true;
     everything->last_sequence = work->repair->last_sequence;
     everything->has_time = true;

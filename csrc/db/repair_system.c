@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/coding.h"
+#include "db/manifest.h"
 #include "format/publish_record.h"
 
 enum { SHOWN_MAX = 60 };
@@ -75,7 +76,10 @@ static lsmkv_status judge_version(lsm_repair_system *system, lsm_slice rest,
     lsmkv_status status = lsm_publish_record_decode(value, &record, NULL);
 
     *keep = lsm_publish_key_split(rest, &name, &version, NULL) == LSMKV_OK &&
-            may_stay(status);
+            may_stay(status) && record.edit_mark < LSM_FILE_NUMBER_MAX;
+    if (*keep && record.edit_mark > system->edit_mark_max) {
+        system->edit_mark_max = record.edit_mark;
+    }
     if (*keep && status == LSMKV_OK && record.state == LSM_PUBLISH_COMPLETE &&
         (!lsm_buf_append_u32(&system->versions, (uint32_t)rest.size) ||
          !lsm_buf_append(&system->versions, rest.data, rest.size))) {

@@ -15,6 +15,8 @@
 /* Zeroed memory is one that has seen nothing. */
 typedef struct lsm_repair_system {
     lsm_buf versions; /* complete ones, by the ends of their keys: size u32, bytes */
+    uint64_t
+        edit_mark_max; /* of the versions kept: the new MANIFEST must be above it */
 } lsm_repair_system;
 
 void lsm_repair_system_deinit(lsm_repair_system *system);

@@ -6,7 +6,7 @@
 
 #include "base/coding.h"
 
-enum { FORMAT = 1, HEAD_SIZE = 26 };
+enum { FORMAT = 1, HEAD_SIZE = 34 };
 
 bool lsm_version_name_check(lsmkv_bytes version) {
     return lsm_space_name_check(version) &&
@@ -19,6 +19,7 @@ bool lsm_publish_record_encode(const lsm_publish_record *record, lsm_buf *to) {
     lsm_put_u64(head + 2, record->created_ms);
     lsm_put_u64(head + 10, record->row_count);
     lsm_put_u64(head + 18, record->byte_count);
+    lsm_put_u64(head + 26, record->edit_mark);
     return lsm_buf_append(to, head, sizeof(head)) &&
            lsm_space_encode(&record->space, to);
 }
@@ -38,6 +39,7 @@ lsmkv_status lsm_publish_record_decode(lsm_slice value, lsm_publish_record *reco
     record->created_ms = lsm_get_u64(value.data + 2);
     record->row_count = lsm_get_u64(value.data + 10);
     record->byte_count = lsm_get_u64(value.data + 18);
+    record->edit_mark = lsm_get_u64(value.data + 26);
     lsm_slice rest = lsm_slice_make(value.data + HEAD_SIZE, value.size - HEAD_SIZE);
     lsmkv_status status = lsm_space_decode(rest, &record->space, err);
     record->space.sealed = true;

@@ -3,9 +3,13 @@
  * What was published, in keys of the system namespace:
  *
  *   "publish/" name "/" version   format u8 (1) | state u8 | created u64 (engine time,
- *       ms) | rows u64 | bytes u64 of keys and values | the definition of the namespace
- *       that holds its rows (format/space.h)
- *   "published/" name             version: the one that readers see
+ *       ms) | rows u64 | bytes u64 of keys and values | edit mark u64 | the definition
+ * of the namespace that holds its rows (format/space.h) "published/" name version: the
+ * one that readers see
+ *
+ * The edit mark is a file number that was taken for it alone, right before the edit
+ * that named the tables: the next file number that the MANIFEST knows is above it,
+ * unless the MANIFEST has lost that edit. 0: the version has no tables.
  *
  * state: 1 begun, 2 complete. One that was begun and is not being written is what an
  * interrupted publish left. Names are those of namespaces; a version's is the same, but
@@ -36,6 +40,7 @@ typedef struct lsm_publish_record {
     uint64_t created_ms;
     uint64_t row_count;
     uint64_t byte_count;
+    uint64_t edit_mark;
     lsm_space_definition space;
 } lsm_publish_record;
 

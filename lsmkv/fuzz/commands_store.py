@@ -405,6 +405,19 @@ def _flip(
     return None
 
 
+@command("cut FILE SIZE")
+def _cut(
+    session: Session, words: list[bytes], options: dict[str, bytes]
+) -> list[str] | None:
+    """Cut a file at rest; a negative size counts from its end."""
+    del options
+    data = session.disk.read_file(session.path, words[0])
+    if data is None:
+        return ["NO_SUCH_FILE"]
+    session.disk.write_file(session.path, words[0], data[: number(words[1])])
+    return None
+
+
 @command("remove FILE")
 def _remove(
     session: Session, words: list[bytes], options: dict[str, bytes]

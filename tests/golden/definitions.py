@@ -94,7 +94,7 @@ def read_published(
         need(state in (1, 2), "state of a published version")
         if state == 1:
             begun.add((name, version))
-        value.take(24)  # when, rows, bytes
+        value.take(32)  # when, rows, bytes, edit mark
         found[name, version] = read_definition(value)
     currents = {
         key.decode().removeprefix("published/"): rows.pop(key).decode()
