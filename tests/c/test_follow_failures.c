@@ -373,3 +373,53 @@ LSM_TEST(a_write_that_failed_is_seen_until_the_writer_goes_on_without_it) {
     }
     end(&s);
 }
+
+/* Puts another database, with another "a", in the place of the one there is. */
+static void replace_database(story *s) {
+    lsmkv_error err;
+    story other = {.env = lsm_sim_create(12)};
+    lsm_dir *dirs[2] = {NULL, NULL};
+    lsm_namelist lists[2] = {{0}, {0}};
+
+    CHECK(other.env != NULL);
+    open_one(&other, &other.writer, false);
+    put(&other, "a", 3);
+    close_one(other.writer);
+    CHECK_OK(lsm_dir_open(s->env, SIM_PATH, false, &dirs[0], &err));
+    CHECK_OK(lsm_dir_open(other.env, SIM_PATH, false, &dirs[1], &err));
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_OK(lsm_dir_list(dirs[i], &lists[i], &err));
+    }
+    for (size_t i = 0; i < lists[0].count; i++) {
+        CHECK_OK(lsm_dir_unlink(dirs[0], lists[0].names[i], &err));
+    }
+    for (size_t i = 0; i < lists[1].count; i++) {
+        const uint8_t *data = NULL;
+        size_t size = 0;
+        CHECK(lsm_sim_file_read(other.env, SIM_PATH, lists[1].names[i], &data, &size));
+        CHECK(lsm_sim_file_write(s->env, SIM_PATH, lists[1].names[i], data, size));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        lsm_namelist_deinit(&lists[i]);
+        lsm_dir_close(dirs[i]);
+    }
+    lsm_sim_destroy(other.env);
+}
+
+LSM_TEST(a_follower_does_not_take_another_database_for_its_own) {
+    lsmkv_error err;
+    bool changed;
+    story s;
+
+    start(&s);
+    CHECK_STATUS(lsmkv_refresh(s.writer, &changed, &err), LSMKV_INVALID_ARGUMENT);
+    close_one(s.writer);
+    replace_database(&s);
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(lsmkv_refresh(s.follower, &changed, &err), LSMKV_CHANGED);
+        CHECK(strstr(err.message, "another database") != NULL);
+    }
+    CHECK_EQ(get(&s, NULL, "a"), 1);
+    open_one(&s, &s.writer, false);
+    end(&s);
+}

@@ -26,6 +26,12 @@ def test_branches_of_an_assertion_are_left_out() -> None:
     assert tally("    LSM_ASSERT(a &&\n  b);", 1, 0).branches == 0
 
 
+def test_a_failure_need_not_succeed_but_must_happen() -> None:
+    text = "    LSM_TRY(lsm_fail_memory(err, 1));"
+    assert (tally(text, 0, 3).branches, tally(text, 0, 3).misses) == (1, {})
+    assert tally(text, 0, 0).misses == {1: 2}
+
+
 @pytest.mark.parametrize(
     "text",
     [
