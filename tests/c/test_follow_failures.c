@@ -423,3 +423,29 @@ LSM_TEST(a_follower_does_not_take_another_database_for_its_own) {
     open_one(&s, &s.writer, false);
     end(&s);
 }
+
+LSM_TEST(a_follower_that_opens_without_memory_says_so) {
+    bool failed = true;
+    story s;
+
+    start(&s);
+    for (uint64_t n = 0; failed; n++) {
+        lsmkv_error err;
+        lsmkv_options options;
+        lsmkv_db *db = NULL;
+        lsmkv_options_init(&options);
+        options.memory_bytes = 1 << 20;
+        options.follower = true;
+        lsm_alloc_fail_after(n, 0);
+        lsmkv_status status = lsm_test_open(s.env, SIM_PATH, &options, &db, &err);
+        lsm_alloc_fail_never();
+        failed = status != LSMKV_OK;
+        if (failed) {
+            CHECK_EQ(status, LSMKV_NO_MEMORY);
+        } else {
+            close_one(db);
+        }
+        CHECK(n < 1000);
+    }
+    end(&s);
+}
