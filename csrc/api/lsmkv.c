@@ -7,6 +7,7 @@
 #include "api/calls.h"
 #include "api/checks.h"
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "db/db_iter.h"
 
@@ -320,7 +321,9 @@ static lsmkv_status get_many_once(lsmkv_db *db, const lsmkv_read *read,
         return status;
     }
     lsm_readstate *state = lsm_read_state(db, read);
-    uint64_t sequence = lsm_read_sequence(db, read);
+    uint64_t sequence = LSM_MUTANT(GET_MANY_IGNORES_SNAPSHOT)
+                            ? lsm_db_published(db)
+                            : lsm_read_sequence(db, read);
     if (LSM_UNLIKELY(!lsm_read_stays(read, mark))) {
         lsm_epoch_leave(token);
         lsm_owned_free(memory);
@@ -544,7 +547,8 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
     uint64_t end = 0;
     if (status == LSMKV_OK) {
         end = lsm_found_end(&found, read != NULL && read->stale);
-        status = end > now_ms ? LSMKV_OK : LSMKV_NOT_FOUND;
+        bool shows = end > now_ms || LSM_MUTANT(TOUCH_REVIVES_EXPIRED);
+        status = shows ? LSMKV_OK : LSMKV_NOT_FOUND;
     }
     if (status == LSMKV_OK) {
         seen->sequence = lsm_trailer_sequence(found.trailer);

@@ -4,6 +4,7 @@
  * pass the same gate as reads; maintenance calls hold off a close until they end.
  */
 #include "api/checks.h"
+#include "base/mutant.h"
 #include "db/db.h"
 #include "db/db_iter.h"
 #include "db/follow.h"
@@ -72,11 +73,12 @@ static lsmkv_status bounds(uint32_t namespace_id, const lsmkv_range *range,
     const lsmkv_bytes none = {NULL, 0};
     bool has_start = range != NULL && range->has_start;
     bool has_stop = range != NULL && range->has_stop;
+    uint32_t one_past = LSM_MUTANT(SCAN_LEAVES_NAMESPACE) ? 2 : 1;
     lsmkv_status status =
         bound(start, namespace_id, has_start ? range->start : none, err);
     if (status == LSMKV_OK) {
         status = has_stop ? bound(stop, namespace_id, range->stop, err)
-                          : bound(stop, namespace_id + 1, none, err);
+                          : bound(stop, namespace_id + one_past, none, err);
     }
     return status;
 }

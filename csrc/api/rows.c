@@ -13,6 +13,7 @@
 #include "api/calls.h"
 #include "api/checks.h"
 #include "base/alloc.h"
+#include "base/mutant.h"
 
 enum {
     ID_SIZE = 8,
@@ -28,7 +29,8 @@ static lsmkv_bytes key_at(const lsmkv_keys *keys, size_t i, uint8_t room[ID_SIZE
     if (keys->bytes != NULL) {
         return keys->bytes[i];
     }
-    lsm_put_u64_be(room, keys->ids[i]);
+    uint64_t mask = LSM_MUTANT(INTEGER_KEYS_CUT) ? UINT32_MAX : UINT64_MAX;
+    lsm_put_u64_be(room, keys->ids[i] & mask);
     return (lsmkv_bytes){room, ID_SIZE};
 }
 
@@ -372,7 +374,9 @@ static lsmkv_status get_rows_once(row_reading *reading, const lsmkv_read *read,
         return status;
     }
     reading->state = lsm_read_state(reading->db, read);
-    reading->sequence = lsm_read_sequence(reading->db, read);
+    reading->sequence = LSM_MUTANT(ROWS_IGNORE_SNAPSHOT)
+                            ? lsm_db_published(reading->db)
+                            : lsm_read_sequence(reading->db, read);
     reading->stale = read != NULL && read->stale;
     status = later == NULL ? read_all(reading, err)
                            : read_some(reading, deadline_us, later, err);

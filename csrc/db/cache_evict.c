@@ -21,6 +21,7 @@
 #include "db/cache_space.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/job.h"
 #include "db/read.h"
 
@@ -144,7 +145,8 @@ static lsmkv_status commit(lsmkv_db *db, lsm_slice skey, const version_seen *see
                            const lsm_pointer *pointer, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_condition condition = {.skey = skey, .sequence = seen->sequence};
-    lsm_write_how how = {.condition = &condition};
+    lsm_write_how how = {.condition =
+                             LSM_MUTANT(SECOND_CHANCE_RESURRECTS) ? NULL : &condition};
     uint8_t tag = (uint8_t)(seen->tag - LSM_KIND_CACHED + LSM_KIND_PUT);
     lsm_batch_record record = {
         .tag = tag,
@@ -169,7 +171,12 @@ static lsmkv_status reinsert(lsm_evict *evict, const lsm_cache_item *item,
     lsm_slice value;
     lsm_pointer pointer;
 
-    LSM_TRY(look_up(evict->db, item, &seen, err));
+    status = look_up(evict->db, item, &seen, err);
+    if (LSM_MUTANT(SECOND_CHANCE_RESURRECTS) && status == LSMKV_NOT_FOUND) {
+        seen.tag = LSM_KIND_CACHED;
+        status = LSMKV_OK;
+    }
+    LSM_TRY(status);
     lsm_buf_clear(&evict->value);
     LSM_TRY(
         lsm_segment_read(segment, &item->pointer, false, &evict->value, &value, err));

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "db/catalog.h"
 #include "db/job.h"
 
@@ -287,7 +288,8 @@ static lsmkv_status reserve_locked(lsmkv_db *db, lsm_cache_space *cache, uint64_
         }
         piece = active_locked(cache, size);
         uint64_t need = piece != NULL ? size : size + LSM_RECORD_FILE_HEADER_SIZE;
-        bool over = cache->bytes + need > limit_locked(cache, again);
+        bool over = cache->bytes + need > limit_locked(cache, again) &&
+                    !LSM_MUTANT(CACHE_CAP_IGNORED);
         if (over && again) {
             return LSMKV_NOT_FOUND;
         }

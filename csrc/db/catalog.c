@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "db/db.h"
 #include "db/published.h"
@@ -241,7 +242,7 @@ lsmkv_status lsm_catalog_next_id(lsmkv_db *db, uint32_t *id, lsmkv_error *err) {
         status = LSMKV_OK;
     }
     uint32_t largest = largest_id(db);
-    *id = *id > largest ? *id : largest + 1;
+    *id = *id > largest && !LSM_MUTANT(NAMESPACE_ID_REUSED) ? *id : largest + 1;
     if (status == LSMKV_OK && *id > LSM_SPACE_LAST) {
         status = lsm_fail(err, LSMKV_LIMIT_EXCEEDED, "no namespace ids are left");
     }
@@ -545,7 +546,9 @@ static lsmkv_status drop(lsmkv_db *db, lsmkv_bytes name, lsmkv_error *err) {
     }
     LSM_TRY(lsm_batch_delete(&batch, LSM_NAMESPACE_SYSTEM, lsm_system_key_bytes(&key),
                              err));
-    LSM_TRY(lsm_batch_delete_range(&batch, definition.id, NULL, err));
+    if (!LSM_MUTANT(DROP_LEAVES_ROWS)) {
+        LSM_TRY(lsm_batch_delete_range(&batch, definition.id, NULL, err));
+    }
     if (space->cache != NULL) {
         LSM_TRY(lsm_cache_forget_pins(definition.id, &batch, err));
     }

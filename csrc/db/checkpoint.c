@@ -16,6 +16,7 @@
  * On failure before step 5 what was made is removed again, as far as that can be had.
  */
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/db.h"
 #include "db/target.h"
 #include "format/filename.h"
@@ -148,6 +149,8 @@ static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
 
     size_t total = work->everything.added_count + work->everything.segment_count;
+    total -=
+        LSM_MUTANT(CHECKPOINT_FORGETS_SEGMENTS) ? work->everything.segment_count : 0;
 
     for (size_t i = 0; i < total; i++) {
         name_of(work, i, name);

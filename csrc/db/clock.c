@@ -4,6 +4,8 @@
  */
 #include "db/clock.h"
 
+#include "base/mutant.h"
+
 static uint64_t monotonic_ms(const lsm_clock *clock) {
     return lsm_env_monotonic_us(clock->env) / 1000;
 }
@@ -41,7 +43,8 @@ uint64_t lsm_clock_follow_ms(lsm_clock *clock) {
 
     for (;;) {
         uint64_t now = monotonic + offset;
-        bool ahead = wall > now && wall - now > LSM_CLOCK_STEP_MAX_MS;
+        bool ahead = wall > now && wall - now > LSM_CLOCK_STEP_MAX_MS &&
+                     !LSM_MUTANT(CLOCK_FOLLOWS_EVERY_JUMP);
         if (atomic_load(&clock->ahead) != ahead &&
             atomic_exchange(&clock->ahead, ahead) != ahead && ahead) {
             atomic_fetch_add(&clock->jump_count, 1);

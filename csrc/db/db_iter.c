@@ -5,6 +5,7 @@
 #include "db/db_iter.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/read.h"
 
 enum { SKIPS_MAX = 8 }; /* steps over one key's versions before a seek pays */
@@ -104,7 +105,7 @@ static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t traile
     }
     if (lsm_tag_has_times(tag)) {
         iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
-        if (iter->hidden_at <= call_time(iter)) {
+        if (iter->hidden_at <= call_time(iter) && !LSM_MUTANT(SCAN_IGNORES_EXPIRY)) {
             return false;
         }
     }
@@ -198,7 +199,8 @@ static bool gather_versions(lsmkv_iter *iter, bool *shown) {
     while (inner->valid && lsm_slice_equal(lsm_ikey_skey(inner->key), current)) {
         uint64_t trailer = lsm_ikey_trailer(inner->key);
         uint8_t tag = lsm_trailer_tag(trailer);
-        if (lsm_trailer_sequence(trailer) > iter->sequence) {
+        if (lsm_trailer_sequence(trailer) > iter->sequence &&
+            !LSM_MUTANT(BACKWARD_SCAN_IGNORES_SNAPSHOT)) {
             break;
         }
         *shown = shows_value(iter, current, trailer);

@@ -5,6 +5,7 @@
 #include "db/follow.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "db/view.h"
 #include "format/filename.h"
@@ -85,7 +86,8 @@ out:
 }
 
 static void expose_locked(lsmkv_db *db, lsm_follow_news *news) LSM_REQUIRES(db->mu) {
-    uint64_t sequence = news->recovery->last_sequence;
+    uint64_t sequence = news->recovery->last_sequence -
+                        (LSM_MUTANT(FOLLOWER_SHOWS_HALF_A_BATCH) ? 1 : 0);
     bool back = sequence < lsm_db_published(db);
 
     if (!back) {

@@ -14,6 +14,7 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "format/filename.h"
 
 lsmkv_status lsm_db_poison_locked(lsmkv_db *db, const lsmkv_error *failure) {
@@ -139,7 +140,7 @@ static void drop_logs(lsmkv_db *db, const lsm_live_log *taken, size_t count) {
     for (size_t i = 0; i < count; i++) {
         lsm_segment *segment = taken[i].segment;
         lsm_ignore(lsm_wal_close(taken[i].writer, NULL));
-        if (!atomic_load(&segment->used)) {
+        if (!atomic_load(&segment->used) || LSM_MUTANT(LOG_UNLINKED_WHILE_POINTED)) {
             lsm_segment_name(segment, name);
             /* What fails the next open tries again. */
             lsm_ignore(lsm_dir_unlink(db->dir, name, NULL));
@@ -174,7 +175,9 @@ static size_t apply_locked(lsmkv_db *db, const lsm_edit *edit, size_t flushed,
     lsm_readstate_publish_locked(db, spare);
     lsm_version_unref(old);
     for (size_t i = 0; i < flushed; i++) {
-        lsm_memtable_unref(done[i].mem);
+        if (!LSM_MUTANT(FLUSHED_MEMTABLE_LEAKED)) {
+            lsm_memtable_unref(done[i].mem);
+        }
         lsm_segment_unref(done[i].log);
     }
     size_t count = 0;

@@ -9,6 +9,8 @@
  */
 #include "db/job.h"
 
+#include "base/mutant.h"
+
 static lsm_strata strata_of(const lsm_job *job) {
     return (lsm_strata){job->sequences, job->sequence_count};
 }
@@ -34,7 +36,8 @@ bool lsm_job_hides(lsm_job *job, lsm_slice skey, uint64_t sequence, size_t strat
     uint64_t newest =
         stratum + 1 == job->sequence_count ? LSM_SEQUENCE_MAX : job->sequences[stratum];
 
-    return lsm_range_set_cover(job->ranges, skey, newest, &job->range_place) > sequence;
+    uint64_t cover = lsm_range_set_cover(job->ranges, skey, newest, &job->range_place);
+    return cover > sequence || (LSM_MUTANT(RANGE_DELETE_HIDES_NEWER) && cover != 0);
 }
 
 /* How many of the piece's sequences are still needed: all, or all but the last. */
@@ -43,7 +46,8 @@ static size_t count_needed(const lsm_job *job, const lsm_range_span *piece) {
     lsm_key_range range = {piece->start, piece->stop, true};
 
     if (lsm_stratum_of(strata_of(job), oldest) != 0 ||
-        lsm_version_overlaps_below(job->version, job->below_level, range)) {
+        (lsm_version_overlaps_below(job->version, job->below_level, range) &&
+         !LSM_MUTANT(RANGE_DELETE_DROPPED_ABOVE_LAST))) {
         return piece->count;
     }
     return piece->count - 1;
@@ -77,7 +81,7 @@ lsmkv_status lsm_job_write_ranges(lsm_job *job, lsm_slice end, lsmkv_error *err)
             break;
         }
         bool cut = end.data != NULL && lsm_slice_compare(piece.stop, end) > 0;
-        piece.stop = cut ? end : piece.stop;
+        piece.stop = cut && !LSM_MUTANT(RANGE_DELETE_NOT_CUT) ? end : piece.stop;
         LSM_TRY(write_piece(job, piece, err));
         if (cut) {
             break;

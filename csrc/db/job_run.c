@@ -6,6 +6,7 @@
 #include "db/job.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "format/filename.h"
 #include "table/merge_iter.h"
@@ -77,6 +78,13 @@ static bool is_evicted(const lsm_job *job, uint8_t tag) {
     return lsm_version_find_cache(job->version, pointer.segment) == NULL;
 }
 
+/* For mutants: whether what hides deeper versions goes all the same. */
+static bool drops_early(const verdict *found) {
+    return (LSM_MUTANT(EXPIRED_DROPPED_ABOVE_LAST) && found->expired) ||
+           (LSM_MUTANT(TOMBSTONE_DROPPED_ABOVE_LAST) && !found->expired &&
+            !found->evicted);
+}
+
 /* Whether the current version is still needed. Updates what is known of its key. */
 static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
     lsm_slice skey = lsm_ikey_skey(job->input->key);
@@ -89,7 +97,8 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
 
     found->new_key =
         !job->has_current || !lsm_slice_equal(skey, lsm_buf_slice(&job->current));
-    found->keep = found->new_key || stratum != job->stratum;
+    found->keep = found->new_key || (stratum != job->stratum &&
+                                     !LSM_MUTANT(COMPACTION_IGNORES_SNAPSHOTS));
     found->expired = found->keep && (tag & LSM_TAG_EXPIRES) != 0 &&
                      lsm_expire_at(tag, job->input->value) <= job->now_ms;
     if (LSM_UNLIKELY(lsm_tag_kind(tag) == LSM_KIND_CACHED)) {
@@ -109,7 +118,9 @@ static lsmkv_status judge(lsm_job *job, verdict *found, lsmkv_error *err) {
     }
     if (found->keep && stratum == 0 &&
         (found->expired || found->evicted || tag == LSM_KIND_DELETE)) {
-        found->keep = lsm_version_may_hold_below(job->version, job->below_level, skey);
+        found->keep =
+            lsm_version_may_hold_below(job->version, job->below_level, skey) &&
+            !drops_early(found);
     }
     return LSMKV_OK;
 }
@@ -156,7 +167,8 @@ out:
 /* Tables are cut between keys, never between the versions of one. A flush writes one
  * table however large. */
 static bool must_cut(const lsm_job *job, bool new_key) {
-    return job->writer != NULL && !job->flush && new_key &&
+    return job->writer != NULL && !job->flush &&
+           (new_key || LSM_MUTANT(KEY_SPLIT_OVER_TABLES)) &&
            lsm_table_writer_size(job->writer) >= job->db->options.table_bytes;
 }
 
@@ -229,7 +241,8 @@ static void time_job(const lsm_job *job) {
 static lsmkv_status install(lsm_job *job, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
 
-    if (job->edit.added_count > 0 && !job->pick.move) {
+    if (job->edit.added_count > 0 && !job->pick.move &&
+        !LSM_MUTANT(NO_DIR_SYNC_AFTER_TABLE)) {
         LSM_TRY(lsm_dir_sync(job->db->dir, err));
     }
     count_job(job);
@@ -249,10 +262,12 @@ out:
 
 /* The input is exhausted: check that it was whole, and complete the last output. */
 static lsmkv_status finish_merge(lsm_job *job, lsmkv_error *err) {
-    if (job->input->status != LSMKV_OK) {
+    bool whole = LSM_MUTANT(READ_ERROR_ENDS_COMPACTION);
+
+    if (job->input->status != LSMKV_OK && !whole) {
         return lsm_error_copy(err, &job->input->error);
     }
-    if (job->input_seen != job->input_expected) {
+    if (job->input_seen != job->input_expected && !whole) {
         return lsm_fail(err, LSMKV_CORRUPTION,
                         "%s read %llu entries, its inputs hold %llu",
                         job->flush ? "a flush" : "a compaction",

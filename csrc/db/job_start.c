@@ -6,6 +6,7 @@
 #include "db/job.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "format/filename.h"
 
@@ -83,7 +84,8 @@ lsm_job *lsm_job_start_flush_locked(lsmkv_db *db, lsmkv_error *err) {
     if (job == NULL) {
         return NULL;
     }
-    const lsm_immutable *oldest = &db->immutables[0];
+    bool newest = LSM_MUTANT(NEWEST_MEMTABLE_FLUSHED_FIRST);
+    const lsm_immutable *oldest = &db->immutables[newest ? db->immutable_count - 1 : 0];
     job->flush = true;
     job->flush_count = 1;
     job->next_log = oldest->next_log;

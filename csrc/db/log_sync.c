@@ -15,6 +15,7 @@
 #include "db/db.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "wal/wal.h"
 
 /* Whether something acknowledged lies in this dead log and in no table yet. */
@@ -52,7 +53,9 @@ static lsmkv_status sync_one_locked(lsmkv_db *db, lsm_wal_writer *writer,
 static lsmkv_status poison_unless_ok(lsmkv_db *db, lsmkv_status status,
                                      const lsmkv_error *failure, lsmkv_error *err) {
     if (status != LSMKV_OK) {
-        (void)lsm_db_poison(db, failure);
+        if (!LSM_MUTANT(FAILED_SYNC_NOT_FINAL)) {
+            (void)lsm_db_poison(db, failure);
+        }
         (void)lsm_error_copy(err, failure);
     }
     return status;
@@ -67,7 +70,7 @@ static lsmkv_status sync_names(lsmkv_db *db, lsmkv_error *err) {
         all_recorded = all_recorded && db->logs[i].recorded;
     }
     lsm_mutex_unlock(&db->mu);
-    if (all_recorded) {
+    if (all_recorded || LSM_MUTANT(LOG_NAMES_NOT_SYNCED)) {
         return LSMKV_OK;
     }
     lsm_error_clear(&failure);
@@ -93,7 +96,7 @@ static lsmkv_status record_logs(lsmkv_db *db, lsmkv_error *err) {
         }
     }
     lsm_mutex_unlock(&db->mu);
-    if (status == LSMKV_OK && edit.log_count > 0) {
+    if (status == LSMKV_OK && edit.log_count > 0 && !LSM_MUTANT(LOGS_NOT_RECORDED)) {
         status = lsm_db_install(db, &edit, 0, err);
     }
     lsm_edit_deinit(&edit);
@@ -166,7 +169,7 @@ lsmkv_status lsm_logs_sync(lsmkv_db *db, bool active_too, lsmkv_error *err) {
             continue;
         }
         if (!log->recorded ||
-            ((!active || active_too) &&
+            ((active ? active_too : !LSM_MUTANT(SYNC_SKIPS_OLDER_LOGS)) &&
              lsm_wal_synced_to(log->writer) < lsm_wal_size(log->writer))) {
             status = sync_one_locked(db, log->writer, err);
         }

@@ -14,6 +14,7 @@
 #include "db/manifest.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "format/filename.h"
 
 void lsm_manifest_state_deinit(lsm_manifest_state *state) {
@@ -31,7 +32,8 @@ bool lsm_edit_describe_version(lsm_edit *edit, const lsm_version *version) {
             return false;
         }
     }
-    for (size_t i = 0; i < version->cache_count; i++) {
+    for (size_t i = LSM_MUTANT(REWRITE_FORGETS_CACHES) ? version->cache_count : 0;
+         i < version->cache_count; i++) {
         const lsm_segment *segment = version->caches[i];
         lsm_edit_cache cache = {segment->number, segment->file_id, segment->space_id};
         if (!lsm_edit_add_cache(edit, &cache)) {
@@ -55,6 +57,15 @@ static bool encode_record(const lsm_edit *edit, lsm_buf *record) {
            lsm_edit_encode(edit, record) && lsm_buf_reserve(record, LSM_RECORD_ALIGN);
 }
 
+/* For mutants: whether this edit is left to a later sync. */
+static bool skips_sync(const lsm_wal_writer *writer, const lsm_edit *edit) {
+    if (lsm_wal_synced_to(writer) == 0) {
+        return LSM_MUTANT(FRESH_MANIFEST_NOT_SYNCED);
+    }
+    return (LSM_MUTANT(LOG_DROPPED_BEFORE_EDIT_SYNC) && edit->has_first_log) ||
+           (LSM_MUTANT(INPUTS_DROPPED_BEFORE_EDIT_SYNC) && edit->deleted_count > 0);
+}
+
 lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
                                  lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
@@ -67,7 +78,7 @@ lsmkv_status lsm_manifest_append(lsm_wal_writer *writer, const lsm_edit *edit,
         goto out;
     }
     LSM_TRY(lsm_wal_append(writer, LSM_RECORD_EDIT, records, 1, err));
-    LSM_TRY(lsm_wal_sync(writer, err));
+    status = skips_sync(writer, edit) ? LSMKV_OK : lsm_wal_sync(writer, err);
 out:
     lsm_buf_deinit(&record);
     return status;
@@ -87,7 +98,9 @@ static lsmkv_status write_temp(lsm_dir *dir, uint64_t number, lsmkv_error *err) 
     }
     LSM_TRY(lsm_file_open(dir, LSM_CURRENT_TEMP_NAME, LSM_OPEN_CREATE, &file, err));
     LSM_TRY(lsm_file_append(file, &piece, 1, NULL, err));
-    LSM_TRY(lsm_file_sync(file, err));
+    if (!LSM_MUTANT(CURRENT_NOT_SYNCED)) {
+        LSM_TRY(lsm_file_sync(file, err));
+    }
     status = lsm_file_close(file, err);
     file = NULL;
 out:
@@ -122,7 +135,9 @@ lsmkv_status lsm_manifest_create(lsm_dir *dir, const lsm_record_file_header *hea
     /* A rename that reports a failure may have happened all the same. */
     *renamed = true;
     LSM_TRY(lsm_dir_rename(dir, LSM_CURRENT_TEMP_NAME, LSM_CURRENT_NAME, err));
-    LSM_TRY(lsm_dir_sync(dir, err));
+    if (!LSM_MUTANT(NO_DIR_SYNC_AFTER_RENAME)) {
+        LSM_TRY(lsm_dir_sync(dir, err));
+    }
     *writerp = writer;
     writer = NULL;
 out:

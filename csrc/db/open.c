@@ -19,6 +19,7 @@
 #include "db/db.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "db/published.h"
 #include "db/read.h"
@@ -147,6 +148,7 @@ static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *op
     }
     LSM_TRY(status);
     lsm_db_adopt(db, state);
+    largest = LSM_MUTANT(FILE_NUMBERS_REUSED) ? 0 : largest;
     db->next_file = (largest >= state->next_file ? largest + 1 : state->next_file);
 out:
     return status;
@@ -265,6 +267,9 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
     lsm_clock_init(
         &db->clock, db->env,
         recovery.time_ms > state->time_ms ? recovery.time_ms : state->time_ms);
+    if (LSM_MUTANT(TIME_FORGOTTEN_AT_OPEN)) {
+        lsm_clock_init(&db->clock, db->env, 0);
+    }
     LSM_TRY(lsm_db_recall_options(db, &recovery, remembered, err));
     /* All that may turn out to be damaged is read before anything is written. */
     LSM_TRY(lsm_recovery_publish(db, &recovery, err));
@@ -277,7 +282,7 @@ static lsmkv_status recover(lsmkv_db *db, const lsm_manifest_state *state,
     db->recovered_records = recovery.records;
     db->recovered_dropped_bytes = recovery.dropped_bytes;
 out:
-    if (status != LSMKV_OK && !renamed) {
+    if (status != LSMKV_OK && (!renamed || LSM_MUTANT(OPEN_UNDONE_AFTER_RENAME))) {
         lsm_recovery_undo(db, &recovery);
     }
     lsm_recovery_deinit(&recovery);
@@ -354,7 +359,9 @@ static lsmkv_status open_for_writing(lsm_env *env, const char *path,
     LSM_TRY(lsm_gc_sweep(db, err)); /* before a write can start a job and its files */
     LSM_TRY(remember_options(db, remembered, err));
     LSM_TRY(lsm_scheduler_start(db, err));
-    LSM_TRY(lsm_published_clean(db, err));
+    if (!LSM_MUTANT(UNFINISHED_PUBLISH_KEPT)) {
+        LSM_TRY(lsm_published_clean(db, err));
+    }
     *dbp = db;
     db = NULL;
 out:

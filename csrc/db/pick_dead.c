@@ -16,6 +16,7 @@
 #include "db/compact_pick.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 
 static bool overlaps_level(const lsm_level *level, lsm_key_range range, size_t first) {
     for (size_t i = first; i < level->count; i++) {
@@ -45,7 +46,8 @@ static bool may_drop(const lsm_version *version, uint32_t level, size_t index,
         return false;
     }
     for (uint32_t below = level + 1; below < LSMKV_LEVEL_COUNT; below++) {
-        if (overlaps_sorted(&version->levels[below], range)) {
+        if (!LSM_MUTANT(EXPIRED_TABLE_DROPPED_OVER_OLDER) &&
+            overlaps_sorted(&version->levels[below], range)) {
             return false;
         }
     }

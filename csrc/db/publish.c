@@ -5,6 +5,7 @@
 #include "db/publish.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "format/filename.h"
 
 enum { PLACE_ATTEMPTS = 8 };
@@ -310,8 +311,10 @@ static lsmkv_status make_tables(lsmkv_publish *publish, lsmkv_error *err) {
         publish->record.row_count += publish->runs[0].level.tables[i]->info.entry_count;
     }
     LSM_TRY(lsm_dir_sync(db->dir, err));
-    LSM_TRY(lsm_db_rotate(db, err));
-    LSM_TRY(lsm_scheduler_wait_flushed(db, err));
+    if (!LSM_MUTANT(PUBLISH_TABLES_BEFORE_RECORD)) {
+        LSM_TRY(lsm_db_rotate(db, err));
+        LSM_TRY(lsm_scheduler_wait_flushed(db, err));
+    }
     status = install(publish, err);
 out:
     return status;
@@ -338,7 +341,7 @@ lsmkv_status lsm_publish_commit(lsmkv_publish *publish, lsmkv_error *err) {
         return status;
     }
     status = make_tables(publish, &failure);
-    if (status == LSMKV_OK) {
+    if (status == LSMKV_OK || LSM_MUTANT(FAILED_PUBLISH_SWITCHES)) {
         publish->record.state = LSM_PUBLISH_COMPLETE;
         lsm_mutex_lock(&db->catalog_mu);
         status = lsm_published_switch(db, name_of(publish), version_of(publish),

@@ -5,6 +5,7 @@
 #include "db/published.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/manifest.h"
 #include "db/publish.h"
 #include "db/system_key.h"
@@ -193,7 +194,8 @@ static uint64_t sequence_of(const lsm_batch *batch) {
 }
 
 static lsmkv_status commit_durably(lsmkv_db *db, lsm_batch *batch, lsmkv_error *err) {
-    return lsm_db_write(db, batch, (lsm_write_how){.sync = true, .alone = true}, err);
+    lsm_write_how how = {.sync = !LSM_MUTANT(SWITCH_NOT_SYNCED), .alone = true};
+    return lsm_db_write(db, batch, how, err);
 }
 
 lsmkv_status lsm_published_switch(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes version,
@@ -231,6 +233,9 @@ lsmkv_status lsm_published_switch(lsmkv_db *db, lsmkv_bytes name, lsmkv_bytes ve
     if (status == LSMKV_OK) {
         meaning->sequence = sequence_of(&batch);
         meaning->id = record->space.id;
+        if (LSM_MUTANT(ROLLBACK_KEEPS_VERSION) && !is_new && entry != NULL) {
+            meaning->id = atomic_load(&entry->space->meaning)->id;
+        }
         meaning->options = record->space.options;
         lsm_mutex_lock(&db->mu);
         mean_locked(db, entry, fresh, meaning);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 
 void lsm_owned_free(lsm_owned *first) {
@@ -202,7 +203,8 @@ lsmkv_status lsm_db_find(lsmkv_db *db, const lsm_lookup *lookup, bool nonblockin
 lsmkv_status lsm_db_get(lsmkv_db *db, const lsm_lookup *lookup, bool nonblocking,
                         lsm_readstate *state, lsm_value *value, lsmkv_error *err) {
     lsm_found found;
-    reading read = {db, state, nonblocking, lookup->stale, 0};
+    reading read = {db, state, nonblocking, lookup->stale,
+                    LSM_MUTANT(GET_IGNORES_EXPIRY) ? 1 : 0};
     lsmkv_status status = lsm_db_find(db, lookup, nonblocking, state, &found, err);
     if (LSM_LIKELY(status == LSMKV_OK)) {
         return resolve(&read, &found, value, err);
@@ -401,7 +403,8 @@ lsmkv_status lsm_db_get_many(lsmkv_db *db, lsm_readstate *state, lsm_get_many *m
                              lsm_owned **owned, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_pending pending = {db, many->pending, many->count, many->chosen, many->order};
-    reading read = {db, state, false, false, 0};
+    reading read = {db, state, false, false,
+                    LSM_MUTANT(GET_MANY_IGNORES_EXPIRY) ? 1 : 0};
 
     search_memtable(state->mem, &pending);
     for (size_t i = 0; i < state->immutable_count; i++) {

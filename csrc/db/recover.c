@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/budget.h"
 #include "base/limits.h"
+#include "base/mutant.h"
 #include "format/filename.h"
 
 enum {
@@ -80,7 +81,8 @@ out:
 static lsmkv_status check_presence(const lsm_recovery *recovery,
                                    const lsm_manifest_state *state, lsmkv_error *err) {
     for (size_t i = 0; i < state->log_count; i++) {
-        if (!has_log(recovery, state->logs[i].number)) {
+        if (!has_log(recovery, state->logs[i].number) &&
+            !LSM_MUTANT(MISSING_LOG_PASSED_OVER)) {
             char name[LSM_FILENAME_SIZE];
             lsm_filename_make(name, LSM_NAME_LOG, state->logs[i].number);
             return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
@@ -206,7 +208,8 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
     if (*past) {
         return LSMKV_OK;
     }
-    if (reader.sequence != recovery->last_sequence + 1) {
+    if (reader.sequence != recovery->last_sequence + 1 &&
+        !LSM_MUTANT(REPLAY_GOES_ON_BEHIND_A_HOLE) && !LSM_MUTANT(BAD_RECORD_SKIPPED)) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, (int64_t)record->offset,
                            "expected sequence %llu, found %llu",
                            (unsigned long long)(recovery->last_sequence + 1),
@@ -230,7 +233,7 @@ static lsmkv_status replay_record(lsm_replay *replay, const lsm_replay_log *log,
     if (reader.time_ms > recovery->time_ms) {
         recovery->time_ms = reader.time_ms;
     }
-    recovery->last_sequence += plan.sequence_count;
+    recovery->last_sequence = reader.sequence + plan.sequence_count - 1;
     recovery->records += plan.sequence_count;
 out:
     lsm_mem_plan_deinit(&plan);
@@ -282,8 +285,9 @@ static const lsm_replay_log *next_readable(const lsm_recovery *recovery, size_t 
 /* Where replay of a log must stop: what the next readable log says came before it. */
 static uint64_t limit_of(const lsm_recovery *recovery, size_t index) {
     const lsm_replay_log *next = next_readable(recovery, index);
-    return next == NULL ? LSM_SEQUENCE_MAX
-                        : lsm_wal_header(next->reader)->previous_sequence;
+    return next == NULL || LSM_MUTANT(FAILED_WRITE_REPLAYED)
+               ? LSM_SEQUENCE_MAX
+               : lsm_wal_header(next->reader)->previous_sequence;
 }
 
 /* A follower's readers know the segment before there is a pointer into it. */
@@ -334,7 +338,8 @@ static lsmkv_status replay_all(lsm_replay *replay, lsmkv_error *err) {
             continue;
         }
         uint64_t begins = lsm_wal_header(log->reader)->previous_sequence;
-        hole = hole || begins != recovery->last_sequence;
+        hole = hole || (begins != recovery->last_sequence &&
+                        !LSM_MUTANT(REPLAY_GOES_ON_BEHIND_A_HOLE));
         if (hole) {
             LSM_TRY(skip_log(replay, log, err));
         } else {

@@ -4,6 +4,7 @@
  */
 #include "db/repair_values.h"
 
+#include "base/mutant.h"
 #include "base/xxh3.h"
 #include "format/filename.h"
 
@@ -79,6 +80,10 @@ lsmkv_status lsm_repair_values_place(lsm_repair_values *values, uint8_t tag,
 
     *placed = (lsm_slice){NULL, 0};
     *lost = read_value(values, &pointer, &failure) != LSMKV_OK;
+    if (LSM_MUTANT(REPAIR_FORGETS_LARGE_VALUES)) {
+        *lost = true;
+        return LSMKV_OK;
+    }
     if (*lost) {
         if (failure.status == LSMKV_CORRUPTION || lsm_error_is_device(&failure)) {
             lsm_findings_tell(&values->repair->findings, &failure);

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 
 /* Copies the bytes of a key to *at, moves *at behind them and returns the copy. */
 static lsm_slice place_key(uint8_t **at, lsm_slice key) {
@@ -140,7 +141,8 @@ size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
         size_t middle = low + (high - low) / 2;
         lsm_slice largest = level->tables[middle]->info.largest;
         int order = lsm_slice_compare(lsm_ikey_skey(largest), skey);
-        if (order < 0 || (order == 0 && lsm_bound_is_exclusive(largest))) {
+        if (order < 0 || (order == 0 && (lsm_bound_is_exclusive(largest) ||
+                                         LSM_MUTANT(LAST_KEY_OF_TABLE_MISSED)))) {
             low = middle + 1;
         } else {
             high = middle;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 
 static int compare_entries(const void *left, const void *right) {
     const lsm_tally_entry *a = left;
@@ -118,7 +119,8 @@ lsmkv_status lsm_version_tally_finish(const lsm_version_tally *tally,
         const lsm_tally_entry *entry = &tally->entries[i];
         lsm_segment *segment = entry->segment;
 
-        if (entry->live_bytes == 0) {
+        if (entry->live_bytes <=
+            (LSM_MUTANT(SEGMENT_DROPPED_WHILE_POINTED) ? 256 : 0)) {
             continue;
         }
         if (segment != NULL) {

@@ -31,6 +31,7 @@
 #include "db/db.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "db/cache_space.h"
 #include "db/read.h"
 #include "wal/wal.h"
@@ -183,9 +184,13 @@ static lsmkv_status group_commit(lsmkv_db *db, lsm_group *group, lsmkv_error *er
     atomic_fetch_add_explicit(&db->counters.log_bytes_written,
                               lsm_wal_size(log) - size_before, memory_order_relaxed);
     if (group->sync) {
-        LSM_TRY(lsm_log_sync(db, log, err));
+        status = lsm_log_sync(db, log, err);
+        LSM_TRY(LSM_MUTANT(FAILED_WRITE_SHOWS) ? LSMKV_OK : status);
     }
     uint64_t sequence = group->first_sequence;
+    if (LSM_MUTANT(PUBLISHED_BEFORE_INSERTED)) {
+        atomic_store(&db->published, group->last_sequence);
+    }
     for (size_t i = 0; i < group->count; i++) {
         const lsm_writer *writer = group->members[i];
         if (LSM_UNLIKELY(writer->plan->large_bytes != 0)) {
@@ -219,10 +224,11 @@ static void note_failure_locked(lsmkv_db *db, const lsmkv_error *failure)
     if (!lsm_wal_dead(db->logs[db->log_count - 1].writer)) {
         return;
     }
-    if (failure->status == LSMKV_DISK_FULL && db->state == LSM_STATE_OPEN) {
+    if (failure->status == LSMKV_DISK_FULL && db->state == LSM_STATE_OPEN &&
+        !LSM_MUTANT(FULL_DISK_IS_FINAL)) {
         db->state = LSM_STATE_DEGRADED;
         db->failure = *failure;
-    } else if (failure->status != LSMKV_DISK_FULL) {
+    } else if (failure->status != LSMKV_DISK_FULL || LSM_MUTANT(FULL_DISK_IS_FINAL)) {
         (void)lsm_db_poison_locked(db, failure);
     }
 }
@@ -235,7 +241,7 @@ static lsmkv_status check_condition(lsmkv_db *db, const lsm_writer *leader,
     lsm_found found;
     bool visible = false;
 
-    if (condition == NULL) {
+    if (condition == NULL || LSM_MUTANT(CONDITION_NOT_CHECKED)) {
         return LSMKV_OK;
     }
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
@@ -406,7 +412,7 @@ static lsmkv_status serve_sync(lsmkv_db *db, lsmkv_error *err) LSM_REQUIRES(db->
         LSM_TRY(lsm_room_rotate_locked(db, (lsm_need){0, 0}, err));
     }
     lsm_mutex_unlock(&db->mu);
-    status = lsm_logs_sync(db, true, err);
+    status = lsm_logs_sync(db, !LSM_MUTANT(SYNC_LEAVES_ACTIVE_LOG), err);
     lsm_mutex_lock(&db->mu);
 out:
     return status;

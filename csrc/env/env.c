@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/budget.h"
+#include "base/mutant.h"
 
 enum { RETRY_MAX = 1000, ERROR_TEXT_SIZE = 96, RESCUE_SIZE = 4096 };
 
@@ -87,7 +88,7 @@ static int64_t error_offset(uint64_t offset) {
 
 /* true when the call was interrupted and another try is due. */
 static bool again(int code, uint32_t *tries) {
-    return code == EINTR && ++*tries < RETRY_MAX;
+    return code == EINTR && ++*tries < RETRY_MAX && !LSM_MUTANT(EINTR_NOT_RETRIED);
 }
 
 /* Names are made by the engine from numbers, never from bytes it read. */
@@ -342,6 +343,9 @@ lsmkv_status lsm_file_read(lsm_file *file, uint64_t offset, void *to, size_t siz
         }
         tries = 0;
         done += part;
+        if (LSM_MUTANT(SHORT_READ_IS_END)) {
+            break;
+        }
     }
     *got = done;
     return LSMKV_OK;

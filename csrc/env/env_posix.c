@@ -34,6 +34,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "base/rng.h"
 
 enum {
@@ -329,7 +330,8 @@ static int open_existing(const lsm_posix_dir *dir, const char *name) {
 
 /* The descriptor of a new file, or -1 and errno. */
 static int create(lsm_posix_dir *dir, const char *name) {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW |
+                      (LSM_MUTANT(CREATE_TAKES_OVER_FILES) ? 0 : O_EXCL);
     const mode_t mode = S_IRUSR | S_IWUSR;
     int fd = lsm_posix_openat(dir->fd, name, flags, mode);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/mutant.h"
 
 enum {
     ENTRY_ALIGN = 8,
@@ -184,6 +185,7 @@ static void fill_slot(decoder *to, lsm_slice skey, uint32_t unit) {
     while (lsm_block_number(to->data, slot) != 0) {
         slot = (slot + 1) & mask;
     }
+    unit += LSM_MUTANT(STALE_BLOCK_SLOT) && hash % 64 == 0;
     put_number(to->data, slot, slot_fingerprint(hash, to->unit_bits) | unit);
 }
 
@@ -409,7 +411,8 @@ lsmkv_status lsm_block_get(const lsm_block *block, const lsm_lookup *lookup,
         }
         found->trailer = lsm_ikey_trailer(entry.ikey);
         found->field = entry.field;
-        if (LSM_LIKELY(lsm_trailer_sequence(found->trailer) <= lookup->sequence)) {
+        if (LSM_LIKELY(lsm_trailer_sequence(found->trailer) <= lookup->sequence) ||
+            LSM_MUTANT(SLOT_IGNORES_SNAPSHOT)) {
             return LSMKV_OK;
         }
         return lsm_get_u16(header + 6) == OLDER_FOLLOWS

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/coding.h"
+#include "base/mutant.h"
 
 enum {
     PROBE_SHIFT = 32 - 9, /* a line has 2^9 bits */
@@ -108,5 +109,5 @@ bool lsm_bloom_may_contain(const lsm_bloom *bloom, uint64_t hash) {
         present &= (uint32_t)line[bit / 8] >> (bit % 8);
         mixed *= PROBE_FACTOR;
     }
-    return present != 0;
+    return present != 0 && !(LSM_MUTANT(FILTER_MISSES_KEYS) && hash % 64 == 0);
 }

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "table/block_pool.h"
 
 enum {
@@ -234,7 +235,7 @@ static lsm_cached_block *evict_locked(lsm_cache *cache) LSM_REQUIRES(cache->mu) 
     uint64_t capacity = atomic_load_explicit(&cache->capacity, memory_order_relaxed);
     lsm_cached_block *victims = NULL;
 
-    while (used_locked(cache) > capacity) {
+    while (used_locked(cache) > capacity && !LSM_MUTANT(BLOCK_CACHE_GROWS)) {
         if (cache->bytes[QUEUE_SMALL] > capacity / SMALL_PART ||
             lsm_list_empty(&cache->queues[QUEUE_MAIN])) {
             evict_small_locked(cache, &victims);

@@ -30,6 +30,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "table/key_order.h"
 
 enum {
@@ -117,7 +118,8 @@ static void fail(merge_iter *iter, const lsm_iter *child) {
 
 /* false: the child failed, and with it the merge. */
 static inline bool usable(merge_iter *iter, const lsm_iter *child) {
-    if (LSM_UNLIKELY(!child->valid && child->status != LSMKV_OK)) {
+    if (LSM_UNLIKELY(!child->valid && child->status != LSMKV_OK) &&
+        !LSM_MUTANT(MERGE_HIDES_READ_ERRORS)) {
         fail(iter, child);
         return false;
     }
@@ -291,7 +293,8 @@ static void turn(merge_iter *iter) {
 
     iter->reverse = !iter->reverse;
     for (size_t rank = 0; rank < iter->count; rank++) {
-        if (rank != top && !turn_child(iter, rank, shown->key, top)) {
+        if (rank != top && !LSM_MUTANT(TURN_LEAVES_OTHERS) &&
+            !turn_child(iter, rank, shown->key, top)) {
             return;
         }
     }

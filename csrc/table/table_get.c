@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "table/table_private.h"
 
 enum { GROUP = 48 }; /* keys in flight: enough to fill the memory pipeline */
@@ -290,7 +291,8 @@ lsmkv_status lsm_table_get_many(lsm_table *table, lsm_table_request *const *requ
     size_t missed_count = 0;
     size_t at = 0;
 
-    if (LSM_UNLIKELY(table->ranges != NULL)) {
+    if (LSM_UNLIKELY(table->ranges != NULL) &&
+        !LSM_MUTANT(GET_MANY_IGNORES_RANGE_DELETES)) {
         LSM_TRY(get_all_covered(table, requests, count, err));
     }
 

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "format/bloom.h"
 #include "format/codec.h"
 #include "format/filename.h"
@@ -550,7 +551,10 @@ lsmkv_status lsm_table_writer_finish(lsm_table_writer *writer, lsm_table_info *i
     }
     tail_offset = writer->offset;
     LSM_TRY(put_tail(writer, err));
-    LSM_TRY(lsm_file_sync(writer->file, err));
+    if (!LSM_MUTANT(TABLE_NOT_SYNCED)) {
+        status = lsm_file_sync(writer->file, err);
+        LSM_TRY(LSM_MUTANT(SYNC_ERROR_IGNORED) ? LSMKV_OK : status);
+    }
     file = writer->file;
     writer->file = NULL;
     LSM_TRY(lsm_file_close(file, err));

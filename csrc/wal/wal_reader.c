@@ -26,6 +26,7 @@
 #include "base/assert.h"
 #include "base/coding.h"
 #include "base/limits.h"
+#include "base/mutant.h"
 
 enum { WINDOW_SIZE = 256 << 10, HEADER_FILE_ID_AT = 40 };
 
@@ -169,7 +170,7 @@ static lsmkv_status check_expected(const lsm_wal_reader *reader,
                            "file type is %d, expected %d", (int)header->type,
                            (int)expect->type);
     }
-    if (expect->uuid != NULL &&
+    if (expect->uuid != NULL && !LSM_MUTANT(FOREIGN_LOG_ACCEPTED) &&
         memcmp(header->uuid, expect->uuid, LSM_UUID_SIZE) != 0) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, 0,
                            "the file belongs to another database");
@@ -346,6 +347,11 @@ static lsmkv_status take_record(lsm_wal_reader *reader, lsm_record *record,
     lsmkv_status status = LSMKV_OK;
 
     LSM_TRY(read_record(reader, record, err));
+    while (LSM_MUTANT(BAD_RECORD_SKIPPED) && record->type == LSM_RECORD_NONE &&
+           reader->file_size - reader->next > LSM_RECORD_HEADER_SIZE) {
+        reader->next += LSM_RECORD_ALIGN;
+        LSM_TRY(read_record(reader, record, err));
+    }
     if (record->type == LSM_RECORD_NONE) {
         return finish(reader, err);
     }

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/mutant.h"
 
 enum { ALLOCATE_STEP = 4 << 20 };
 
@@ -173,7 +174,8 @@ lsmkv_status lsm_wal_seal(lsm_wal_writer *writer, uint64_t *size, lsmkv_error *e
         return lsm_error_copy(err, &writer->failure);
     }
     if (lsm_file_truncate(writer->file, writer->size, &writer->failure) != LSMKV_OK ||
-        lsm_file_sync(writer->file, &writer->failure) != LSMKV_OK) {
+        (!LSM_MUTANT(SEALED_LOG_NOT_SYNCED) &&
+         lsm_file_sync(writer->file, &writer->failure) != LSMKV_OK)) {
         return die(writer, err);
     }
     writer->allocated = writer->size;
@@ -196,6 +198,12 @@ static void append_mark(lsm_wal_writer *writer) {
     writer->size = place.offset + sizeof(mark);
 }
 
+/* For a mutant. */
+static bool skips_sync(const lsm_wal_writer *writer) {
+    return LSM_MUTANT(EIGHTH_SYNC_DOES_NOTHING) &&
+           writer->size / LSM_RECORD_ALIGN % 8 == 0;
+}
+
 lsmkv_status lsm_wal_sync(lsm_wal_writer *writer, lsmkv_error *err) {
     if (writer->dead) {
         return lsm_error_copy(err, &writer->failure);
@@ -204,7 +212,12 @@ lsmkv_status lsm_wal_sync(lsm_wal_writer *writer, lsmkv_error *err) {
     if (writer->synced_to >= writer->records_end) {
         return LSMKV_OK;
     }
-    if (lsm_file_sync(writer->file, &writer->failure) != LSMKV_OK) {
+    if (LSM_MUTANT(MARK_BEFORE_SYNC)) {
+        writer->synced_to = writer->size;
+        append_mark(writer);
+    }
+    if (!skips_sync(writer) &&
+        lsm_file_sync(writer->file, &writer->failure) != LSMKV_OK) {
         return die(writer, err);
     }
     writer->synced_to = writer->size;

@@ -2,7 +2,7 @@
  *
  * Stress of the C interface on a real directory, meant for ThreadSanitizer.
  *
- *   stress --dir DIR [--seconds N] [--seed S]
+ *   stress --dir DIR [--seconds N] [--seed S] [--mutant NAME]
  *
  * Rounds until the time is up. In each, threads write, read, scan, hold snapshots,
  * touch, count, flush, compact, sync, verify, publish, make checkpoints, open the
@@ -31,6 +31,8 @@
  * The first thing that is wrong is printed and ends the program with status 1.
  */
 #include "stress_help.h"
+
+#include "base/mutant.h"
 
 enum {
     READERS = 2,
@@ -185,10 +187,16 @@ int stress_main(int argument_count, char **arguments) {
             seconds = strtol(arguments[i + 1], NULL, 10);
         } else if (strcmp(arguments[i], "--seed") == 0) {
             stress_seed = strtoull(arguments[i + 1], NULL, 10);
+        } else if (strcmp(arguments[i], "--mutant") == 0 &&
+                   !lsm_mutant_select(arguments[i + 1])) {
+            path = NULL;
+            break;
         }
     }
     if (path == NULL) {
-        (void)fprintf(stderr, "usage: stress --dir DIR [--seconds N] [--seed S]\n");
+        (void)fprintf(
+            stderr,
+            "usage: stress --dir DIR [--seconds N] [--seed S] [--mutant NAME]\n");
         return 2;
     }
     rng.state = stress_seed;

@@ -340,6 +340,26 @@ LSM_TEST(cache_second_chance_never_undoes_a_delete_or_a_put) {
     }
 }
 
+/* Its place says that it was read, so the eviction that comes by asks for it. */
+LSM_TEST(cache_second_chance_is_not_for_what_was_read_and_then_deleted) {
+    cache_db c;
+    lsmkv_error err;
+    char key[16];
+
+    begin(&c);
+    lsmkv_write how = {.space = c.space};
+    put(&c, 1, SIZE, 0);
+    CHECK(get(&c, 1, SIZE, 0));
+    CHECK_OK(lsmkv_delete(c.db, &how, key_of(key, 1), &err));
+    for (size_t i = 10; stats_of(&c).evicted_segments < 3; i++) {
+        CHECK(i < 1000);
+        put(&c, i, SIZE, 0);
+        CHECK(!get(&c, 1, SIZE, 0));
+    }
+    CHECK_EQ(stats_of(&c).reinserted_bytes, 0);
+    end(&c);
+}
+
 LSM_TEST(cache_second_chance_keeps_the_time_a_value_expires) {
     cache_db c;
     lsmkv_error err;

@@ -13,7 +13,8 @@
  * Each closes with a line of what it did. A failed check prints what was found, the
  * last operations and the arguments that show it again, and ends with status 1. With
  * --only, of a seed's operations only those with these numbers run. With --dump DIR,
- * the disk under check is written there before its recovery.
+ * the disk under check is written there before its recovery. With --mutant NAME, the
+ * engine makes that mistake (base/mutant.h).
  */
 #include "commands.h"
 
@@ -24,6 +25,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/mutant.h"
 #include "kill.h"
 #include "report.h"
 #include "sim.h"
@@ -50,6 +52,7 @@ static const struct option long_options[] = {
     {"dir", required_argument, NULL, 'd'},
     {"dump", required_argument, NULL, 'o'},
     {"only", required_argument, NULL, 'y'},
+    {"mutant", required_argument, NULL, 'm'},
     {"verbose", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -151,6 +154,8 @@ static bool read_option(int option, arguments *a) {
             return true;
         case 'y':
             return read_only(optarg, &a->sim);
+        case 'm':
+            return lsm_mutant_select(optarg);
         case 'v':
             a->sim.verbose = true;
             return true;

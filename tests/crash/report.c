@@ -92,8 +92,9 @@ void crash_fail(const char *format, ...) {
     va_start(arguments, format);
     (void)vprintf(format, arguments);
     va_end(arguments);
-    (void)printf("\nafter %llu crash states; the last operations:\n",
-                 (unsigned long long)crash_count.states);
+    (void)printf("\nafter %llu crash states and %llu runs; the last operations:\n",
+                 (unsigned long long)crash_count.states,
+                 (unsigned long long)crash_count.runs);
     for (uint64_t i = first; i < trace_next; i++) {
         (void)printf("  %llu %s\n", (unsigned long long)i, trace[i % TRACE_COUNT]);
     }
