@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build import CSRC, RELEASE, ROOT, TSAN, build_stress, build_unit
+from harness.build import ASAN, CSRC, ROOT, TSAN, build_stress, build_unit
 from harness.crash import SANITIZER_ENVIRONMENT
 
 HEADER = CSRC / "base" / "mutant.h"
@@ -93,7 +93,7 @@ class Mutant:
         if kind in STRIDES:
             number = str(WORKLOADS.index(workload))
             return [*crash, kind, "--workload", number, "--stride", str(STRIDES[kind])]
-        return [str(build_unit(RELEASE)), *select, kind]
+        return [str(build_unit(ASAN)), *select, kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import CSRC, RELEASE, TESTS, build_unit
+from harness.build import ASAN, CSRC, TESTS, build_unit
 from harness.crash import run_program
 from lsmkv import _core
 from lsmkv.fuzz import _native
@@ -57,7 +57,7 @@ def test_the_commands_are_parts_of_what_is_run_without_a_mutant() -> None:
     for name in ("sim", "faults"):
         assert f'run_crash(["{name}", "--seeds", seeds(800)])' in crash
     assert "first = SEED * 1_000_000" in crash
-    units = set(run_program(build_unit(RELEASE), ["--list"], 60).split())
+    units = set(run_program(build_unit(ASAN), ["--list"], 60).split())
     named = {m.killer for m in MUTANTS if re.fullmatch(r"\w+_\w+", m.killer)}
     assert named
     assert named <= units
