@@ -18,6 +18,9 @@ static lsmkv_status open_file(lsm_repair_values *values, uint64_t number,
     if (values->file != NULL && values->number == number) {
         return LSMKV_OK;
     }
+    if (number == 0) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "a pointer to a value in no file");
+    }
     lsm_file_drop(values->file);
     values->file = NULL;
     values->number = number;

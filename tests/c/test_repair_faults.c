@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/xxh3.h"
+#include "db/repair_values.h"
 #include "format/edit.h"
 #include "format/record.h"
 
@@ -511,6 +512,28 @@ LSM_TEST(large_values_that_do_not_lie_aligned_in_a_log_are_damage) {
     CHECK(t.count > 0);
     lsm_sim_destroy(env);
     dead_end(&dead);
+}
+
+LSM_TEST(a_pointer_to_no_file_is_a_value_that_was_lost) {
+    lsm_dir *dir = NULL;
+    lsm_env *env = sim_make(1, &dir);
+    told t = {0};
+    lsmkv_report report = {0};
+    lsm_repair work = {.env = env, .from = dir, .findings = {on_problem, &t, &report}};
+    lsm_repair_values values = {.repair = &work, .to = dir};
+    lsm_pointer pointer = {.segment = 0, .offset = LSM_VALUE_ALIGN, .size = 1};
+    uint8_t field[LSM_POINTER_SIZE];
+    lsm_slice placed;
+    lsmkv_error err;
+    bool lost = false;
+
+    lsm_pointer_encode(&pointer, field);
+    CHECK_OK(lsm_repair_values_place(&values, LSM_KIND_POINTER,
+                                     lsm_slice_make(field, sizeof(field)), &placed,
+                                     &lost, &err));
+    CHECK(lost && t.count == 1);
+    lsm_repair_values_deinit(&values);
+    sim_end(env, dir);
 }
 
 LSM_TEST(a_repair_leaves_out_what_no_open_can_read_of_namespace_0) {
