@@ -158,6 +158,9 @@ static lsmkv_status take_edit(lsm_wreck *wreck, const lsm_edit *edit,
     }
     for (size_t i = 0; ok && i < edit->added_count; i++) {
         const lsm_table_info *info = &edit->added[i].info;
+        if (info->number == 0) {
+            continue; /* no file has that number */
+        }
         ok = add_table(repair, (lsm_repair_table){.number = info->number,
                                                   .file_id = info->file_id});
     }

@@ -18,9 +18,6 @@ static lsmkv_status open_file(lsm_repair_values *values, uint64_t number,
     if (values->file != NULL && values->number == number) {
         return LSMKV_OK;
     }
-    if (number == 0) {
-        return lsm_fail(err, LSMKV_CORRUPTION, "a pointer to a value in no file");
-    }
     lsm_file_drop(values->file);
     values->file = NULL;
     values->number = number;
@@ -45,6 +42,10 @@ static lsmkv_status read_value(lsm_repair_values *values, const lsm_pointer *poi
     uint64_t size = 0;
     const char *name;
 
+    if (pointer->segment == 0 || pointer->size == 0 ||
+        pointer->size > LSMKV_VALUE_SIZE_MAX) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "a pointer to no value");
+    }
     LSM_TRY(open_file(values, pointer->segment, err));
     name = lsm_file_name(values->file);
     LSM_TRY(lsm_file_size(values->file, &size, err));

@@ -514,24 +514,63 @@ LSM_TEST(large_values_that_do_not_lie_aligned_in_a_log_are_damage) {
     dead_end(&dead);
 }
 
-LSM_TEST(a_pointer_to_no_file_is_a_value_that_was_lost) {
+LSM_TEST(a_repair_looks_for_no_table_of_number_0) {
+    static const uint8_t key[] = "\0\0\0\1a\1\7\0\0\0\0\0\0";
+    dead_db dead;
+    lsm_edit edit;
+    lsm_buf payload = {0};
+    lsmkv_error err;
+    told t;
+
+    lsm_slice bound = lsm_slice_make(key, sizeof(key) - 1);
+    lsm_table_info info = {.file_size = 1000,
+                           .tail_size = 200,
+                           .smallest = bound,
+                           .largest = bound,
+                           .entry_count = 1};
+    dead_begin(&dead);
+    lsm_env *env = dead_copy(&dead);
+    lose_current(env);
+    lsm_edit_init(&edit);
+    CHECK(lsm_edit_add_table(&edit, 1, &info) && lsm_edit_encode(&edit, &payload));
+    append_record(env, "MANIFEST", true, LSM_RECORD_EDIT, lsm_buf_slice(&payload));
+    CHECK_OK(repair(env, "into", &t, &err));
+    check_repaired(&dead, env, "into", true);
+    lsm_buf_deinit(&payload);
+    lsm_edit_deinit(&edit);
+    lsm_sim_destroy(env);
+    dead_end(&dead);
+}
+
+LSM_TEST(a_pointer_to_no_value_is_a_value_that_was_lost) {
+    static const lsm_pointer pointers[] = {
+        {.segment = 0, .offset = LSM_VALUE_ALIGN, .size = 1},
+        {.segment = 1, .offset = LSM_VALUE_ALIGN, .size = 0},
+        {.segment = 1, .offset = LSM_VALUE_ALIGN, .size = UINT32_MAX},
+    };
     lsm_dir *dir = NULL;
     lsm_env *env = sim_make(1, &dir);
     told t = {0};
     lsmkv_report report = {0};
     lsm_repair work = {.env = env, .from = dir, .findings = {on_problem, &t, &report}};
     lsm_repair_values values = {.repair = &work, .to = dir};
-    lsm_pointer pointer = {.segment = 0, .offset = LSM_VALUE_ALIGN, .size = 1};
-    uint8_t field[LSM_POINTER_SIZE];
-    lsm_slice placed;
-    lsmkv_error err;
-    bool lost = false;
+    static const uint8_t zeros[2 * LSM_VALUE_ALIGN];
 
-    lsm_pointer_encode(&pointer, field);
-    CHECK_OK(lsm_repair_values_place(&values, LSM_KIND_POINTER,
-                                     lsm_slice_make(field, sizeof(field)), &placed,
-                                     &lost, &err));
-    CHECK(lost && t.count == 1);
+    CHECK(lsm_sim_file_write(env, SIM_PATH, "000001.seg", zeros, sizeof(zeros)));
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(pointers); i++) {
+        lsm_pointer pointer = pointers[i];
+        uint8_t field[LSM_POINTER_SIZE];
+        lsm_slice placed;
+        lsmkv_error err;
+        bool lost = false;
+
+        pointer.checksum = lsm_xxh3(zeros, 0);
+        lsm_pointer_encode(&pointer, field);
+        CHECK_OK(lsm_repair_values_place(&values, LSM_KIND_POINTER,
+                                         lsm_slice_make(field, sizeof(field)), &placed,
+                                         &lost, &err));
+        CHECK(lost && t.count == i + 1);
+    }
     lsm_repair_values_deinit(&values);
     sim_end(env, dir);
 }
