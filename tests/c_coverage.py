@@ -11,8 +11,8 @@ files whose path has PART in it.
 
 A branch is one way out of a condition, as gcc compiles it without optimisation: each
 operand of && and || has two. Those of assertions are left out, for one of theirs is
-never to be taken, and so is the success of LSM_TRY(fail...()), and what was not taken
-on a line that is marked:
+never to be taken, and so is the success of LSM_TRY(fail...()), the mistake of a mutant,
+and what was not taken on a line that is marked:
 
     LSM_TRY(encode(&edit)); /* unreachable: the caller reserved the room */
 
@@ -48,6 +48,7 @@ db/repair_source db/repair_scan db/view
 DECODERS_LEAST = 88.0
 ENGINE_LEAST = 92.0
 _ASSERTION = re.compile(r"\bLSM_(?:DEBUG_)?ASSERT\(")
+_MUTANT = re.compile(r"\bLSM_MUTANT\(")
 _FAILURE = re.compile(r"^ *LSM_TRY\((?:lsm_)?fail\w*\(")  # which answers nothing else
 _MARKER = re.compile(r"/\*\s*unreachable\b(.*?)\*/", re.DOTALL)
 
@@ -132,6 +133,8 @@ def tally_of(name: str, text: str, lines: list[dict[str, Any]]) -> Tally:
             continue
         if sum(taken) == 1 and _FAILURE.match(texts[number - 1]):
             taken = [True]
+        if _MUTANT.search(texts[number - 1]) and not all(taken):
+            taken.remove(False)
         missing = len(taken) - sum(taken)
         tally.branches_hit += sum(taken)
         if number in marked and missing:

@@ -10,43 +10,30 @@
 
 #define VALUE_FILE_BYTES (UINT64_C(64) << 20)
 
-/* Opens the file that holds the values of a segment, of whichever kind it is. */
+/* Opens a file of either kind. */
 static lsmkv_status open_file(lsm_repair_values *values, uint64_t number,
-                              lsmkv_error *err) {
+                              lsm_file_kind kind, lsmkv_error *err) {
     char name[LSM_FILENAME_SIZE];
 
-    if (values->file != NULL && values->number == number) {
+    if (values->file != NULL && values->number == number && values->kind == kind) {
         return LSMKV_OK;
     }
     lsm_file_drop(values->file);
     values->file = NULL;
     values->number = number;
-    lsm_filename_make(name, LSM_NAME_SEGMENT, number);
-    lsmkv_status status =
-        lsm_file_open(values->repair->from, name, LSM_OPEN_READ, &values->file, err);
-    if (status == LSMKV_NOT_FOUND) {
-        lsm_filename_make(name, LSM_NAME_LOG, number);
-        status = lsm_file_open(values->repair->from, name, LSM_OPEN_READ, &values->file,
-                               err);
-    }
-    return status == LSMKV_NOT_FOUND
-               ? lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
-                             "the file is missing, and values lie in it")
-               : status;
+    values->kind = kind;
+    lsm_filename_make(name, kind, number);
+    return lsm_file_open(values->repair->from, name, LSM_OPEN_READ, &values->file, err);
 }
 
-/* Reads and checks the value. CORRUPTION: it is lost. */
-static lsmkv_status read_value(lsm_repair_values *values, const lsm_pointer *pointer,
-                               lsmkv_error *err) {
+/* Reads and checks the value in a file of that kind; NOT_FOUND: there is none. */
+static lsmkv_status read_from(lsm_repair_values *values, const lsm_pointer *pointer,
+                              lsm_file_kind kind, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     uint64_t size = 0;
     const char *name;
 
-    if (pointer->segment == 0 || pointer->size == 0 ||
-        pointer->size > LSMKV_VALUE_SIZE_MAX) {
-        return lsm_fail(err, LSMKV_CORRUPTION, "a pointer to no value");
-    }
-    LSM_TRY(open_file(values, pointer->segment, err));
+    LSM_TRY(open_file(values, pointer->segment, kind, err));
     name = lsm_file_name(values->file);
     LSM_TRY(lsm_file_size(values->file, &size, err));
     lsm_buf_clear(&values->value);
@@ -66,6 +53,38 @@ static lsmkv_status read_value(lsm_repair_values *values, const lsm_pointer *poi
                              "a value of %u bytes is damaged", pointer->size);
     }
 out:
+    return status;
+}
+
+/* Reads and checks the value. CORRUPTION: it is lost. Which kind of file it lies in is
+ * not known for sure: a file that bears the number may have nothing to do with it. */
+static lsmkv_status read_value(lsm_repair_values *values, const lsm_pointer *pointer,
+                               lsmkv_error *err) {
+    lsmkv_error failure;
+
+    if (pointer->segment == 0 || pointer->size == 0 ||
+        pointer->size > LSMKV_VALUE_SIZE_MAX) {
+        return lsm_fail(err, LSMKV_CORRUPTION, "a pointer to no value");
+    }
+    lsm_file_kind kind =
+        values->number == pointer->segment ? values->kind : LSM_NAME_SEGMENT;
+    lsmkv_status status = read_from(values, pointer, kind, err);
+    if (status == LSMKV_NOT_FOUND || status == LSMKV_CORRUPTION) {
+        kind = kind == LSM_NAME_SEGMENT ? LSM_NAME_LOG : LSM_NAME_SEGMENT;
+        lsmkv_status other = read_from(values, pointer, kind, &failure);
+        if (other == LSMKV_OK) {
+            return LSMKV_OK;
+        }
+        if (status == LSMKV_NOT_FOUND && other != LSMKV_NOT_FOUND) {
+            return lsm_error_copy(err, &failure);
+        }
+    }
+    if (status == LSMKV_NOT_FOUND) {
+        char name[LSM_FILENAME_SIZE];
+        lsm_filename_make(name, LSM_NAME_LOG, pointer->segment);
+        status = lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
+                             "the file is missing, and values lie in it");
+    }
     return status;
 }
 

@@ -7,6 +7,7 @@
 #define LSM_DB_REPAIR_VALUES_H
 
 #include "db/repair.h"
+#include "format/filename.h"
 #include "segment/value_writer.h"
 
 typedef struct lsm_repair_values {
@@ -15,9 +16,10 @@ typedef struct lsm_repair_values {
     const uint8_t *uuid;
     uint64_t *next_file;
     lsm_rng *rng;
-    lsm_edit *edit; /* where finished files go */
-    lsm_file *file; /* read from last; owned */
-    uint64_t number;
+    lsm_edit *edit;  /* where finished files go */
+    lsm_file *file;  /* read from last; owned */
+    uint64_t number; /* of that file, or of the one that was looked for */
+    lsm_file_kind kind;
     lsm_value_writer *writer; /* owned */
     lsm_buf value;
     uint8_t field[2 * sizeof(uint64_t) + LSM_POINTER_SIZE];

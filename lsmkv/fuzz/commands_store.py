@@ -418,6 +418,13 @@ def _cut(
     return None
 
 
+@command("write FILE BYTES")
+def _write(session: Session, words: list[bytes], options: dict[str, bytes]) -> None:
+    """Make a file at rest hold just these bytes."""
+    del options
+    session.disk.write_file(session.path, words[0], words[1])
+
+
 @command("remove FILE")
 def _remove(
     session: Session, words: list[bytes], options: dict[str, bytes]

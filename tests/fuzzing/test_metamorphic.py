@@ -60,7 +60,7 @@ def test_what_is_drawn_uses_what_there_is() -> None:
     }
     # What fails, what is damaged and what depends on the options is for other tests.
     others = {"fail", "heal", "quota", "flip", "remove", "state", "levels", "close"}
-    others |= {"crash_in", "crashed", "jump", "starve", "cut"}
+    others |= {"crash_in", "crashed", "jump", "starve", "cut", "write"}
     assert drawn | inserted == set(COMMANDS) - others
     assert not drawn & inserted
 
