@@ -185,7 +185,15 @@ NO_TIMES: list[Any] = [
     10**13,
     10**400,
 ]
-NO_NUMBERS: list[Any] = ["1", b"1", True, False, [1], 1j, object()]
+NO_NUMBERS: list[Any] = [
+    "1",
+    b"1",
+    True,
+    False,
+    [1],
+    1j,
+    pytest.param(object(), id="object"),
+]
 CALLS: list[Callable[[lsmkv.DB, Any], object]] = [
     lambda db, ttl: db.put(b"key", b"new", ttl=ttl),
     lambda db, ttl: db.put_many({b"key": b"new"}, ttl=ttl),
