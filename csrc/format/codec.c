@@ -207,7 +207,7 @@ static void return_context(registration *entry, const codec_job *job, void *cont
     }
     pool_slot *own = &pool[first % POOL_SLOTS];
     void *old = context;
-    if (win_slot(own, SLOT_IDLE)) { /* unreachable: false while another thread has it */
+    if (win_slot(own, SLOT_IDLE)) {
         old = own->context;
         own->level = job->level;
         own->context = context;

@@ -444,7 +444,9 @@ static void append_one(lsm_env *env, uint64_t sequence, uint8_t kind, uint8_t sp
     size_t size = strlen(key);
 
     CHECK(size <= sizeof(skey) - LSM_NAMESPACE_SIZE);
-    memcpy(skey + LSM_NAMESPACE_SIZE, key, size);
+    for (size_t i = 0; i < size; i++) {
+        skey[LSM_NAMESPACE_SIZE + i] = (uint8_t)key[i];
+    }
     CHECK(lsm_buf_append_u64(&payload, sequence) && lsm_buf_append_u64(&payload, 0) &&
           lsm_buf_append_u32(&payload, 1) && lsm_buf_append_u8(&payload, kind));
     CHECK(lsm_buf_append_slice(&payload,
@@ -475,11 +477,12 @@ LSM_TEST(a_repair_takes_no_batch_that_comes_before_the_last_one) {
 
 /* A batch with a large value, which does not come to lie aligned in its log. */
 static void append_crooked(lsm_env *env, uint64_t sequence) {
+    static const uint8_t record[] = {4, 6, 0, 0, 0, 1, '~', '~', 12};
     uint8_t payload[41] = {0};
 
     lsm_put_u64(payload, sequence);
     lsm_put_u32(payload + 16, 1);
-    memcpy(payload + 20, "\4\6\0\0\0\1~~\14", 9);
+    memcpy(payload + 20, record, sizeof(record));
     payload[37] = 1; /* the size; the value ends the record */
     append_record(env, ".log", true, LSM_RECORD_BATCH,
                   lsm_slice_make(payload, sizeof(payload)));
