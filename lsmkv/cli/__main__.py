@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The entry point: makes click commands of the registry.
 
-Exit status: 0, every check held; 1, one did not, or an error; 2, wrong arguments.
+Exit statuses are those of `lsmkv.cli.status`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,17 +18,70 @@ from click.core import ParameterSource
 
 import lsmkv
 from lsmkv.cli import render
-from lsmkv.cli.commands import COMMANDS, Command, CommandError
+from lsmkv.cli.command import Command, CommandError, Place
+from lsmkv.cli.commands import COMMANDS
+from lsmkv.cli.status import Status, explain, status_of
+from lsmkv.cli.text import TextError
+
+_DIRECTORY = click.Argument(
+    ["database"],
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+)
+_NAMESPACE = click.Option(
+    ["--namespace", "-n"],
+    default="",
+    metavar="NAME",
+    help="The namespace whose keys are meant; default: the database's own.",
+)
+_UNTRUSTED = click.Option(
+    ["--untrusted"],
+    is_flag=True,
+    help="The directory comes from somebody else: open it with limits.",
+)
+_AS_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, help="Print the facts as JSON."
+)
 
 
-class _Group(click.Group):
-    """Ends with the engine's message, not a traceback, where it raises an error."""
+@contextlib.contextmanager
+def _ends_well(directory: object) -> Iterator[None]:
+    """End with a message and a status, not a traceback, where there is an error."""
+    try:
+        yield
+    except TextError as error:
+        raise click.UsageError(str(error)) from error
+    except BrokenPipeError:
+        # What Python would flush at its end has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(Status.PIPE) from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(Status.INTERRUPTED) from None
+    except (lsmkv.Error, CommandError, OSError, MemoryError) as error:
+        click.echo(f"Error: {explain(error, directory)}", err=True)
+        raise click.exceptions.Exit(status_of(error)) from error
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except (lsmkv.Error, CommandError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+
+@contextlib.contextmanager
+def _place(command: Command, arguments: dict[str, Any]) -> Iterator[tuple[Place, ...]]:
+    """Open the database that a command works on, if it does."""
+    if not command.opens:
+        yield ()
+        return
+    path = arguments.pop("database")
+    namespace = arguments.pop("namespace", "")
+    trusted = not arguments.pop("untrusted", False)
+    with lsmkv.open(path, mode=command.opens, create=False, trusted=trusted) as db:
+        yield (Place(db, namespace),)
+
+
+def _parameters(command: Command) -> list[click.Parameter]:
+    found = [*command.parameters, _AS_JSON]
+    if command.keyed:
+        found.append(_NAMESPACE)
+    if command.opens == "r":
+        found.append(_UNTRUSTED)
+    return [_DIRECTORY, *found] if command.opens else found
 
 
 def _to_click(command: Command) -> click.Command:
@@ -32,28 +90,28 @@ def _to_click(command: Command) -> click.Command:
         if context.invoked_subcommand is not None:
             _refuse_options(context)
             return
-        result = command.run(render.progress(silent=as_json), **arguments)
-        if as_json:
-            render.show_json(result)
-        else:
-            command.show(result, render.console())
+        directory = arguments.get("database")
+        with _ends_well(directory), _place(command, arguments) as place:
+            progress = render.progress(silent=as_json)
+            result = command.run(progress, *place, **arguments)
+            if as_json:
+                render.show_json(result)
+            else:
+                command.show(result, render.console())
         if not result.ok:
-            raise click.exceptions.Exit(1)
+            raise click.exceptions.Exit(Status.NO)
 
-    as_json = click.Option(
-        ["--json", "as_json"], is_flag=True, help="Print the facts as JSON."
-    )
     if not command.inside:
         return click.Command(
             command.name,
             callback=callback,
-            params=[*command.parameters, as_json],
+            params=_parameters(command),
             help=command.help,
         )
     return click.Group(
         command.name,
         callback=callback,
-        params=[*command.parameters, as_json],
+        params=_parameters(command),
         help=command.help,
         invoke_without_command=True,
         commands=[_to_click(inner) for inner in command.inside],
@@ -69,7 +127,7 @@ def _refuse_options(context: click.Context) -> None:
             )
 
 
-@click.group(cls=_Group)
+@click.group()
 @click.version_option(lsmkv.__version__, prog_name="lsmkv")
 def main() -> None:
     """Look after lsmkv databases, and show what they do."""

@@ -1,104 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of commands: what there is, what it takes, and who does it.
+"""The registry of commands: all there are, in the order of the help.
 
-The command line is made from it. What a command needs is imported when it runs, so
-that the others start quickly.
+A topic's module holds its commands with what they do; the command line and the shell
+are made from this.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-Advance = Callable[[int], None]
-Board = Callable[[str, Sequence[Sequence[str]]], None]
-
-
-class CommandError(Exception):
-    """A command cannot go on; its text says why and what to do."""
-
-
-class Result(Protocol):
-    """What a command returns: a dataclass that says whether all is well."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the exit status is 0."""
-
-
-class Progress(Protocol):
-    """Shows how far long work has come."""
-
-    def step(
-        self, title: str, total: int | None = None
-    ) -> AbstractContextManager[Advance]:
-        """Begin a step; call what it gives with the amount done since the last call.
-
-        `total` is that of all amounts, or None where nobody knows.
-        """
-
-    def board(
-        self, title: str, columns: Sequence[str]
-    ) -> AbstractContextManager[Board]:
-        """Begin a table of figures that change; call what it gives with all of them.
-
-        That is a remark behind the title, and the rows.
-        """
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command.
-
-    Attributes:
-        name: How it is called.
-        help: What it does, for `--help`.
-        parameters: Its arguments and options, for click.
-        run: Does it. Takes a Progress and the parameters by name, prints nothing.
-        show: Writes the result for people.
-        inside: Commands that are called by its name and their own.
-    """
-
-    name: str
-    help: str
-    parameters: Sequence[click.Parameter]
-    run: Callable[..., Result]
-    show: Callable[[Any, Console], None]
-    inside: Sequence[Command] = ()
-
-
-def _run_demo(progress: Progress, directory: Path | None, kills: int) -> Result:
-    from lsmkv.cli.demo.run import run
-
-    return run(progress, directory=directory, kills=kills)
-
-
-def _show_demo(result: Any, console: Console) -> None:
-    from lsmkv.cli.demo.report import show
-
-    show(result, console)
-
-
-def _run_vectors(progress: Progress, directory: Path | None) -> Result:
-    from lsmkv.cli.demo.embeddings import run
-
-    return run(progress, directory=directory)
-
-
-def _show_vectors(result: Any, console: Console) -> None:
-    from lsmkv.cli.demo.embeddings_report import show
-
-    show(result, console)
+from lsmkv.cli.command import Command, Progress, Result, lazily
 
 
 def _run_fuzz(
@@ -111,12 +25,6 @@ def _run_fuzz(
     if rewrite:
         raise click.UsageError("--rewrite goes with --replay FILE")
     return fuzz.run(progress, **arguments)
-
-
-def _show_fuzz(result: Any, console: Console) -> None:
-    from lsmkv.cli.fuzz import show
-
-    show(result, console)
 
 
 FUZZ_PARTS = ("model", "crash", "faults", "damage", "metamorphic", "threads")
@@ -145,8 +53,8 @@ COMMANDS: tuple[Command, ...] = (
                 help="How many writing processes to kill.",
             ),
         ),
-        run=_run_demo,
-        show=_show_demo,
+        run=lazily("lsmkv.cli.demo.run", "run"),
+        show=lazily("lsmkv.cli.demo.report", "show"),
         inside=(
             Command(
                 name="vectors",
@@ -157,8 +65,8 @@ COMMANDS: tuple[Command, ...] = (
                     "the extra [demo]."
                 ),
                 parameters=(_DIRECTORY,),
-                run=_run_vectors,
-                show=_show_vectors,
+                run=lazily("lsmkv.cli.demo.embeddings", "run"),
+                show=lazily("lsmkv.cli.demo.embeddings_report", "show"),
             ),
         ),
     ),
@@ -214,6 +122,6 @@ COMMANDS: tuple[Command, ...] = (
             ),
         ),
         run=_run_fuzz,
-        show=_show_fuzz,
+        show=lazily("lsmkv.cli.fuzz", "show"),
     ),
 )

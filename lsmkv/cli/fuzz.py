@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import click
 
 from lsmkv.cli import render
-from lsmkv.cli.commands import CommandError
+from lsmkv.cli.command import CommandError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lsmkv.cli.commands import Progress
+    from lsmkv.cli.command import Progress
     from lsmkv.fuzz.parts import Figures
     from lsmkv.fuzz.runner import Report
 

@@ -23,8 +23,11 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from lsmkv.cli import text
+from lsmkv.cli.command import Stream
+
 if TYPE_CHECKING:
-    from lsmkv.cli.commands import Advance, Board, Progress, Result
+    from lsmkv.cli.command import Advance, Board, Progress, Result
     from lsmkv.stats import LevelStats
 
 LEVEL_BAR_WIDTH = 32
@@ -86,10 +89,19 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def show_json(result: Result) -> None:
-    """Print a result as one JSON object."""
+def show_json(result: Result | Stream) -> None:
+    """Print a result as one JSON object, a stream as one in each line."""
+    if isinstance(result, Stream):
+        for item in result.items:
+            click.echo(json.dumps(dataclasses.asdict(item), default=_to_json))
+        return
     facts = {"ok": result.ok, **dataclasses.asdict(result)}
-    click.echo(json.dumps(facts, indent=2, default=str))
+    click.echo(json.dumps(facts, indent=2, default=_to_json))
+
+
+def _to_json(value: object) -> str:
+    """Write what JSON does not know; bytes with the escapes of `lsmkv.cli.text`."""
+    return text.escape(value) if isinstance(value, bytes) else str(value)
 
 
 def number(value: float) -> str:

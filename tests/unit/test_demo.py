@@ -25,7 +25,7 @@ from rich.console import Console
 import lsmkv
 from lsmkv.cli import render
 from lsmkv.cli.__main__ import main
-from lsmkv.cli.commands import Progress
+from lsmkv.cli.command import Progress
 from lsmkv.cli.demo import corpus, crash, expiry, parse, report, run
 
 SEED = int(os.environ.get("LSMKV_SEED", str(random.SystemRandom().randrange(1 << 30))))
@@ -272,7 +272,7 @@ def test_a_database_in_use_is_reported_with_its_holder(
     monkeypatch.setattr(run, "LOCK_SECONDS_MAX", 0.3)
     with lsmkv.open(tmp_path):
         result = call("--dir", str(tmp_path))
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert str(os.getpid()) in result.stderr
 
 

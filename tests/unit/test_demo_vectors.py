@@ -24,7 +24,7 @@ from rich.console import Console
 import lsmkv
 from lsmkv.cli import render
 from lsmkv.cli.__main__ import main
-from lsmkv.cli.commands import CommandError
+from lsmkv.cli.command import CommandError
 from lsmkv.cli.demo import embeddings, embeddings_report
 
 TEXTS = {f"module.name{i}": f"Text number {i % 250}." for i in range(300)}

@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lsmkv.cli.commands import CommandError
+from lsmkv.cli.command import CommandError
 from lsmkv.cli.demo import parse
 
 if TYPE_CHECKING:
-    from lsmkv.cli.commands import Advance, Progress
+    from lsmkv.cli.command import Advance, Progress
 
 PROCESSES_MAX = 8
 

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 import lsmkv
-from lsmkv.cli.commands import CommandError
+from lsmkv.cli.command import CommandError
 from lsmkv.keyspace import Keyspace
 
 NAMESPACE = "writes"

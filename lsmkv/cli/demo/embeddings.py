@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lsmkv
-from lsmkv.cli.commands import CommandError, Progress
+from lsmkv.cli.command import CommandError, Progress
 from lsmkv.cli.demo import corpus, parse
 from lsmkv.cli.demo.run import Check, Latency
 

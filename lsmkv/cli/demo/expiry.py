@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import lsmkv
-    from lsmkv.cli.commands import Progress
+    from lsmkv.cli.command import Progress
     from lsmkv.keyspace import Keyspace
 
 NAMESPACE = "sessions"

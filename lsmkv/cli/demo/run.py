@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lsmkv
-from lsmkv.cli.commands import CommandError, Progress
+from lsmkv.cli.command import CommandError, Progress
 from lsmkv.cli.demo import corpus, crash, expiry
 from lsmkv.keyspace import Keyspace
 from lsmkv.stats import LevelStats

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Keys and values as text, for a terminal: what is shown can be typed.
+
+    user/1          printable text stands for itself
+    "two words"     in quotes where there are spaces, quotes, nothing, or a `-` in front
+    \x00 \xff       bytes that are no UTF-8, or not printable
+    \n \t \r \\ \"  line end, tab, return, backslash, quote
+
+Every byte string is shown in one way; reading takes any mixture of these.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+_READ = {"n": b"\n", "t": b"\t", "r": b"\r", "\\": b"\\", '"': b'"', "'": b"'"}
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+_WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?=\s|$)|[^\s"]\S*)', re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BARE = re.compile(r'[^\s"\'-][^\s"\']*')
+
+
+class TextError(ValueError):
+    """A text is no key or value; the message says where."""
+
+
+def escape(data: bytes) -> str:
+    """Write bytes as text, without quotes: what JSON output holds."""
+    return "".join(
+        _NAMED.get(character) or _printable(character)
+        for character in data.decode("utf-8", "surrogateescape")
+    )
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    raw = character.encode("utf-8", "surrogateescape")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def show(data: bytes) -> str:
+    """Write bytes as they are typed: in quotes if they need them."""
+    text = escape(data)
+    if _BARE.fullmatch(text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def parse(text: str) -> bytes:
+    """Read what `show` wrote; TextError says what cannot be read."""
+    return unescape(text[1:-1] if _QUOTED.fullmatch(text) else text)
+
+
+def unescape(text: str) -> bytes:
+    """Read what `escape` wrote; TextError says what cannot be read."""
+    parts, at = [], 0
+    for match in _ESCAPE.finditer(text):
+        parts.append(text[at : match.start()].encode("utf-8", "surrogateescape"))
+        parts.append(_byte_of(match))
+        at = match.end()
+    parts.append(text[at:].encode("utf-8", "surrogateescape"))
+    return b"".join(parts)
+
+
+def _byte_of(match: re.Match[str]) -> bytes:
+    found = match[1]
+    if len(found) == 3:
+        return bytes([int(found[1:], 16)])
+    if found in _READ:
+        return _READ[found]
+    raise TextError(
+        f"column {match.start() + 1}: \\{found} is none of \\xNN, \\n, \\t, \\r, "
+        '\\\\ and \\"'
+    )
+
+
+def words(line: str) -> list[str]:
+    """Take a line apart where there are spaces outside quotes; quotes stay on.
+
+    TextError if a quote is open at the end: there is more to come.
+    """
+    found, at, line = [], 0, line.rstrip()
+    while at < len(line):
+        match = _WORD.match(line, at)
+        if match is None:
+            column = len(line) - len(line[at:].lstrip()) + 1
+            raise TextError(f"column {column}: this quote is not closed")
+        found.append(match[1])
+        at = match.end()
+    return found
