@@ -14,6 +14,7 @@
 
 #include "api/testing.h"
 #include "base/alloc.h"
+#include "runs_codec.h"
 
 enum {
     DEAD_KEYS = 48,
@@ -28,69 +29,15 @@ typedef struct dead_db {
     uint8_t rounds[DEAD_KEYS]; /* of the value that shows; 0: none */
 } dead_db;
 
-/* Run-length code, which most of the values' bytes are for. */
-static void *dead_codec_create(int level) {
-    static int context;
-
-    (void)level;
-    return &context;
-}
-
-static void dead_codec_destroy(void *context) {
-    (void)context;
-}
-
-static size_t dead_codec_bound(size_t size) {
-    return 2 * size + 2;
-}
-
-static size_t dead_codec_compress(void *context, void *dst, size_t capacity,
-                                  const void *src, size_t size) {
-    const uint8_t *from = src;
-    uint8_t *to = dst;
-    size_t used = 0;
-
-    (void)context;
-    for (size_t i = 0; i < size;) {
-        size_t run = 1;
-        while (run < 255 && i + run < size && from[i + run] == from[i]) {
-            run++;
-        }
-        if (used + 2 > capacity) {
-            return 0;
-        }
-        to[used++] = (uint8_t)run;
-        to[used++] = from[i];
-        i += run;
-    }
-    return used;
-}
-
-static size_t dead_codec_decompress(void *context, void *dst, size_t capacity,
-                                    const void *src, size_t size) {
-    const uint8_t *from = src;
-    uint8_t *to = dst;
-    size_t used = 0;
-
-    (void)context;
-    for (size_t i = 0; i + 1 < size; i += 2) {
-        if (used + from[i] > capacity) {
-            return 0;
-        }
-        memset(to + used, from[i + 1], from[i]);
-        used += from[i];
-    }
-    return used;
-}
-
+/* Most of the values' bytes are for it. */
 static inline void dead_register_codec(void) {
     static const lsmkv_codec codec = {.id = DEAD_CODEC,
                                       .name = "runs of the dead",
-                                      .create = dead_codec_create,
-                                      .destroy = dead_codec_destroy,
-                                      .bound = dead_codec_bound,
-                                      .compress = dead_codec_compress,
-                                      .decompress = dead_codec_decompress};
+                                      .create = runs_create,
+                                      .destroy = runs_destroy,
+                                      .bound = runs_bound,
+                                      .compress = runs_compress,
+                                      .decompress = runs_decompress};
     lsmkv_error err;
 
     CHECK_OK(lsmkv_register_codec(&codec, &err));

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "env/sync.h"
 #include "format/codec.h"
+#include "runs_codec.h"
 
 enum { PLAIN_ID = 5, UNKNOWN_ID = 4, UNREGISTERED_ID = LSMKV_CODEC_COUNT };
 
@@ -44,51 +45,11 @@ static void free_toy(void *context) {
     free(context);
 }
 
-/* Run-length code: count 1..255, byte. Returns 0 when it does not fit. */
-static size_t pack(uint8_t *to, size_t capacity, const uint8_t *from, size_t size) {
-    size_t used = 0;
-
-    for (size_t i = 0; i < size;) {
-        size_t run = 1;
-
-        while (i + run < size && run < 255 && from[i + run] == from[i]) {
-            run++;
-        }
-        if (capacity - used < 2) {
-            return 0;
-        }
-        to[used++] = (uint8_t)run;
-        to[used++] = from[i];
-        i += run;
-    }
-    return used;
-}
-
-static size_t unpack(uint8_t *to, size_t capacity, const uint8_t *from, size_t size) {
-    size_t used = 0;
-
-    if (size % 2 != 0) {
-        return 0;
-    }
-    for (size_t i = 0; i < size; i += 2) {
-        if (from[i] == 0 || from[i] > capacity - used) {
-            return 0;
-        }
-        memset(to + used, from[i + 1], from[i]);
-        used += from[i];
-    }
-    return used;
-}
-
 /* Ends the program on misuse: it may happen on any thread. */
 static void enter_toy(toy *context, const char *maker) {
     if (context->maker != maker || atomic_exchange(&context->busy, true)) {
         abort();
     }
-}
-
-static size_t toy_bound(size_t size) {
-    return size * 2;
 }
 
 static const char plain_maker[] = "plain";
@@ -104,7 +65,7 @@ static atomic_int level_seen;
         toy *own = context;                                                    \
         enter_toy(own, name##_maker);                                          \
         level_seen = own->level;                                               \
-        size_t used = pack(dst, capacity, src, size);                          \
+        size_t used = runs_compress(NULL, dst, capacity, src, size);           \
         own->busy = false;                                                     \
         return used;                                                           \
     }                                                                          \
@@ -112,13 +73,13 @@ static atomic_int level_seen;
                                     const void *src, size_t size) {            \
         toy *own = context;                                                    \
         enter_toy(own, name##_maker);                                          \
-        size_t used = unpack(dst, capacity, src, size);                        \
+        size_t used = runs_decompress(NULL, dst, capacity, src, size);         \
         own->busy = false;                                                     \
         return used;                                                           \
     }                                                                          \
     static const lsmkv_codec name##_codec = {                                  \
-        PLAIN_ID,  #name,           name##_create,    free_toy,                \
-        toy_bound, name##_compress, name##_decompress}
+        PLAIN_ID,   #name,           name##_create,    free_toy,               \
+        runs_bound, name##_compress, name##_decompress}
 
 TOY_CODEC(plain);
 TOY_CODEC(other);
@@ -386,7 +347,7 @@ static void twin_destroy(void *context) {
 }
 
 static size_t twin_bound(size_t size) {
-    return toy_bound(size);
+    return runs_bound(size);
 }
 
 static size_t twin_compress(void *context, void *dst, size_t capacity, const void *src,
@@ -575,7 +536,7 @@ static size_t zstd_compress2(struct ZSTD_CCtx_s *context, void *dst, size_t capa
                              const void *src, size_t size) {
     enter_toy(&context->toy, cctx_maker);
     level_seen = context->toy.level;
-    size_t used = pack(dst, capacity, src, size);
+    size_t used = runs_compress(NULL, dst, capacity, src, size);
     context->toy.busy = false;
     return used == 0 ? (size_t)-70 : used;
 }
@@ -583,7 +544,7 @@ static size_t zstd_compress2(struct ZSTD_CCtx_s *context, void *dst, size_t capa
 static size_t zstd_decompress(struct ZSTD_DCtx_s *context, void *dst, size_t capacity,
                               const void *src, size_t size) {
     enter_toy(&context->toy, dctx_maker);
-    size_t used = unpack(dst, capacity, src, size);
+    size_t used = runs_decompress(NULL, dst, capacity, src, size);
     context->toy.busy = false;
     return used == 0 ? (size_t)-20 : used;
 }
@@ -611,7 +572,7 @@ static lsmkv_zstd_functions zstd_functions(void) {
         unsigned (*is_error)(size_t);
         unsigned (*version)(void);
     } own = {zstd_create_cctx,   zstd_free_cctx,     zstd_create_dctx, zstd_free_dctx,
-             zstd_set_parameter, zstd_compress2,     zstd_decompress,  toy_bound,
+             zstd_set_parameter, zstd_compress2,     zstd_decompress,  runs_bound,
              zstd_is_error,      zstd_version_number};
 
     _Static_assert(sizeof(own) == sizeof(functions), "ten addresses");

@@ -496,7 +496,7 @@ LSM_TEST(salvage_takes_no_extent_at_its_word) {
     CHECK(lsm_buf_append(&file, lookalikes, sizeof(lookalikes)));
     CHECK(lsm_buf_append(&file, frame, sizeof(frame)));
     lsm_slice raw = build_entries(&builder, 'a', 3, lsm_slice_make("vvvvvvvvvvvv", 12));
-    size_t size = dead_codec_compress(NULL, packed, sizeof(packed), raw.data, raw.size);
+    size_t size = runs_compress(NULL, packed, sizeof(packed), raw.data, raw.size);
     CHECK(size > 0);
     (void)add_compressed(&file, lsm_slice_make(packed, size), DEAD_CODEC,
                          (uint32_t)raw.size);
@@ -551,8 +551,7 @@ static void add_everything(lsm_buf *file) {
         uint8_t packed[512];
         lsm_slice raw = build_entries(&builder, i == 0 ? 'a' : 'f', 4,
                                       lsm_slice_make("vvvvvvvvvvvv", 12));
-        size_t size =
-            dead_codec_compress(NULL, packed, sizeof(packed), raw.data, raw.size);
+        size_t size = runs_compress(NULL, packed, sizeof(packed), raw.data, raw.size);
         CHECK(size > 0);
         handles[i] = add_compressed(file, lsm_slice_make(packed, size), DEAD_CODEC,
                                     (uint32_t)raw.size);
@@ -616,7 +615,7 @@ LSM_TEST(salvage_takes_no_byte_for_two_blocks) {
         lsm_slice raw = build_entries(&builder, i == 0 ? 'c' : 'f', 3,
                                       lsm_slice_make("vvvvvvvvvvvv", 12));
         size_t size =
-            dead_codec_compress(NULL, packed[i], sizeof(packed[i]), raw.data, raw.size);
+            runs_compress(NULL, packed[i], sizeof(packed[i]), raw.data, raw.size);
         CHECK(size > 0);
         handles[i] = add_compressed(&file, lsm_slice_make(packed[i], size), DEAD_CODEC,
                                     (uint32_t)raw.size);

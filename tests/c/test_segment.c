@@ -491,203 +491,178 @@ static int open_for_two(lsm_dir *dir, const char *name, lsm_open_mode mode,
     return plain->file_open(dir, name, mode, filep);
 }
 
-static lsm_env_ops with_mappings(lsm_env *env) {
-    lsm_env_ops ops = *env->ops;
+/* A segment in a simulator that can map files. */
+typedef struct mapped {
+    lsm_env *env;
+    lsm_env_ops ops;
+    files f;
+    lsm_segment *segment;
+} mapped;
 
-    plain = env->ops;
-    ops.file_map = map_now;
-    ops.unmap = unmap_nothing;
-    ops.file_open = open_for_two;
-    return ops;
+static void mapped_init(mapped *m, bool mapping) {
+    lsm_dir *dir = NULL;
+
+    m->env = sim_make(1, &dir);
+    m->ops = *m->env->ops;
+    plain = m->env->ops;
+    m->ops.file_map = map_now;
+    m->ops.unmap = unmap_nothing;
+    m->ops.file_open = open_for_two;
+    init_files(&m->f, dir, mapping);
+}
+
+static void mapped_values(mapped *m, bool mapping, size_t count) {
+    mapped_init(m, mapping);
+    write_values(&m->f, count);
+    m->env->ops = &m->ops;
+    m->segment = lsm_segment_create(&m->f.context, &m->f.info);
+    CHECK(m->segment != NULL);
+}
+
+/* Of a log of two values only the first one is mapped. */
+static void mapped_log(mapped *m, bool read_only) {
+    mapped_init(m, true);
+    m->f.context.read_only = read_only;
+    write_log(&m->f);
+    m->env->ops = &m->ops;
+    uint64_t size = m->f.pointers[0].offset + m->f.pointers[0].size;
+    m->segment = lsm_segment_create_log(&m->f.context, NUMBER, FILE_ID, size);
+    CHECK(m->segment != NULL);
+}
+
+static void mapped_end(mapped *m) {
+    lsm_segment_unref(m->segment);
+    sim_end(m->env, m->f.dir); /* every file is closed, or it would say so */
 }
 
 LSM_TEST(whoever_opens_a_value_file_second_uses_what_the_first_has_opened) {
     for (int mapping = 0; mapping < 2; mapping++) {
-        lsm_dir *dir = NULL;
-        lsm_env *env = sim_make(1, &dir);
-        lsm_env_ops ops = with_mappings(env);
-        files f;
+        mapped m;
 
-        init_files(&f, dir, mapping == 1);
-        write_values(&f, 5);
-        env->ops = &ops;
-        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
-        CHECK(segment != NULL);
-        rival = segment;
-        check_value(segment, &f.pointers[4], 4);
+        mapped_values(&m, mapping == 1, 5);
+        rival = m.segment;
+        check_value(m.segment, &m.f.pointers[4], 4);
         CHECK(rival == NULL);
-        check_value(segment, &f.pointers[3], 3);
-        lsm_segment_unref(segment);
-        sim_end(env, dir); /* every file is closed, or it would say so */
+        check_value(m.segment, &m.f.pointers[3], 3);
+        mapped_end(&m);
     }
 }
 
 /* Without memory to remember what was verified, the file is read instead. */
 LSM_TEST(a_mapping_without_its_bitmap_is_given_up) {
-    lsm_dir *dir = NULL;
-    lsm_env *env = sim_make(1, &dir);
     lsmkv_error err;
-    files f;
+    mapped m;
 
-    init_files(&f, dir, true);
-    write_values(&f, 5);
-    lsm_sim_exempt_memory(env);
-    lsm_env_ops ops = with_mappings(env);
-    env->ops = &ops;
-    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
-    CHECK(segment != NULL);
+    mapped_values(&m, true, 5);
+    lsm_sim_exempt_memory(m.env);
     lsm_alloc_fail_after(1, 1);
-    CHECK_OK(lsm_segment_hold(segment, &err));
+    CHECK_OK(lsm_segment_hold(m.segment, &err));
     lsm_alloc_fail_never();
     for (size_t i = 0; i < 5; i++) {
-        check_value(segment, &f.pointers[i], i);
-        CHECK_EQ(try_read(segment, &f.pointers[i], true), LSMKV_WOULD_BLOCK);
+        check_value(m.segment, &m.f.pointers[i], i);
+        CHECK_EQ(try_read(m.segment, &m.f.pointers[i], true), LSMKV_WOULD_BLOCK);
     }
-    lsm_segment_unref(segment);
-    sim_end(env, dir);
+    mapped_end(&m);
 }
 
 /* A log was mapped when it was shorter than it is. */
 LSM_TEST(a_value_beyond_the_mapping_is_read_from_the_file) {
-    lsm_dir *dir = NULL;
-    lsm_env *env = sim_make(1, &dir);
-    lsm_env_ops ops = with_mappings(env);
     lsmkv_error err;
-    files f;
+    mapped m;
 
-    init_files(&f, dir, true);
-    write_log(&f);
-    env->ops = &ops;
-    uint64_t mapped = f.pointers[0].offset + f.pointers[0].size;
-    lsm_segment *segment = lsm_segment_create_log(&f.context, NUMBER, FILE_ID, mapped);
-    CHECK(segment != NULL);
-    CHECK_EQ(try_read(segment, &f.pointers[0], true), LSMKV_WOULD_BLOCK);
-    check_value(segment, &f.pointers[0], 3);
-    CHECK_EQ(try_read(segment, &f.pointers[0], true), LSMKV_OK);
-    check_value(segment, &f.pointers[1], 4);
-    CHECK_EQ(try_read(segment, &f.pointers[1], true), LSMKV_WOULD_BLOCK);
-    CHECK_EQ(lsm_segment_files_open_count(&f.files), 1);
-    lsm_segment_files_relieve(&f.files);
-    lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
-    CHECK_EQ(try_read(segment, &f.pointers[1], false), LSMKV_IO_ERROR);
-    lsm_sim_fail(env, LSM_SIM_READ, 0, EIO, false);
-    CHECK_EQ(try_read(segment, &f.pointers[1], false), LSMKV_IO_ERROR);
-    CHECK_OK(lsm_segment_hold(segment, &err));
-    lsm_segment_unref(segment);
-    sim_end(env, dir);
+    mapped_log(&m, false);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[0], true), LSMKV_WOULD_BLOCK);
+    check_value(m.segment, &m.f.pointers[0], 3);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[0], true), LSMKV_OK);
+    check_value(m.segment, &m.f.pointers[1], 4);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[1], true), LSMKV_WOULD_BLOCK);
+    CHECK_EQ(lsm_segment_files_open_count(&m.f.files), 1);
+    lsm_segment_files_relieve(&m.f.files);
+    lsm_sim_fail(m.env, LSM_SIM_OPEN, 0, EMFILE, false);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[1], false), LSMKV_IO_ERROR);
+    lsm_sim_fail(m.env, LSM_SIM_READ, 0, EIO, false);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[1], false), LSMKV_IO_ERROR);
+    CHECK_OK(lsm_segment_hold(m.segment, &err));
+    mapped_end(&m);
 }
 
 /* What is in the mapping but was not verified yet. */
 LSM_TEST(a_mapped_value_is_not_answered_without_waiting_before_it_is_verified) {
-    lsm_dir *dir = NULL;
-    lsm_env *env = sim_make(1, &dir);
-    lsm_env_ops ops = with_mappings(env);
     lsmkv_error err;
-    files f;
+    mapped m;
 
-    init_files(&f, dir, true);
-    write_values(&f, 5);
-    env->ops = &ops;
-    lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
-    CHECK(segment != NULL);
-    CHECK_OK(lsm_segment_hold(segment, &err));
-    lsm_pointer wrong = f.pointers[4];
+    mapped_values(&m, true, 5);
+    CHECK_OK(lsm_segment_hold(m.segment, &err));
+    lsm_pointer wrong = m.f.pointers[4];
     wrong.checksum ^= 1;
-    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_WOULD_BLOCK);
-    CHECK_EQ(try_read(segment, &wrong, false), LSMKV_CORRUPTION);
-    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_WOULD_BLOCK);
-    check_value(segment, &f.pointers[4], 4);
-    CHECK_EQ(try_read(segment, &f.pointers[4], true), LSMKV_OK);
-    lsm_segment_unref(segment);
-    sim_end(env, dir);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[4], true), LSMKV_WOULD_BLOCK);
+    CHECK_EQ(try_read(m.segment, &wrong, false), LSMKV_CORRUPTION);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[4], true), LSMKV_WOULD_BLOCK);
+    check_value(m.segment, &m.f.pointers[4], 4);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[4], true), LSMKV_OK);
+    mapped_end(&m);
 }
 
 LSM_TEST(values_that_will_be_needed_are_announced_wherever_they_lie) {
     for (int mapping = 0; mapping < 2; mapping++) {
-        lsm_dir *dir = NULL;
-        lsm_env *env = sim_make(1, &dir);
-        lsm_env_ops ops = with_mappings(env);
         lsmkv_error err;
-        files f;
+        mapped m;
 
-        init_files(&f, dir, mapping == 1);
-        write_values(&f, 5);
-        env->ops = &ops;
-        const lsm_pointer *last = &f.pointers[4];
-        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
-        CHECK(segment != NULL);
-        lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
-        CHECK_EQ(lsm_segment_will_need(segment, last->offset, last->size, &err),
+        mapped_values(&m, mapping == 1, 5);
+        const lsm_pointer *last = &m.f.pointers[4];
+        lsm_sim_fail(m.env, LSM_SIM_OPEN, 0, EMFILE, false);
+        CHECK_EQ(lsm_segment_will_need(m.segment, last->offset, last->size, &err),
                  LSMKV_IO_ERROR);
-        CHECK_OK(lsm_segment_will_need(segment, last->offset, last->size, &err));
+        CHECK_OK(lsm_segment_will_need(m.segment, last->offset, last->size, &err));
         /* What cannot be there is nobody's concern. */
-        CHECK_OK(lsm_segment_will_need(segment, UINT64_MAX, 2, &err));
-        CHECK_OK(lsm_segment_will_need(segment, f.info.size, 1, &err));
-        lsm_segment_files_relieve(&f.files);
-        lsm_sim_fail(env, LSM_SIM_OPEN, 0, EMFILE, false);
-        CHECK_EQ(lsm_segment_will_need(segment, last->offset, last->size, &err),
+        CHECK_OK(lsm_segment_will_need(m.segment, UINT64_MAX, 2, &err));
+        CHECK_OK(lsm_segment_will_need(m.segment, m.f.info.size, 1, &err));
+        lsm_segment_files_relieve(&m.f.files);
+        lsm_sim_fail(m.env, LSM_SIM_OPEN, 0, EMFILE, false);
+        CHECK_EQ(lsm_segment_will_need(m.segment, last->offset, last->size, &err),
                  mapping == 1 ? LSMKV_OK : LSMKV_IO_ERROR);
-        CHECK_OK(lsm_segment_will_need(segment, last->offset, last->size, &err));
-        check_value(segment, last, 4);
-        lsm_segment_unref(segment);
-        sim_end(env, dir);
+        CHECK_OK(lsm_segment_will_need(m.segment, last->offset, last->size, &err));
+        check_value(m.segment, last, 4);
+        mapped_end(&m);
     }
 }
 
 LSM_TEST(what_was_read_of_a_mapped_file_is_told_in_order) {
     for (int mapping = 0; mapping < 2; mapping++) {
-        lsm_dir *dir = NULL;
-        lsm_env *env = sim_make(1, &dir);
-        lsm_env_ops ops = with_mappings(env);
         uint64_t unit = 0;
-        files f;
+        mapped m;
 
-        init_files(&f, dir, mapping == 1);
-        write_values(&f, VALUE_COUNT);
-        env->ops = &ops;
-        lsm_segment *segment = lsm_segment_create(&f.context, &f.info);
-        CHECK(segment != NULL);
-        CHECK(!lsm_segment_next_read(segment, &unit)); /* it is not open */
+        mapped_values(&m, mapping == 1, VALUE_COUNT);
+        CHECK(!lsm_segment_next_read(m.segment, &unit)); /* it is not open */
         static const size_t read[] = {8, 2, 3};
         for (size_t i = 0; i < LSM_ARRAY_COUNT(read); i++) {
-            check_value(segment, &f.pointers[read[i]], read[i]);
+            check_value(m.segment, &m.f.pointers[read[i]], read[i]);
         }
         static const size_t expected[] = {2, 3, 8};
         for (size_t i = 0; mapping == 1 && i < LSM_ARRAY_COUNT(expected); i++) {
-            CHECK(lsm_segment_next_read(segment, &unit));
-            CHECK_EQ(unit, f.pointers[expected[i]].offset / LSM_VALUE_ALIGN);
+            CHECK(lsm_segment_next_read(m.segment, &unit));
+            CHECK_EQ(unit, m.f.pointers[expected[i]].offset / LSM_VALUE_ALIGN);
             unit += 1;
         }
-        CHECK(!lsm_segment_next_read(segment, &unit));
-        lsm_segment_unref(segment);
-        sim_end(env, dir);
+        CHECK(!lsm_segment_next_read(m.segment, &unit));
+        mapped_end(&m);
     }
 }
 
 /* Nobody knows how large it is, and its name may go: so its file stays open. */
 LSM_TEST(a_log_that_a_writer_goes_on_with_is_read_beyond_the_mapping) {
-    lsm_dir *dir = NULL;
-    lsm_env *env = sim_make(1, &dir);
-    lsm_env_ops ops = with_mappings(env);
     lsmkv_error err;
-    files f;
+    mapped m;
 
-    init_files(&f, dir, true);
-    f.context.read_only = true;
-    write_log(&f);
-    env->ops = &ops;
-    uint64_t mapped = f.pointers[0].offset + f.pointers[0].size;
-    lsm_segment *segment = lsm_segment_create_log(&f.context, NUMBER, FILE_ID, mapped);
-    CHECK(segment != NULL);
-    check_value(segment, &f.pointers[0], 3);
-    CHECK(lsm_sim_file_remove(env, SIM_PATH, "000005.log"));
-    check_value(segment, &f.pointers[1], 4);
-    CHECK_EQ(try_read(segment, &f.pointers[1], true), LSMKV_WOULD_BLOCK);
-    CHECK_OK(lsm_segment_will_need(segment, f.pointers[1].offset, 64, &err));
-    CHECK_EQ(lsm_segment_files_open_count(&f.files), 0);
-    lsm_pointer nowhere = f.pointers[1];
+    mapped_log(&m, true);
+    check_value(m.segment, &m.f.pointers[0], 3);
+    CHECK(lsm_sim_file_remove(m.env, SIM_PATH, "000005.log"));
+    check_value(m.segment, &m.f.pointers[1], 4);
+    CHECK_EQ(try_read(m.segment, &m.f.pointers[1], true), LSMKV_WOULD_BLOCK);
+    CHECK_OK(lsm_segment_will_need(m.segment, m.f.pointers[1].offset, 64, &err));
+    CHECK_EQ(lsm_segment_files_open_count(&m.f.files), 0);
+    lsm_pointer nowhere = m.f.pointers[1];
     nowhere.offset |= UINT64_C(1) << 63;
-    CHECK_EQ(try_read(segment, &nowhere, false), LSMKV_CORRUPTION);
-    lsm_segment_unref(segment);
-    sim_end(env, dir);
+    CHECK_EQ(try_read(m.segment, &nowhere, false), LSMKV_CORRUPTION);
+    mapped_end(&m);
 }

@@ -252,8 +252,8 @@ static void extreme_begin(extreme *e, uint32_t block_bytes, int64_t threshold,
                           int32_t codec) {
     static const lsmkv_codec big = {.id = BIG_CODEC,
                                     .name = "long runs",
-                                    .create = dead_codec_create,
-                                    .destroy = dead_codec_destroy,
+                                    .create = runs_create,
+                                    .destroy = runs_destroy,
                                     .bound = big_bound,
                                     .compress = big_compress,
                                     .decompress = big_decompress};

@@ -10,6 +10,7 @@
 #include "format/codec.h"
 #include "format/footer.h"
 #include "format/hotlist.h"
+#include "../c/runs_codec.h"
 #include "mend.h"
 #include "targets.h"
 
@@ -74,65 +75,10 @@ void fuzz_bloom(lsm_slice input) {
     check_built(input);
 }
 
-/* The codec of these tests: (count, byte)*. */
-static size_t pack(void *context, void *dst, size_t capacity, const void *src,
-                   size_t size) {
-    const uint8_t *from = src;
-    uint8_t *to = dst;
-    size_t used = 0;
-
-    (void)context;
-    for (size_t i = 0; i < size;) {
-        size_t run = 1;
-
-        while (i + run < size && run < UINT8_MAX && from[i + run] == from[i]) {
-            run++;
-        }
-        if (capacity - used < 2) {
-            return 0;
-        }
-        to[used++] = (uint8_t)run;
-        to[used++] = from[i];
-        i += run;
-    }
-    return used;
-}
-
-static size_t unpack(void *context, void *dst, size_t capacity, const void *src,
-                     size_t size) {
-    const uint8_t *from = src;
-    uint8_t *to = dst;
-    size_t used = 0;
-
-    (void)context;
-    for (size_t i = 0; i + 1 < size; i += 2) {
-        if (from[i] == 0 || capacity - used < from[i]) {
-            return 0;
-        }
-        memset(to + used, from[i + 1], from[i]);
-        used += from[i];
-    }
-    return size % 2 == 0 ? used : 0;
-}
-
-static void *create(int level) {
-    static int context;
-
-    (void)level;
-    return &context;
-}
-
-static void destroy(void *context) {
-    (void)context;
-}
-
-static size_t bound(size_t size) {
-    return 2 * size;
-}
-
 void fuzz_codec_register(void) {
-    static const lsmkv_codec codec = {
-        LSMKV_CODEC_ZSTD, "runs", create, destroy, bound, pack, unpack};
+    static const lsmkv_codec codec = {LSMKV_CODEC_ZSTD, "runs",     runs_create,
+                                      runs_destroy,     runs_bound, runs_compress,
+                                      runs_decompress};
     static bool done;
 
     if (!done) {
