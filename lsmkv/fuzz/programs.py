@@ -14,8 +14,8 @@ follow.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 
 from lsmkv import _zstd
@@ -47,13 +47,18 @@ def _close(failure: Failure | None, counts: Mapping[str, int]) -> int:
     return 1
 
 
+def _parse(name: str, arguments: Sequence[str], many: str, default: int) -> Namespace:
+    """Read the seed, and how many of something there are to be."""
+    parser = ArgumentParser(name)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument(f"--{many}", type=int, default=default)
+    return parser.parse_args(arguments)
+
+
 def _run_model(arguments: Sequence[str]) -> int:
     from lsmkv.fuzz import model
 
-    parser = argparse.ArgumentParser("model")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--examples", type=int, default=50)
-    given = parser.parse_args(arguments)
+    given = _parse("model", arguments, "examples", 50)
     failure = model.run(given.examples, seed=given.seed)
     machine = model.Machine
     counts = {
@@ -68,10 +73,7 @@ def _run_model(arguments: Sequence[str]) -> int:
 def _run_metamorphic(arguments: Sequence[str]) -> int:
     from lsmkv.fuzz import metamorphic
 
-    parser = argparse.ArgumentParser("metamorphic")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--commands", type=int, default=1000)
-    given = parser.parse_args(arguments)
+    given = _parse("metamorphic", arguments, "commands", 1000)
     failure = metamorphic.run(given.seed, commands=given.commands)
     runs = metamorphic.Runs
     counts = {

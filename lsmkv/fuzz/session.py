@@ -181,13 +181,18 @@ class Session:
             raise UsageError("there is no follower: follow")
         return self.follower
 
+    def _snapshot(self, options: Mapping[str, bytes], name: str) -> Snapshot | None:
+        """Return the snapshot that an option means; without one, none."""
+        if name not in options:
+            return None
+        snapshot = self.snapshots.get(options[name])
+        if snapshot is None:
+            raise EngineError("NO_SUCH_SNAPSHOT", "")
+        return snapshot
+
     def at(self, options: Mapping[str, bytes]) -> At:
         """Return what a read looks at."""
-        snapshot = None
-        if "snapshot" in options:
-            snapshot = self.snapshots.get(options["snapshot"])
-            if snapshot is None:
-                raise EngineError("NO_SUCH_SNAPSHOT", "")
+        snapshot = self._snapshot(options, "snapshot")
         follower = bool(options.get("follower"))
         space = self.space(options, follower=follower)
         if "published" in options:
@@ -198,11 +203,7 @@ class Session:
 
     def how(self, options: Mapping[str, bytes]) -> How:
         """Return how a write is done."""
-        since = None
-        if "since" in options:
-            since = self.snapshots.get(options["since"])
-            if since is None:
-                raise EngineError("NO_SUCH_SNAPSHOT", "")
+        since = self._snapshot(options, "since")
         return How(
             sync=bool(number(options["sync"])) if "sync" in options else None,
             ttl_ms=number(options.get("ttl_ms", b"0")),
