@@ -193,13 +193,17 @@ lint-format: $(VENV)/extra-lint ## clang-format
 lint-spelling: $(VENV)/extra-lint ## codespell
 	$(BIN)/codespell
 
-lint-c: $(VENV)/extra-lint ## clang-tidy, and clang's analysis of the locks
+lint-c: $(VENV)/extra-lint ## clang-tidy, clang's analysis of locks: ANALYZER_NODES=
 	@$(BUILD_C) $(patsubst %.c,build/tidy/%.ok,$(C_SOURCES))
+
+# How far the analyzer follows one function: clang's own 225000 takes five times as long.
+ANALYZER_NODES ?= 30000
 
 build/tidy/%.ok: %.c $(C_HEADERS) .clang-tidy $(wildcard $(BIN)/clang-tidy)
 	@mkdir -p $(@D)
 	@$(BIN)/clang-tidy --quiet $< -- -std=c11 $(CPPFLAGS) -I$(<D) \
 	$(if $(filter %/status.c,$<),,-include tests/tidy/analyzer.h) \
+	-Xclang -analyzer-config -Xclang max-nodes=$(ANALYZER_NODES) \
 	-Wall -Wextra -Wthread-safety 2>$@.log || { cat $@.log; exit 1; }
 	@touch $@
 
