@@ -19,7 +19,7 @@ from click.core import ParameterSource
 import lsmkv
 from lsmkv.cli import render
 from lsmkv.cli.command import Command, CommandError, Place
-from lsmkv.cli.commands import COMMANDS
+from lsmkv.cli.commands import AS_JSON, COMMANDS
 from lsmkv.cli.status import Status, explain, status_of
 from lsmkv.cli.text import TextError
 
@@ -38,9 +38,6 @@ _UNTRUSTED = click.Option(
     ["--untrusted"],
     is_flag=True,
     help="The directory comes from somebody else: open it with limits.",
-)
-_AS_JSON = click.Option(
-    ["--json", "as_json"], is_flag=True, help="Print the facts as JSON."
 )
 
 
@@ -76,7 +73,7 @@ def _place(command: Command, arguments: dict[str, Any]) -> Iterator[tuple[Place,
 
 
 def _parameters(command: Command) -> list[click.Parameter]:
-    found = [*command.parameters, _AS_JSON]
+    found = [*command.parameters, AS_JSON]
     if command.keyed:
         found.append(_NAMESPACE)
     if command.opens == "r":
@@ -133,6 +130,47 @@ def main() -> None:
     """Look after lsmkv databases, and show what they do."""
 
 
+@click.command()
+@click.option("--rw", "writes", is_flag=True, help="Allow to write; needs the lock.")
+@click.option(
+    "--command",
+    "-c",
+    "commands",
+    metavar="TEXT",
+    multiple=True,
+    help="Run this instead of reading what is typed; may be repeated.",
+)
+@click.option(
+    "--no-history",
+    "keeps_history",
+    flag_value=False,
+    default=True,
+    help="Do not keep what is typed, the values of put among it, for the next time.",
+)
+@click.option(
+    "--no-pager",
+    "pages",
+    flag_value=False,
+    default=True,
+    help="Print what is longer than the screen without stopping.",
+)
+def shell(database: Path, untrusted: bool, **settings: Any) -> None:
+    """Look around in a database that stays open: completion, history, paging.
+
+    Without a terminal it runs the lines of its standard input. Ends with the status of
+    the last command that failed.
+    """
+    from lsmkv.cli.shell import loop
+
+    with _ends_well(database):
+        made = loop.Settings(database=database, trusted=not untrusted, **settings)
+        status = loop.run(made)
+    if status:
+        raise click.exceptions.Exit(status)
+
+
+shell.params[:0] = [_DIRECTORY, _UNTRUSTED]
+main.add_command(shell)
 for _command in COMMANDS:
     main.add_command(_to_click(_command))
 

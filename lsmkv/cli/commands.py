@@ -35,6 +35,11 @@ _DIRECTORY = click.Option(
     help="Keep the database here; default: a directory that is removed.",
 )
 
+# What every command takes; __main__.py and the shell add it.
+AS_JSON = click.Option(
+    ["--json", "as_json"], is_flag=True, help="Print the facts as JSON."
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="demo",

@@ -5,6 +5,7 @@ r"""Keys and values as text, for a terminal: what is shown can be typed.
     "two words"     in quotes where there are spaces, quotes, nothing, or a `-` in front
     \x00 \xff       bytes that are no UTF-8, or not printable
     \n \t \r \\ \"  line end, tab, return, backslash, quote
+    '{"a": 1}'      in single quotes, in the shell as in others: as if there were none
 
 Every byte string is shown in one way; reading takes any mixture of these.
 """
@@ -12,12 +13,17 @@ Every byte string is shown in one way; reading takes any mixture of these.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 _READ = {"n": b"\n", "t": b"\t", "r": b"\r", "\\": b"\\", '"': b'"', "'": b"'"}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
-_WORD = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?=\s|$)|[^\s"]\S*)', re.DOTALL)
+_WORD = re.compile(
+    r"""\s*(?:(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"']\S*)(?=\s|$)|(?P<rest>\S.*))""",
+    re.DOTALL,
+)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SINGLE = re.compile(r"'[^']*'")
 _BARE = re.compile(r'[^\s"\'-][^\s"\']*')
 
 
@@ -76,17 +82,38 @@ def _byte_of(match: re.Match[str]) -> bytes:
     )
 
 
-def words(line: str) -> list[str]:
-    """Take a line apart where there are spaces outside quotes; quotes stay on.
+class OpenQuoteError(TextError):
+    """A quote is open at the end: there is more to come."""
 
-    TextError if a quote is open at the end: there is more to come.
+
+def pieces(line: str) -> Iterator[tuple[int, str]]:
+    """Yield where each word of a line starts, and the word with its quotes.
+
+    Words end at spaces outside quotes. The last one may be unfinished: a quote that is
+    not closed, or has no space behind it, and the rest of the line.
     """
-    found, at, line = [], 0, line.rstrip()
-    while at < len(line):
-        match = _WORD.match(line, at)
-        if match is None:
-            column = len(line) - len(line[at:].lstrip()) + 1
-            raise TextError(f"column {column}: this quote is not closed")
-        found.append(match[1])
-        at = match.end()
+    for match in _WORD.finditer(line):
+        name = "word" if match["rest"] is None else "rest"
+        yield match.start(name), match[name]
+
+
+def words(line: str) -> list[str]:
+    """Take a line apart where there are spaces outside quotes.
+
+    Double quotes stay on, for `parse`; what is in single quotes is taken as it is.
+
+    Raises:
+        OpenQuoteError: A quote is open at the end.
+        TextError: There is no space behind a quote.
+    """
+    found = []
+    for start, word in pieces(line):
+        if word[0] not in "\"'" or _QUOTED.fullmatch(word):
+            found.append(word)
+        elif _SINGLE.fullmatch(word):
+            found.append(word[1:-1])
+        elif _QUOTED.match(word) or _SINGLE.match(word):
+            raise TextError(f"column {start + 1}: a space goes behind this quote")
+        else:
+            raise OpenQuoteError(f"column {start + 1}: this quote is not closed")
     return found

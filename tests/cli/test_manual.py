@@ -20,9 +20,11 @@ from pathlib import Path
 
 import pytest
 
+import lsmkv
 from harness.terminal import ROOT, Screen, Terminal, environment
 from lsmkv.cli.command import Command
 from lsmkv.cli.commands import COMMANDS
+from lsmkv.cli.shell.session import Session
 from lsmkv.cli.status import Status
 
 PAGE = ROOT / "docs" / "shell.md"
@@ -186,6 +188,18 @@ def test_every_command_is_in_an_example() -> None:
         if not re.search(rf"(?:^|[|;&(] ?)lsmkv {name}\b", shown, re.MULTILINE)
     ]
     assert not missing, f"docs/shell.md shows no `$ lsmkv NAME` for {missing}"
+
+
+def test_every_command_of_the_shell_is_typed(db: lsmkv.DB, path: Path) -> None:
+    typed = {
+        words[0]
+        for _, lines in blocks(PAGE.read_text(), "lsmkv")
+        for line in lines
+        if (match := PROMPT.match(line)) and (words := match[2].split())
+    }
+    own = set(Session(db, path).commands) - {command.name for command in COMMANDS}
+    assert own
+    assert not own - typed
 
 
 def test_the_exit_statuses_are_those_of_the_code() -> None:

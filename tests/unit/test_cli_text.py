@@ -50,3 +50,17 @@ def test_an_open_quote_is_an_error() -> None:
     assert text.words('put "a b"  c\\x20d ""') == ["put", '"a b"', "c\\x20d", '""']
     with pytest.raises(text.TextError, match="column 5: this quote is not closed"):
         text.words('put "a b')
+
+
+def test_single_quotes_are_those_of_other_shells() -> None:
+    line = """put '{"a": 1}' '' 'x\\\\n' a'b"""
+    assert text.words(line) == ["put", '{"a": 1}', "", "x\\\\n", "a'b"]
+    with pytest.raises(text.OpenQuoteError, match="column 3"):
+        text.words("a 'b")
+
+
+@pytest.mark.parametrize("line", ["a 'b'c", 'a "b"c "d"'])
+def test_behind_a_quote_is_a_space(line: str) -> None:
+    with pytest.raises(text.TextError, match="column 3: a space goes behind") as found:
+        text.words(line)
+    assert not isinstance(found.value, text.OpenQuoteError)
