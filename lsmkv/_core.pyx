@@ -411,15 +411,17 @@ cdef void keep_problem(void *context, const lsmkv_error *problem) noexcept with 
         kept.failed = True
 
 
-def repair_files(bytes path not None, bytes into not None, str directory not None):
+def repair_files(bytes path not None, bytes into, str directory not None):
     """As DB._verify(), for lsmkv.repair()."""
     cdef list problems = []
     cdef Kept kept = keeping(problems)
     cdef const char *source = path
-    cdef const char *target = into
+    cdef const char *target = NULL
     cdef lsmkv_report report
     cdef lsmkv_error err
     cdef lsmkv_status status
+    if into is not None:
+        target = into
     with nogil:
         status = lsmkv_repair(source, target, keep_problem, &kept, &report, &err)
     check(status, &err, directory)

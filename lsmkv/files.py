@@ -8,7 +8,7 @@ import os
 from lsmkv import _core, _zstd
 from lsmkv.db import Path, name_of, open, report_of
 from lsmkv.errors import ChangedError, CorruptionError
-from lsmkv.stats import Problem, Report
+from lsmkv.stats import Report
 
 _ATTEMPTS = 5
 
@@ -17,22 +17,25 @@ def verify(path: Path) -> Report:
     """Read and check every byte of the database in `path`, without changing any.
 
     Damage does not raise, even where it keeps the database from being opened: it is in
-    the report. May be done beside the process that writes.
+    the report, which is then that of `repair` without `into`. May be done beside the
+    process that writes.
     """
     for attempt in range(_ATTEMPTS):
         try:
             with open(path, mode="r") as db:
                 return db.verify()
-        except CorruptionError as error:
-            return _report_of_open(path, error)
+        except CorruptionError:
+            return repair(path)
         except ChangedError:
             if attempt + 1 == _ATTEMPTS:
                 raise
     raise AssertionError
 
 
-def repair(path: Path, into: Path) -> Report:
+def repair(path: Path, into: Path | None = None) -> Report:
     """Make a new database in `into` of everything in `path` that can still be read.
+
+    Without `into` nothing is written: the report tells what would be kept and lost.
 
     `path` is not changed, whatever is missing or damaged in it; nobody may be writing
     to it. `into` must be absent or empty. Values keep their expiry and namespaces; of a
@@ -48,7 +51,9 @@ def repair(path: Path, into: Path) -> Report:
     """
     _zstd.register()
     return report_of(
-        *_core.repair_files(name_of(path), name_of(into), os.fsdecode(path))
+        *_core.repair_files(
+            name_of(path), None if into is None else name_of(into), os.fsdecode(path)
+        )
     )
 
 
@@ -60,17 +65,3 @@ def destroy(path: Path) -> None:
         NotADatabaseError: There is nothing of a database in `path`.
     """
     _core.destroy_files(name_of(path), os.fsdecode(path))
-
-
-def _report_of_open(path: Path, error: CorruptionError) -> Report:
-    """Make a report of the one problem that was found before all others."""
-    directory = os.fsdecode(path)
-    file = os.path.relpath(error.path, directory) if error.path else ""
-    return Report(
-        file_count=1,
-        block_count=0,
-        record_count=0,
-        byte_count=0,
-        problem_count=1,
-        problems=(Problem("" if file == "." else file, error.offset, str(error)),),
-    )

@@ -17,7 +17,7 @@ enum { LAST_LEVEL = LSMKV_LEVEL_COUNT - 1 };
 
 typedef struct lsm_rebuild {
     lsm_repair *repair;
-    lsm_target to;
+    lsm_target to; /* zeroed: nothing is written */
     lsm_repair_values values;
     lsm_range_list ranges;
     lsm_range_set *set; /* of them; NULL: there are none */
@@ -195,6 +195,10 @@ static lsmkv_status write_one(lsm_rebuild *work, lsmkv_error *err) {
     if (lost) {
         return LSMKV_OK;
     }
+    work->repair->findings.report->record_count += 1;
+    if (work->to.dir == NULL) {
+        return LSMKV_OK;
+    }
     if (work->writer != NULL &&
         lsm_table_writer_size(work->writer) >= work->options.table_bytes) {
         LSM_TRY(finish_table(work, err));
@@ -203,7 +207,6 @@ static lsmkv_status write_one(lsm_rebuild *work, lsmkv_error *err) {
         LSM_TRY(create_table(work, err));
     }
     LSM_TRY(lsm_table_writer_add(work->writer, work->input->key, field, err));
-    work->repair->findings.report->record_count += 1;
 out:
     return status;
 }
@@ -227,8 +230,7 @@ static lsmkv_status write_tables(lsm_rebuild *work, lsmkv_error *err) {
         LSM_TRY(lsm_error_copy(err, &input->error));
     }
     LSM_TRY(finish_table(work, err));
-    LSM_TRY(lsm_repair_values_finish(&work->values, err));
-    LSM_TRY(lsm_dir_sync(work->to.dir, err));
+    status = lsm_repair_values_finish(&work->values, err);
 out:
     return status;
 }
@@ -240,6 +242,7 @@ static lsmkv_status commit(lsm_rebuild *work, lsmkv_error *err) {
     lsm_edit *everything = &work->everything;
     lsm_record_file_header header = {.type = LSM_FILE_MANIFEST};
 
+    LSM_TRY(lsm_dir_sync(work->to.dir, err));
     header.number = work->next_file++;
     header.file_id = lsm_rng_next(&work->rng);
     memcpy(header.uuid, work->uuid, LSM_UUID_SIZE);
@@ -281,7 +284,9 @@ static lsmkv_status rebuild(lsm_repair *repair, const char *into, lsmkv_error *e
     lsm_env_entropy(repair->env, &seed, sizeof(seed));
     lsm_env_entropy(repair->env, work.uuid, LSM_UUID_SIZE);
     work.rng.state = seed;
-    LSM_TRY(lsm_target_open(repair->env, into, &work.to, err));
+    if (into != NULL) {
+        LSM_TRY(lsm_target_open(repair->env, into, &work.to, err));
+    }
     work.values = (lsm_repair_values){.repair = repair,
                                       .to = work.to.dir,
                                       .uuid = work.uuid,
@@ -292,7 +297,9 @@ static lsmkv_status rebuild(lsm_repair *repair, const char *into, lsmkv_error *e
     LSM_TRY(open_input(&work, err));
     LSM_TRY(recall(&work, err));
     LSM_TRY(write_tables(&work, err));
-    LSM_TRY(commit(&work, err));
+    if (into != NULL) {
+        LSM_TRY(commit(&work, err));
+    }
 out:
     rebuild_deinit(&work); /* an unfinished table goes with it */
     lsm_target_close(&work.to, status == LSMKV_OK);

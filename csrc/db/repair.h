@@ -54,6 +54,7 @@ typedef struct lsm_repair {
 lsmkv_status lsm_repair_gather(lsm_repair *repair, const char *path,
                                lsmkv_error *err) LSM_MUST_CHECK;
 
+/* `into` may be NULL: then nothing is written, and the findings are all. */
 lsmkv_status lsm_db_repair(lsm_env *env, const char *path, const char *into,
                            const lsm_findings *findings,
                            lsmkv_error *err) LSM_MUST_CHECK;

@@ -114,6 +114,10 @@ lsmkv_status lsm_repair_values_place(lsm_repair_values *values, uint8_t tag,
         }
         return lsm_error_copy(err, &failure);
     }
+    if (values->to == NULL) {
+        *placed = field;
+        return LSMKV_OK;
+    }
     if (values->writer != NULL &&
         lsm_value_writer_size(values->writer) >= VALUE_FILE_BYTES) {
         LSM_TRY(lsm_repair_values_finish(values, err));

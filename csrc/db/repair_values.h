@@ -12,7 +12,7 @@
 
 typedef struct lsm_repair_values {
     const lsm_repair *repair; /* borrowed */
-    lsm_dir *to;              /* borrowed, like uuid */
+    lsm_dir *to; /* borrowed, like uuid; NULL: values are read, and not copied */
     const uint8_t *uuid;
     uint64_t *next_file;
     lsm_rng *rng;

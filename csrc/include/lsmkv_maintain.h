@@ -89,7 +89,8 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_verify(lsmkv_db *db,
  * have lost any of its files, must not be open for writing and is not changed. Whole
  * databases come out with the same contents. on_problem (may be NULL) hears of each
  * loss; the report counts what was read, with the values kept as its records. OK also
- * when there were losses. A run that fails leaves no CURRENT in `into`. */
+ * when there were losses. A run that fails leaves no CURRENT in `into`. Without `into`,
+ * NULL, nothing is written: the report tells what would be kept and lost. */
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_repair(const char *path, const char *into,
                                                      lsmkv_problem_fn on_problem,
                                                      void *context,

@@ -133,6 +133,25 @@ def test_a_damaged_block_costs_no_more_than_itself(written: Path, into: Path) ->
     assert len(set(rows.items()) - set(kept.items())) < 250
 
 
+@pytest.mark.parametrize("name", ["CURRENT", "*.log", "*.tbl"])
+@pytest.mark.parametrize("missing", [True, False])
+def test_without_another_directory_repair_only_tells(
+    written: Path, into: Path, name: str, missing: bool
+) -> None:
+    file = sorted(written.glob(name))[0]
+    if missing:
+        file.unlink()
+    else:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    before = contents(written)
+    told = lsmkv.repair(written)
+    assert contents(written) == before
+    assert sorted(each.name for each in written.parent.iterdir()) == [written.name]
+    assert told == lsmkv.repair(written, into)
+
+
 def test_verify_of_a_path_reports_also_what_keeps_it_from_opening(
     written: Path, path: Path
 ) -> None:
@@ -144,9 +163,13 @@ def test_verify_of_a_path_reports_also_what_keeps_it_from_opening(
     manifest.write_bytes(saved[:100] + b"\xff" + saved[101:])
     report = lsmkv.verify(written)
     assert not report.ok
-    assert report.problem_count == 1
-    assert report.problems[0].file == manifest.name
+    assert {problem.file for problem in report.problems} == {manifest.name}
     assert report.problems[0].offset is not None
+    table = next(written.glob("*.tbl"))
+    table.write_bytes(b"\xff" + table.read_bytes()[1:])
+    files = {problem.file for problem in lsmkv.verify(written).problems}
+    assert files == {manifest.name, table.name}
+    table.write_bytes(b"\x00" + table.read_bytes()[1:])
     manifest.write_bytes(saved)
     with lsmkv.open(path):
         assert lsmkv.verify(path).ok  # beside the writer
