@@ -18,16 +18,11 @@ from click.core import ParameterSource
 
 import lsmkv
 from lsmkv.cli import render
-from lsmkv.cli.command import Command, CommandError, Place
+from lsmkv.cli.command import DIRECTORY, Command, CommandError, Place
 from lsmkv.cli.commands import AS_JSON, COMMANDS
 from lsmkv.cli.status import Status, explain, status_of
 from lsmkv.cli.text import TextError
 
-_DIRECTORY = click.Argument(
-    ["database"],
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-)
 _NAMESPACE = click.Option(
     ["--namespace", "-n"],
     default="",
@@ -78,7 +73,7 @@ def _parameters(command: Command) -> list[click.Parameter]:
         found.append(_NAMESPACE)
     if command.opens == "r":
         found.append(_UNTRUSTED)
-    return [_DIRECTORY, *found] if command.opens else found
+    return [DIRECTORY, *found] if command.opens else found
 
 
 def _to_click(command: Command) -> click.Command:
@@ -169,7 +164,7 @@ def shell(database: Path, untrusted: bool, **settings: Any) -> None:
         raise click.exceptions.Exit(status)
 
 
-shell.params[:0] = [_DIRECTORY, _UNTRUSTED]
+shell.params[:0] = [DIRECTORY, _UNTRUSTED]
 main.add_command(shell)
 for _command in COMMANDS:
     main.add_command(_to_click(_command))

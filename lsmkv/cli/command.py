@@ -12,19 +12,26 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import click
 
 from lsmkv.cli.status import Status
 
 if TYPE_CHECKING:
-    import click
     from rich.console import Console
 
     import lsmkv
-    from lsmkv.keyspace import Keyspace
 
 Advance = Callable[[int], None]
 Board = Callable[[str, Sequence[Sequence[str]]], None]
+
+# The directory of a database. Of a command that does not open it, but works on the
+# files, it is the first of its own parameters.
+DIRECTORY = click.Argument(
+    ["database"], metavar="DIR", type=click.Path(file_okay=False, path_type=Path)
+)
 
 
 class CommandError(Exception):
@@ -63,11 +70,12 @@ class Progress(Protocol):
     """Shows how far long work has come."""
 
     def step(
-        self, title: str, total: int | None = None
+        self, title: str, total: int | None = None, *, stays: bool = True
     ) -> AbstractContextManager[Advance]:
         """Begin a step; call what it gives with the amount done since the last call.
 
-        `total` is that of all amounts, or None where nobody knows.
+        `total` is that of all amounts, or None where nobody knows. What `stays` can be
+        seen after its end.
         """
 
     def board(
@@ -92,7 +100,7 @@ class Place:
     namespace: str = ""
 
     @property
-    def rows(self) -> Keyspace:
+    def rows(self) -> lsmkv.DB | lsmkv.Namespace:
         """The keyspace that keys are of."""
         if not self.namespace:
             return self.db

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from lsmkv.cli import care, doctor
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
 
@@ -41,6 +42,8 @@ AS_JSON = click.Option(
 )
 
 COMMANDS: tuple[Command, ...] = (
+    *care.COMMANDS,
+    *doctor.COMMANDS,
     Command(
         name="demo",
         help=(

@@ -37,7 +37,9 @@ class _Bars:
     """A bar for each step, on standard error."""
 
     @contextmanager
-    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+    def step(
+        self, title: str, total: int | None = None, *, stays: bool = True
+    ) -> Iterator[Advance]:
         """Show one bar for as long as the step takes."""
         count = MofNCompleteColumn() if total is not None else TextColumn("")
         bars = RichProgress(
@@ -47,6 +49,7 @@ class _Bars:
             count,
             TimeElapsedColumn(),
             console=Console(stderr=True),
+            transient=not stays,
         )
         with bars:
             task = bars.add_task(f"{title:<23}", total=total)
@@ -67,9 +70,11 @@ class _Silence:
     """No bars, for machines."""
 
     @contextmanager
-    def step(self, title: str, total: int | None = None) -> Iterator[Advance]:
+    def step(
+        self, title: str, total: int | None = None, *, stays: bool = True
+    ) -> Iterator[Advance]:
         """Show nothing."""
-        del title, total
+        del title, total, stays
         yield lambda amount: None
 
     @contextmanager

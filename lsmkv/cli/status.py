@@ -24,6 +24,8 @@ class Status(enum.IntEnum):
 
 _BY_ERROR: tuple[tuple[type[Exception], Status], ...] = (
     (lsmkv.CorruptionError, Status.NO),
+    (lsmkv.InvalidArgumentError, Status.USAGE),
+    (lsmkv.LimitError, Status.USAGE),
     (lsmkv.LockedError, Status.LOCKED),
     (lsmkv.NotADatabaseError, Status.UNUSABLE),
     (lsmkv.UnsupportedVersionError, Status.UNUSABLE),
