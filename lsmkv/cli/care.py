@@ -50,6 +50,36 @@ def parse_size(given: str) -> int:
     return int(size)
 
 
+# What lies in a file, by how its name begins or ends, and what is lost with it.
+_LOSSES = {
+    "CURRENT": "it names the MANIFEST in force and holds no data: repair finds that "
+    "without it, and nothing is lost",
+    "MANIFEST": "it lists the files in use and holds no data: repair reads all that "
+    "are there; a file that is not needed any more may be read as well",
+    ".log": "it holds the newest writes, or large values: those in the damaged places "
+    "are lost, and of a log in use maybe what came with them",
+    ".seg": "it holds large values: those in the damaged places are lost",
+    ".tbl": "it holds records: those in the damaged blocks are lost, all others are "
+    "kept; where a newer value or a deletion was lost, an older value may show",
+}
+_WHOLE = "no records lie there, so repair loses nothing: "
+_PARTS = {
+    "footer": "the footer tells where index and filter are",
+    "index": "the index tells where the blocks are",
+    "filter": "the filter tells which keys need not be looked for",
+    "properties": "the properties describe the table",
+}
+
+
+def loss_of(name: str, problems: Iterable[Problem]) -> str:
+    """Say what is lost when these places of a file cannot be read."""
+    texts = " ".join(problem.message for problem in problems)
+    parts = [text for part, text in _PARTS.items() if part in texts]
+    if parts and "data block" not in texts:
+        return _WHOLE + ", ".join(parts)
+    return next((text for kind, text in _LOSSES.items() if kind in name), "")
+
+
 def is_ours(name: str) -> bool:
     """Whether files of that name belong to a database."""
     return _OURS.fullmatch(name) is not None
@@ -369,11 +399,13 @@ class DamagedFile:
         name: Of the file; "" for what belongs to no one file.
         bytes: Its size; None if it is missing.
         places: How many places are damaged.
+        lost: What lay there.
     """
 
     name: str
     bytes: int | None
     places: int
+    lost: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,24 +455,33 @@ def repair(
     started = time.perf_counter()
     with progress.step("reading what can be read", stays=False):
         report = lsmkv.repair(database, target)
-    sizes = sizes_of(database)
     problems = plainly(database, report.problems)
-    places: dict[str, set[int | None]] = {}
-    for problem in problems:
-        places.setdefault(problem.file, set()).add(problem.offset)
     return RepairResult(
         path=str(database),
         into=str(target or ""),
         values=report.record_count,
         problem_count=report.problem_count,
         problems=problems,
-        damaged=[
-            DamagedFile(name=name, bytes=sizes.get(name), places=len(found))
-            for name, found in places.items()
-        ],
+        damaged=_by_file(database, problems),
         seconds=time.perf_counter() - started,
         **(_saved(target) if target is not None else {}),
     )
+
+
+def _by_file(path: Path, problems: Sequence[Problem]) -> list[DamagedFile]:
+    sizes = sizes_of(path)
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(problem.file, []).append(problem)
+    return [
+        DamagedFile(
+            name=name,
+            bytes=sizes.get(name),
+            places=len({problem.offset for problem in found}),
+            lost=loss_of(name, found),
+        )
+        for name, found in groups.items()
+    ]
 
 
 def _saved(into: Path) -> dict[str, Any]:
@@ -485,12 +526,16 @@ def show_repair(result: RepairResult, console: Console) -> None:
     for file in result.damaged:
         size = "missing" if file.bytes is None else render.size(file.bytes)
         number = f"{file.places} {'place' if file.places == 1 else 'places'}"
-        console.print(f"  {file.name or 'the directory'} ({size}): {number}")
+        name = file.name or "the directory"
+        console.print(f"  {name} ({size}), {number}: {file.lost}", soft_wrap=True)
     show_problems(result.problems, console)
-    console.print(
-        "What lay in those places is lost; where a newer value or a deletion did, an "
-        "older value may show.",
-    )
+    if result.into:
+        into = shlex.quote(result.into)
+        click.echo(f"Look at it before you use it: lsmkv doctor {into}")
+    else:
+        click.echo(
+            f"Save what can be read: lsmkv repair {shlex.quote(result.path)} INTO"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import lsmkv
 from lsmkv.cli import render
-from lsmkv.cli.care import is_ours, plainly, sizes_of
+from lsmkv.cli.care import is_ours, loss_of, plainly, sizes_of
 from lsmkv.cli.command import DIRECTORY, Command
 from lsmkv.cli.status import explain
 from lsmkv.stats import Problem
@@ -138,6 +138,13 @@ def _directory(path: Path) -> Iterator[Finding]:
             text=f"left over from a crash: {_names(leftovers)}",
             cost="nothing: the next opening for writing removes it",
         )
+    strange = [name for name in names if is_ours(name) and name not in sizes]
+    if strange:
+        yield Finding(
+            severity="advice",
+            text=f"not a file, but with the name of one: {_names(strange)}",
+            cost="nothing, as long as no file of that name is to be made or removed",
+        )
     others = [name for name in names if not is_ours(name)]
     if others:
         yield Finding(
@@ -241,37 +248,11 @@ def _unreadable(path: Path, error: Exception) -> Finding:
     )
 
 
-# What lies in a file, by how its name begins or ends, and what is lost with it.
-_LOSSES = {
-    "CURRENT": "it names the MANIFEST in force and holds no data: repair finds that "
-    "without it, and nothing is lost",
-    "MANIFEST": "it lists the files in use and holds no data: repair reads all that "
-    "are there; a file that is not needed any more may be read as well",
-    ".log": "it holds the newest writes, or large values: those in the damaged places "
-    "are lost, and of a log in use maybe what came with them",
-    ".seg": "it holds large values: those in the damaged places are lost",
-    ".tbl": "it holds records: those in the damaged blocks are lost, all others are "
-    "kept; where a newer value or a deletion was lost, an older value may show",
-}
-_WHOLE = "no records lie there, so repair loses nothing: "
-_PARTS = {
-    "footer": "the footer tells where index and filter are",
-    "index": "the index tells where the blocks are",
-    "filter": "the filter tells which keys need not be looked for",
-    "properties": "the properties describe the table",
-}
-
-
 def _damaged(
     path: Path, name: str, problems: Sequence[Problem], *, opens: bool
 ) -> Finding:
     """Say what the damage of one file means."""
-    size = sizes_of(path).get(name)
-    texts = " ".join(problem.message for problem in problems)
-    parts = [text for part, text in _PARTS.items() if part in texts]
-    cost = next((text for kind, text in _LOSSES.items() if kind in name), "")
-    if parts and "data block" not in texts:
-        cost = _WHOLE + ", ".join(parts)
+    size, cost = sizes_of(path).get(name), loss_of(name, problems)
     if not opens:
         effect = "the database cannot be opened"
     elif name.endswith(".tbl"):
@@ -339,13 +320,17 @@ def _table_bytes(stats: lsmkv.Stats) -> int:
 
 
 def _recovery(path: Path, stats: lsmkv.Stats) -> Iterator[Finding]:
+    log = max((name for name in sizes_of(path) if name.endswith(".log")), default="")
     if stats.recovered_dropped_bytes:
         yield Finding(
             severity="warning",
-            text=f"the log ends with {render.size(stats.recovered_dropped_bytes)} that "
+            text=f"{log} ends with {render.size(stats.recovered_dropped_bytes)} that "
             "are no whole write",
+            file=log,
             cost="the last writes before a power loss or a crash, which had not been "
-            'synced, are gone; nothing else is. durability="sync" prevents that',
+            'synced, are gone; nothing else is. durability="sync" prevents that, and '
+            "the next opening for writing cuts off what is left of them",
+            command=_command("flush", path),
         )
     waiting = stats.recovered_records
     if waiting >= LOG_RECORDS_MAX and _holder(path / "LOCK") is None:

@@ -57,10 +57,14 @@ def explain(error: BaseException, directory: object = None) -> str:
             f"{text}\nSee what is damaged: lsmkv doctor {where}\n"
             f"Save what can be read: lsmkv repair {where} INTO"
         )
+    if isinstance(error, lsmkv.NotADatabaseError):
+        return f"{text}\nSee what is there: lsmkv doctor {where}"
     if isinstance(error, lsmkv.LockedError):
         return f"{text}\nReading works beside it; to write, close it there first."
     if isinstance(error, lsmkv.ChangedError):
         return f"{text}\nThe process that writes has moved on: try again."
     if isinstance(error, MemoryError):
         return "there is not enough memory"
+    if isinstance(error, OSError) and directory is not None:
+        return f"{text}\nSee what else is wrong: lsmkv doctor {where}"
     return text

@@ -232,7 +232,7 @@ def test_repair_tells_what_was_lost(copied: Path, path: Path) -> None:
     assert facts("verify", into)["ok"]
     result = lsmkv_("repair", copied, f"{into}2")
     assert result.exit_code == Status.NO
-    assert "000007.seg (missing): " in result.stdout
+    assert "000007.seg (missing), 1 place: it holds large values" in result.stdout
     assert f"{table.name} (" in result.stdout
 
 

@@ -143,8 +143,10 @@ def test_what_does_not_belong_there_is_told(copied: Path) -> None:
     for number in range(7):
         (copied / f"notes{number}.txt").touch()
     (copied / "CURRENT.tmp").touch()
+    (copied / "000001.tbl").mkdir()
     found = only(copied, "advice", "not files of the database: notes0.txt, ")
     assert found["text"].endswith(" and 2 more")
+    assert "000001.tbl" in only(copied, "advice", "not a file, but")["text"]
     assert "CURRENT.tmp" in only(copied, "ok", "left over")["text"]
 
 
@@ -189,9 +191,11 @@ def test_a_torn_end_of_the_log_is_a_warning(copied: Path) -> None:
     log = max(copied.glob("*.log"))
     with log.open("ab") as file:
         file.write(b"\x01" * 100)
-    found = only(copied, "warning", "the log ends with")
+    found = only(copied, "warning", f"{log.name} ends with 100 B")
     assert "power loss" in found["cost"]
     assert "not well" in run(copied).stdout
+    mend(found["command"])
+    assert findings(copied, "warning") == []
 
 
 def test_a_long_log_is_advice(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
