@@ -58,7 +58,7 @@ static inline bool lsm_is_limited(void) {
 }
 
 /* Leaves at the end of the block: LSM_BUDGET_SCOPE before = lsm_budget_enter(...); */
-#define LSM_BUDGET_SCOPE LSM_CLEANUP(lsm_budget_leave) lsm_budget *
+#define LSM_BUDGET_SCOPE LSM_CLEANUP(lsm_budget_leave) LSM_UNUSED lsm_budget *
 
 /* For base/alloc.c. */
 bool lsm_budget_take(lsm_budget *budget, uint64_t bytes) LSM_MUST_CHECK;

@@ -109,7 +109,10 @@ typedef struct lsm_reader {
 } lsm_reader;
 
 static inline lsm_reader lsm_reader_make(lsm_slice bytes) {
-    return (lsm_reader){bytes.data, bytes.data + bytes.size, false};
+    /* Of no bytes there may be no address, which nothing is added to. */
+    const uint8_t *end = bytes.size == 0 ? bytes.data : bytes.data + bytes.size;
+
+    return (lsm_reader){bytes.data, end, false};
 }
 
 static inline size_t lsm_reader_left(const lsm_reader *reader) {

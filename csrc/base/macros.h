@@ -36,8 +36,9 @@
 /* Calls the function with the address of the variable when its scope ends. */
 #define LSM_CLEANUP(function) __attribute__((cleanup(function)))
 
-/* Thread-safety annotations, read by clang's -Wthread-safety (through clang-tidy). */
-#if defined(__clang__)
+/* Thread-safety annotations, read by clang's -Wthread-safety. Only clang-tidy sees
+ * them: clangs of some years back know no member's name in an attribute. */
+#if defined(__clang_analyzer__)
 #define LSM_CAPABILITY(name) __attribute__((capability(name)))
 #define LSM_GUARDED_BY(mu) __attribute__((guarded_by(mu)))
 #define LSM_REQUIRES(...) __attribute__((requires_capability(__VA_ARGS__)))

@@ -137,7 +137,7 @@ static inline size_t lsm_times_size(uint8_t tag) {
 /* The bytes after the optional times of a value field that passed lsm_record_check. */
 static inline lsm_slice lsm_value_of_field(uint8_t tag, lsm_slice field) {
     size_t skip = lsm_times_size(tag);
-    return lsm_slice_make(field.data + skip, field.size - skip);
+    return skip == 0 ? field : lsm_slice_make(field.data + skip, field.size - skip);
 }
 
 #define LSM_NEVER UINT64_MAX
