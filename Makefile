@@ -6,6 +6,7 @@
 #   PYTHON   makes the virtual environment (python3)
 #   VENV     the environment to make and use (.venv); what is missing is installed
 #   CC       the C compiler
+#   CLANG    another one, for libFuzzer alone
 #   JOBS     compilations at a time
 #
 # The C targets need make and a compiler, nothing more. Each variant of the flags has
@@ -19,6 +20,8 @@ SECONDS ?= 30
 SEED ?= 1
 TARGET ?= directory
 LEDGER ?= build/fuzz-ledger
+CLANG ?= $(firstword $(notdir $(wildcard $(addsuffix /clang,$(subst :, ,$(PATH))) \
+	$(addsuffix /clang-[1-9]*,$(subst :, ,$(PATH))))))
 
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -32,7 +35,8 @@ THREADED := tests/c/runner.c \
 STRESS := $(sort $(wildcard tests/c/stress*.c))
 CRASH := $(sort $(wildcard tests/crash/*.c))
 FUZZ := $(sort $(wildcard tests/fuzz/*.c))
-FUZZ_PROGRAM := $(filter-out %/libfuzzer.c,$(FUZZ))
+# With the main function of ours or of libFuzzer.
+fuzz_program = $(filter-out $(if $(filter libfuzzer,$(1)),%/fuzz.c,%/libfuzzer.c),$(FUZZ))
 C_SOURCES := $(ENGINE) $(sort $(wildcard tests/c/*.c)) $(CRASH) $(FUZZ)
 C_HEADERS := $(sort $(wildcard csrc/*/*.h tests/c/*.h tests/crash/*.h tests/fuzz/*.h \
 	tests/tidy/*.h))
@@ -47,7 +51,7 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wwrite-strings -Wswitch-enum -Werror
 SANITIZER = -fno-omit-frame-pointer -fno-sanitize-recover=all
 
-VARIANTS := strict asan tsan coverage fuzz fuzz-fast
+VARIANTS := strict asan tsan coverage fuzz fuzz-fast libfuzzer
 FLAGS_strict = -O2 $(WARNINGS)
 FLAGS_asan = -O1 -DLSMKV_DEBUG $(SANITIZER) -fsanitize=address,undefined
 FLAGS_tsan = -O2 $(SANITIZER) -fsanitize=thread
@@ -56,6 +60,9 @@ FLAGS_coverage = -O0 -fprofile-update=atomic --coverage -Wl,-u,__gcov_dump
 TESTS_coverage = strict
 FLAGS_fuzz = $(FLAGS_asan) -fsanitize-coverage=trace-pc
 FLAGS_fuzz-fast = -O2 -DLSMKV_DEBUG -fsanitize-coverage=trace-pc
+FLAGS_libfuzzer = $(FLAGS_asan) -fsanitize=fuzzer-no-link
+LINK_libfuzzer = -fsanitize=fuzzer
+CC_libfuzzer = $(CLANG)
 
 export ASAN_OPTIONS ?= detect_leaks=1:allocator_may_return_null=1
 export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
@@ -69,27 +76,29 @@ define variant
 build/$(1)/%.o: %.c Makefile
 	@mkdir -p $$(@D)
 	@echo "$(1): $$<"
-	@$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@$$(or $$(CC_$(1)),$$(CC)) $$(CPPFLAGS) $$(CFLAGS) $$(FLAGS_$(1)) -MMD -MP \
+	-c $$< -o $$@
 
 build/$(1)/unit: $(call objects,$(1),$(UNIT))
 build/$(1)/threaded: $(call objects,$(1),$(THREADED))
 build/$(1)/stress: $(call objects,$(1),$(STRESS))
 build/$(1)/crash: $(call objects,$(1),$(CRASH))
-build/$(1)/fuzz: $(call objects,$(1),$(FUZZ_PROGRAM))
+build/$(1)/fuzz: $(call objects,$(1),$(call fuzz_program,$(1)))
 build/$(1)/fuzz-unchecked: build/$(1)/unchecked.o \
-	$(filter-out %/base/xxh3.o,$(call objects,$(1),$(FUZZ_PROGRAM)))
+	$(filter-out %/base/xxh3.o,$(call objects,$(1),$(call fuzz_program,$(1))))
 build/$(1)/unchecked.o: csrc/base/xxh3.c Makefile $(C_HEADERS)
-	@$$(CC) $$(CPPFLAGS) -DLSMKV_FUZZING $$(CFLAGS) $$(FLAGS_$(1)) -c $$< -o $$@
+	@$$(or $$(CC_$(1)),$$(CC)) $$(CPPFLAGS) -DLSMKV_FUZZING $$(CFLAGS) \
+	$$(FLAGS_$(1)) -c $$< -o $$@
 
 build/$(1)/unit build/$(1)/threaded build/$(1)/stress build/$(1)/crash \
 		build/$(1)/fuzz build/$(1)/fuzz-unchecked:
 	@echo "$(1): $$@"
-	@$$(CC) $$(CFLAGS) $$(FLAGS_$(1)) $$^ -lm -o $$@
+	@$$(or $$(CC_$(1)),$$(CC)) $$(CFLAGS) $$(FLAGS_$(1)) $$(LINK_$(1)) $$^ -lm -o $$@
 endef
 $(foreach name,$(VARIANTS),$(eval $(call variant,$(name))))
 -include $(foreach name,$(VARIANTS),$(patsubst %.c,build/$(name)/%.d,$(C_SOURCES)))
 
-.PHONY: c-test asan tsan stress coverage fuzz fuzz-campaign
+.PHONY: c-test asan tsan stress coverage fuzz libfuzzer fuzz-campaign
 c-test: ## the C unit tests, compiled with every warning as an error
 	@$(BUILD_C) build/strict/unit build/strict/stress build/strict/crash build/strict/fuzz
 	build/strict/unit
@@ -115,6 +124,17 @@ fuzz: ## hostile bytes for one target under the sanitizers: TARGET=, SECONDS=, S
 	--seconds $(SECONDS) --seed $(SEED) --save build/fuzz-corpus/$(TARGET) \
 	--failures build/fuzz-corpus/failures tests/fuzz/corpus/$(TARGET) \
 	build/fuzz-corpus/$(TARGET) || exit 1; done
+
+libfuzzer: ## the same by clang's libFuzzer, where there is one: TARGET=, SECONDS=, SEED=
+	@test -n "$(CLANG)" || { echo "libFuzzer comes with clang, and none is found:" \
+	"install clang and its compiler-rt, or name one with CLANG="; exit 1; }
+	@$(BUILD_C) build/libfuzzer/fuzz build/libfuzzer/fuzz-unchecked
+	@mkdir -p build/fuzz-corpus/failures build/fuzz-corpus/$(TARGET)
+	for program in fuzz fuzz-unchecked; do FUZZ_TARGET=$(TARGET) \
+	FUZZ_FAILURES=build/fuzz-corpus/failures build/libfuzzer/$$program \
+	-max_total_time=$(SECONDS) -seed=$(SEED) -print_final_stats=1 \
+	-artifact_prefix=build/fuzz-corpus/failures/ build/fuzz-corpus/$(TARGET) \
+	tests/fuzz/corpus/$(TARGET) || exit 1; done
 
 fuzz-campaign: ## once round all targets and builds: SECONDS= for each, LEDGER=, SEED=
 	@$(BUILD_C) $(FUZZ_PROGRAMS)

@@ -25,8 +25,9 @@ static struct {
     uint16_t touched[MAP_SIZE];
 } cover;
 
-/* Called by compiled code, by this name. */
-void __sanitizer_cov_trace_pc(void); /* NOLINT(bugprone-reserved-identifier) */
+/* Called by compiled code, by this name; weak, as libFuzzer brings one of its own. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
+__attribute__((weak)) void __sanitizer_cov_trace_pc(void);
 
 UNCOVERED void __sanitizer_cov_trace_pc(void) {
     if (!cover.on) {

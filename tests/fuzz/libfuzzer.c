@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The same targets under clang's libFuzzer: in the place of fuzz.c. The name of the
- * program says which one, behind the last dash: fuzz-batch, or else FUZZ_TARGET does.
+ * The same targets under clang's libFuzzer: in the place of fuzz.c. FUZZ_TARGET says
+ * which one, FUZZ_FAILURES where inputs go that fail a check of ours (.); those that
+ * fail in a sanitizer libFuzzer writes itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "mutator.h"
 
@@ -20,16 +20,17 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
 
 /* NOLINTNEXTLINE(readability-non-const-parameter) */
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
-    const char *dash = strrchr((*argv)[0], '-');
     const char *name = getenv("FUZZ_TARGET");
+    const char *failures = getenv("FUZZ_FAILURES");
 
     (void)argc;
-    target = fuzz_target_find(name != NULL ? name : dash != NULL ? dash + 1 : "");
+    (void)argv;
+    target = fuzz_target_find(name != NULL ? name : "");
     if (target == NULL) {
         (void)fprintf(stderr, "fuzz: which target? Set FUZZ_TARGET\n");
         exit(2);
     }
-    fuzz_run_init(&(fuzz_limits){".", 1});
+    fuzz_run_init(&(fuzz_limits){failures != NULL ? failures : ".", 1});
     return 0;
 }
 
