@@ -89,9 +89,15 @@ def progress(*, silent: bool) -> Progress:
     return _Silence() if silent else _Bars()
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller: rich ends the process, with status 1."""
+        raise
+
+
 def console() -> Console:
     """Return the terminal for results."""
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def show_json(result: Result | Stream) -> None:

@@ -13,6 +13,7 @@ import dataclasses
 import io
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def look(progress: Progress, place: Place, key: str, wrong: str | None) -> Row:
     return Row(key, text.show(value or b""), ok=value is not None)
 
 
-def walk(progress: Progress, place: Place) -> Stream:
+def walk(progress: Progress, place: Place, bounds: tuple[str, str] | None) -> Stream:
     rows = place.rows.items()
     return Stream(Row(text.show(key), text.show(value)) for key, value in rows)
 
@@ -83,6 +84,9 @@ REGISTRY = (
     Command(
         name="walk",
         help="Show all.",
+        parameters=(
+            click.Option(["--range", "bounds"], nargs=2, metavar="START STOP"),
+        ),
         run=walk,
         show=show_walk,
         opens="r",
@@ -305,6 +309,8 @@ def completed(session: Session, line: str) -> list[str]:
         ("look -w stop u", ["look -w stop user/1", "look -w stop user/2"]),
         ("look --wrong=stop use", [f"look --wrong=stop user/{n}" for n in (1, 2)]),
         ("store user/1 ", []),
+        ("walk --range two user/1", ["walk --range two user/1"]),
+        ("walk --range two a u", []),
     ],
 )
 def test_words_are_completed(session: Session, line: str, expected: list[str]) -> None:
@@ -399,6 +405,29 @@ def test_lines_are_typed_until_the_end(
     talk(writing, "store a 'x\ry'\rlook nonsense\x03look a\rlook \\\ra\r\x04")
     assert writing.db[b"a"] == b"x\ny"
     assert said(capsys).splitlines()[1:] == ["x\\ny"] * 2
+
+
+def test_tab_comes_before_the_keys_behind_it(
+    session: Session,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "TAB_WAITS", 60)
+    talk(session, "lo\t us\t1\rlook u\t\t\t\rlook zz\t\r\x04")
+    assert said(capsys).splitlines()[1:] == ["Ada", "Grace", '""']
+
+
+def test_tab_does_not_wait_for_long(
+    session: Session,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(loop, "TAB_WAITS", 0)
+    monkeypatch.setattr(ShellCompleter, "_commands", lambda *_: is_over.wait() and ())
+    talk(session, "lo\tok user/1\r\x04")
+    is_over.set()
+    assert said(capsys).splitlines()[1:] == ["Ada"]
 
 
 def test_exit_ends(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
@@ -541,7 +570,7 @@ def test_an_error_behind_many_rows_comes_behind_them(
         raise CommandError("that was all")
 
     writing.commands["walk"] = dataclasses.replace(
-        REGISTRY[1], run=lambda progress, place: Stream(rows())
+        REGISTRY[1], run=lambda progress, place, bounds: Stream(rows())
     )
     writing.pager = ["cat"]
     assert writing.run("walk") == Status.NO

@@ -135,7 +135,7 @@ class Terminal:
 
     def _read(self) -> None:
         try:
-            data = self._child.read_nonblocking(1 << 16, timeout=0.2)
+            data = self._child.read_nonblocking(4096, timeout=0.2)
         except pexpect.TIMEOUT:
             return
         except pexpect.EOF:

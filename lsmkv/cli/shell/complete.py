@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lsmkv.cli.shell.session import Session
 
 KEYS_MAX = 50
-_KEYS = {"key", "keys", "prefix", "start", "stop"}
+_KEYS = re.compile(r"KEY|START|STOP")  # begins what stands for a key in the help
 _HALF_AN_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:x[0-9a-fA-F]?)?\Z")
 
 
@@ -38,6 +39,7 @@ class ShellCompleter(Completer):
     def __init__(self, session: Session) -> None:
         """Complete for a session."""
         self._session = session
+        self._threads = ThreadPoolExecutor(2, "lsmkv-completion")
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
@@ -55,11 +57,14 @@ class ShellCompleter(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
         """Look for them in a thread, so that typing never waits; yield all at once."""
-        found = await asyncio.to_thread(
-            lambda: list(self.get_completions(document, complete_event))
-        )
-        for completion in found:
+        for completion in await asyncio.wrap_future(self.look_up(document)):
             yield completion
+
+    def look_up(self, document: Document) -> Future[list[Completion]]:
+        """Look for them in a thread, which nothing waits for when a line is done."""
+        return self._threads.submit(
+            lambda: list(self.get_completions(document, CompleteEvent()))
+        )
 
     def _commands(self, begun: str) -> Iterator[Completion]:
         for name, parser in self._session.parsers.items():
@@ -87,7 +92,7 @@ class ShellCompleter(Completer):
             return self._commands(begun)
         if parameter.name == "namespace":
             return _starting(begun, self._namespaces())
-        if parameter.name in _KEYS:
+        if _KEYS.match(parameter.metavar or str(parameter.name).upper()):
             return self._keys(begun)
         if parameter.type.name == "path":
             return PathCompleter().get_completions(Document(begun), event)

@@ -61,21 +61,20 @@ def read(line: str, commands: Mapping[str, click.Command]) -> Iterator[Word]:
     command = commands.get(name)
     yield Word(start, name, "unknown" if command is None else "command")
     options, arguments = _parameters(command)
-    wanted: click.Parameter | None = (
-        None  # the option that the next word is the value of
-    )
+    option: click.Option | None = None
+    wanted = 0  # how many values of that option are next
     only_arguments = False
     for start, word in words:
-        if wanted is not None:
-            yield Word(start, word, "value", wanted)
-            wanted = None
+        if wanted:
+            yield Word(start, word, "value", option)
+            wanted -= 1
         elif word.startswith("-") and not only_arguments:
             only_arguments = word == "--"
             name, is_whole, _ = word.partition("=")
             option = options.get(name)
             yield Word(start, word, "option", option)
             if option is not None and not option.is_flag and not is_whole:
-                wanted = option
+                wanted = option.nargs
         elif arguments:
             yield Word(start, word, "argument", arguments[0])
             if arguments[0].nargs >= 0:

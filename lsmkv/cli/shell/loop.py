@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings
 
+    from lsmkv.cli.shell.complete import ShellCompleter
+
+TAB_WAITS = 0.2  # seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -121,10 +125,11 @@ def prompt_session(session: Session, kept: History) -> PromptSession[str]:
     from lsmkv.cli.shell.colour import STYLE, ShellLexer
     from lsmkv.cli.shell.complete import ShellCompleter
 
+    completer = ShellCompleter(session)
     return PromptSession(
         history=kept,
-        key_bindings=_bindings(),
-        completer=ShellCompleter(session),
+        key_bindings=_bindings(completer),
+        completer=completer,
         lexer=ShellLexer(session.parsers),
         style=STYLE,
         multiline=Condition(lambda: grammar.goes_on(get_app().current_buffer.text)),
@@ -132,30 +137,36 @@ def prompt_session(session: Session, kept: History) -> PromptSession[str]:
     )
 
 
-def _bindings() -> KeyBindings:
+def _bindings(completer: ShellCompleter) -> KeyBindings:
     """Have Tab first write what all completions have in common, then go through them.
 
-    It asks for them itself, so that it does not matter whether they are shown already.
+    It asks for them itself, so that it does not matter whether they are shown already,
+    and waits a moment, so that what is typed next, such as Enter, comes behind them.
     """
     from prompt_toolkit.buffer import CompletionState
-    from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+    from prompt_toolkit.completion import get_common_complete_suffix
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     bindings = KeyBindings()
 
     @bindings.add("tab")
-    async def complete(event: KeyPressEvent) -> None:
+    def complete(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         state, document = buffer.complete_state, buffer.document
         if state is not None and state.complete_index is not None:
             buffer.complete_next()
             return
-        found = buffer.completer.get_completions_async(document, CompleteEvent())
-        completions = [completion async for completion in found]
-        if buffer.document != document or not completions:
+        try:
+            completions = completer.look_up(document).result(TAB_WAITS)
+        except TimeoutError:
+            buffer.start_completion(insert_common_part=True)  # in its own time
             return
         common = get_common_complete_suffix(document, completions)
-        if common:
+        if not completions:
+            return
+        if len(completions) == 1:
+            buffer.apply_completion(completions[0])
+        elif common:
             buffer.insert_text(common)
         else:
             buffer.complete_state = CompletionState(document, completions)

@@ -19,6 +19,9 @@ from lsmkv.cli.commands import AS_JSON, COMMANDS
 from lsmkv.cli.shell import grammar, own, pager
 from lsmkv.cli.status import Status, explain, status_of
 
+# They draw a screen of their own, or take away the database that is open.
+NOT_HERE = {"top", "destroy"}
+
 
 class Session:
     """A database that is open, the namespace in use, and the commands there are.
@@ -49,7 +52,7 @@ class Session:
         self.writes = writes
         self.is_over = False
         self.pager: list[str] = []
-        usable = [command for command in registry if command.opens or _file(command)]
+        usable = [command for command in registry if _is_usable(command)]
         self.commands = {c.name: c for c in [*usable, *own.commands(self)]}
         self.parsers = {name: self._parser(c) for name, c in self.commands.items()}
 
@@ -115,7 +118,7 @@ class Session:
 
     def _parser(self, command: Command) -> click.Command:
         parameters = [_unquoted(parameter) for parameter in command.parameters]
-        if not command.opens and _file(command):
+        if not command.opens and _takes_path(command):
             parameters[0].required = False
             parameters[0].default = self.directory
         return click.Command(
@@ -137,7 +140,14 @@ def _unquoted(parameter: click.Parameter) -> click.Parameter:
     return changed
 
 
-def _file(command: Command) -> bool:
+def _is_usable(command: Command) -> bool:
+    """Say whether it is about a database."""
+    return command.name not in NOT_HERE and (
+        command.opens != "" or _takes_path(command)
+    )
+
+
+def _takes_path(command: Command) -> bool:
     """Say whether its first argument is a file or directory: the open one, here."""
     first = next(iter(command.parameters), None)
     return isinstance(first, click.Argument) and isinstance(first.type, click.Path)
