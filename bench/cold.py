@@ -42,10 +42,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from engines import ENGINES, Engine, Get, Settings
+from engines import ENGINES
 from run import circumstances, installed
 from scale import key_of
-from workloads import BATCH, COLD_GETS, QUICK, disk_bytes, quiet, warm_up
+
+from lsmkv.cli.bench.engine import Engine, Get, Settings
+from lsmkv.cli.bench.workloads import (
+    BATCH,
+    COLD_GETS,
+    QUICK,
+    disk_bytes,
+    quiet,
+    warm_up,
+)
 
 HERE = Path(__file__).resolve()
 NAMES = ("lsmkv", "rocksdict", "lmdb")

@@ -21,7 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from workloads import ROWS, Row
+
+from lsmkv.cli.bench.workloads import ROWS, Row
 
 Report = dict[str, Any]
 Samples = dict[tuple[str, str], list[float]]

@@ -16,8 +16,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -30,11 +28,12 @@ from typing import Any
 import compare
 from engines import ENGINES
 from rich.progress import Progress
-from workloads import FULL, GROUPS, QUICK, Scale
+
+from lsmkv.cli.bench.machine import machine
+from lsmkv.cli.bench.workloads import AFTER, FULL, GROUPS, QUICK, Scale
 
 HERE = Path(__file__).resolve().parent
 PROCESS_SECONDS_MAX = 1800
-AFTER = {"cold": "main"}  # reads the database that the other has left
 
 
 def installed(names: list[str]) -> dict[str, str]:
@@ -57,40 +56,6 @@ def git(*arguments: str) -> str:
         check=False,
     )
     return done.stdout.strip()
-
-
-def machine(directory: Path) -> dict[str, Any]:
-    """Describe the machine."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "memory_bytes": memory,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "file_system": file_system(directory),
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def file_system(directory: Path) -> str:
-    """Name the kind of file system that a directory is on, where that can be known."""
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    best, kind = "", ""
-    for line in mounts.read_text().splitlines():
-        _, point, found, *_ = line.split()
-        if directory.resolve().is_relative_to(point) and len(point) >= len(best):
-            best, kind = point, found
-    return kind
 
 
 def circumstances(directory: Path, versions: dict[str, str]) -> dict[str, Any]:
@@ -120,7 +85,7 @@ def measure(engine: str, group: str, directory: Path, scale: Scale) -> dict[str,
     done = subprocess.run(
         [
             sys.executable,
-            str(HERE / "workloads.py"),
+            str(HERE / "measure.py"),
             engine,
             group,
             str(directory),

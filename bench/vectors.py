@@ -34,7 +34,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from engines import ENGINES, Engine, Settings
+from engines import ENGINES
+
+from lsmkv.cli.bench.engine import Engine, Settings
 
 HERE = Path(__file__).resolve()
 NAMES = ("lsmkv", "lmdb", "rocksdict", "plyvel")

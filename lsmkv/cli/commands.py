@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from lsmkv.cli import care, doctor
+from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
 
@@ -44,6 +45,7 @@ AS_JSON = click.Option(
 COMMANDS: tuple[Command, ...] = (
     *care.COMMANDS,
     *doctor.COMMANDS,
+    *bench.COMMANDS,
     Command(
         name="demo",
         help=(

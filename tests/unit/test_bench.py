@@ -112,3 +112,17 @@ def test_a_small_restart_is_measured_in_every_way(tmp_path: Path) -> None:
     }
     assert table.count("lsmkv, ") == len(rows)
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def test_a_small_database_is_opened_as_the_shell_does(tmp_path: Path) -> None:
+    out = tmp_path / "shell.json"
+    size = ["--keys", "15000", "--out", str(out)]
+    shown = run("shell.py", *size, "--dir", str(tmp_path))
+    report = json.loads(out.read_text())
+    for name in ("cold", "warm"):
+        figures = report[name]
+        assert 0 < figures["median_ms"] <= figures["most_ms"]
+        assert 0 < figures["open_ms"] < figures["start_ms"]
+        assert figures["log_rows"] == 12000
+    assert shown.count("15,000 keys") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"shell.json"}

@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the comparison, and the process that measures them for one engine.
+"""What is measured: rows of figures, in groups that each have a database of their own.
 
-A process measures one group of rows, on data that it builds outside the clock, and
-prints a JSON object: row to figures. Garbage collection is off while the clock runs.
-
-    python bench/workloads.py lsmkv fill DIRECTORY '{"keys": 1000}'
+The data is built outside the clock, and garbage collection is off while it runs.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import random
 import resource
@@ -19,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines import ENGINES, Engine, Get, Item, Settings
+from lsmkv.cli.bench.engine import Engine, Get, Item, Settings
 
 BATCH = 1000
 WRITER_BATCH = 100
@@ -31,7 +27,6 @@ MANY = 256
 SEEK_ROWS = 10
 THREADS = 16
 READERS = 4
-VALUE_BYTES = 100
 COLD_GETS = 1000
 CHECKED = 1000
 
@@ -93,6 +88,7 @@ class Scale:
         seeks: Seeks for a figure.
         syncs: Synced puts of a thread.
         seed: Of keys and values.
+        value_bytes: Size of a value.
     """
 
     keys: int
@@ -101,6 +97,7 @@ class Scale:
     seeks: int
     syncs: int
     seed: int = 1
+    value_bytes: int = 100
 
 
 FULL = Scale(
@@ -112,22 +109,20 @@ QUICK = Scale(
 
 
 class Data:
-    """Keys of 16 bytes in random order, and values of 100 that do not compress."""
+    """Keys of 16 bytes in random order, and values that do not compress."""
 
     def __init__(self, scale: Scale) -> None:
         """Make the keys."""
-        self.rng = random.Random(scale.seed)
+        self.rng, self.value_bytes = random.Random(scale.seed), scale.value_bytes
         numbers = self.rng.sample(range(1 << 60), scale.keys + min(scale.keys, 200_000))
         self.keys = [b"%016x" % number for number in numbers[: scale.keys]]
         self.missing = [b"%016x" % number for number in numbers[scale.keys :]]
 
     def items(self, keys: Sequence[bytes]) -> list[Item]:
         """Give each key a value."""
-        pool = self.rng.randbytes(VALUE_BYTES * len(keys))
-        return [
-            (key, pool[i * VALUE_BYTES : (i + 1) * VALUE_BYTES])
-            for i, key in enumerate(keys)
-        ]
+        size = self.value_bytes
+        pool = self.rng.randbytes(size * len(keys))
+        return [(key, pool[i * size : (i + 1) * size]) for i, key in enumerate(keys)]
 
     def choose(self, count: int) -> list[bytes]:
         """Return random keys, as objects that nobody has hashed or touched lately."""
@@ -378,12 +373,7 @@ def from_threads(engine: Engine, shares: Sequence[Sequence[bytes]]) -> float:
 def measure_cold(kind: type[Engine], path: Path, scale: Scale) -> Results:
     """Open the database that `main` has left, out of the page cache, and read."""
     chosen = Data(scale).choose(COLD_GETS)
-    for file in path.rglob("*"):
-        if file.is_file() and sys.platform == "linux":
-            descriptor = os.open(file, os.O_RDONLY)
-            os.fsync(descriptor)  # only clean pages can be dropped
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
+    drop_caches(path)
     warm_up(kind, path.with_name(f"{path.name}-other"), scale)
     with quiet():
         started = time.perf_counter()
@@ -396,6 +386,16 @@ def measure_cold(kind: type[Engine], path: Path, scale: Scale) -> Results:
         raise SystemExit(f"{engine.package} has lost {absent} of {COLD_GETS} rows")
     engine.close()
     return {"cold": {"value": seconds * 1e3, "open_ms": (opened - started) * 1e3}}
+
+
+def drop_caches(path: Path) -> None:
+    """Have the operating system forget what it holds of the files, where it can."""
+    for file in path.rglob("*"):
+        if file.is_file() and sys.platform == "linux":
+            descriptor = os.open(file, os.O_RDONLY)
+            os.fsync(descriptor)  # only clean pages can be dropped
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
 
 
 def warm_up(kind: type[Engine], path: Path, scale: Scale) -> None:
@@ -411,6 +411,8 @@ def disk_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
+AFTER = {"cold": "main"}  # reads the database that the other has left
+
 GROUPS: dict[str, Callable[[type[Engine], Path, Scale], Results]] = {
     "fill": measure_fill,
     "sync": measure_sync,
@@ -418,15 +420,3 @@ GROUPS: dict[str, Callable[[type[Engine], Path, Scale], Results]] = {
     "hot": measure_hot,
     "cold": measure_cold,
 }
-
-
-def main(engine: str, group: str, directory: str, scale: str) -> None:
-    """Measure one group of rows for one engine."""
-    known = {field.name for field in fields(Scale)}
-    given = {name: value for name, value in json.loads(scale).items() if name in known}
-    results = GROUPS[group](ENGINES[engine], Path(directory), Scale(**given))
-    print(json.dumps(results))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
