@@ -16,13 +16,19 @@ from harness.terminal import ROOT
 from lsmkv.cli.status import Status
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "json"])
-def test_a_pipe_that_is_closed(path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("verify", ()), ("verify", ("--json",)), ("shell", ("-c", "help", "-c", "help"))],
+    ids=["people", "json", "shell"],
+)
+def test_a_pipe_that_is_closed(
+    path: Path, command: str, options: tuple[str, ...]
+) -> None:
     lsmkv.open(path).close()
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "lsmkv.cli", "verify", path, *options],
+        [sys.executable, "-m", "lsmkv.cli", command, path, *options],
         cwd=ROOT,
         stdout=writer,
         stderr=subprocess.PIPE,

@@ -77,6 +77,8 @@ class Session:
             return _fail(str(error), Status.USAGE)
         except KeyboardInterrupt:
             return _fail("stopped", Status.INTERRUPTED)
+        except BrokenPipeError:
+            raise  # nobody reads what comes of the other lines either
         except lsmkv.ChangedError as error:
             return _fail(f"{error}\n`refresh` shows the present state.", Status.NO)
         except (lsmkv.Error, CommandError, OSError, MemoryError) as error:
