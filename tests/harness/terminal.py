@@ -19,7 +19,7 @@ import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = 100
-PATIENCE = 90  # seconds; only for what never comes
+PATIENCE = 300  # seconds without a sign of life; only for what never comes
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -118,7 +118,8 @@ class Terminal:
             if self.is_over or time.monotonic() > deadline:
                 shown = "\n".join(self.screen.lines)
                 raise AssertionError(f"never came: {why}\nthe screen:\n{shown}")
-            self._read()
+            if self._read():
+                deadline = time.monotonic() + PATIENCE
         return self.screen.lines
 
     def wait_for_end(self) -> int:
@@ -133,13 +134,15 @@ class Terminal:
         """End the program, whatever it does."""
         self._child.close(force=True)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Draw what there is; say whether there was anything."""
         try:
             data = self._child.read_nonblocking(4096, timeout=0.2)
         except pexpect.TIMEOUT:
-            return
+            return False
         except pexpect.EOF:
             self.is_over = True
-            return
+            return False
         self.written += data
         self.screen.feed(data)
+        return True
