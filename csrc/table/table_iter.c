@@ -13,13 +13,15 @@
  * on nothing, with the error as its status; it never looks like the end.
  */
 #include "base/alloc.h"
+#include "base/budget.h"
 #include "table/table_private.h"
 
 enum {
     AHEAD_AFTER = 2,
     WINDOW_MIN = 64 << 10,
     WINDOW_MAX = 256 << 10,
-    PREFETCH_LINES = 6, /* header, tables and first entry of a block of 4 KiB */
+    WINDOWS_IN_BUDGET = 64, /* a scan has one for every table of level 0 */
+    PREFETCH_LINES = 6,     /* header, tables and first entry of a block of 4 KiB */
 };
 
 typedef enum iter_direction { FORWARD, BACKWARD } iter_direction;
@@ -59,10 +61,21 @@ static void fail(table_iter *iter, lsmkv_status status) {
     iter->base.status = status;
 }
 
+static size_t window_max(void) {
+    uint64_t share = WINDOW_MAX;
+
+    if (lsm_is_limited()) {
+        share = lsm_budget_current->max / WINDOWS_IN_BUDGET;
+    }
+    return share < WINDOW_MAX ? (size_t)share : WINDOW_MAX;
+}
+
 /* Reads a run of blocks that begins (ends, when going backward) with `number`. */
 static lsmkv_status fill_window(table_iter *iter, uint32_t number,
                                 iter_direction direction) {
     const uint64_t *offsets = iter->table->index.offsets;
+    size_t most = window_max();
+    size_t wanted = iter->window_size < most ? iter->window_size : most;
     uint32_t begin = number;
     uint32_t end = number + 1;
     size_t size = 0;
@@ -70,18 +83,18 @@ static lsmkv_status fill_window(table_iter *iter, uint32_t number,
 
     if (direction == FORWARD) {
         while (end < iter->table->index.block_count &&
-               offsets[end + 1] - offsets[begin] <= iter->window_size) {
+               offsets[end + 1] - offsets[begin] <= wanted) {
             end++;
         }
     } else {
-        while (begin > 0 && offsets[end] - offsets[begin - 1] <= iter->window_size) {
+        while (begin > 0 && offsets[end] - offsets[begin - 1] <= wanted) {
             begin--;
         }
     }
     size = (size_t)(offsets[end] - offsets[begin]);
     iter->window_begin = iter->window_end = 0;
     if (size > iter->window_capacity) {
-        size_t capacity = size > WINDOW_MAX ? size : WINDOW_MAX;
+        size_t capacity = size > most ? size : most;
 
         lsm_free(iter->window);
         iter->window_capacity = 0;
@@ -95,8 +108,7 @@ static lsmkv_status fill_window(table_iter *iter, uint32_t number,
                                 &iter->base.error));
     iter->window_begin = begin;
     iter->window_end = end;
-    iter->window_size =
-        iter->window_size * 2 < WINDOW_MAX ? iter->window_size * 2 : WINDOW_MAX;
+    iter->window_size = wanted * 2 < most ? wanted * 2 : most;
 out:
     return status;
 }

@@ -602,3 +602,40 @@ LSM_TEST(a_budget_counts_what_is_allocated_while_it_is_in_force) {
     lsm_budget_leave(&before);
     lsm_budget_destroy(budget);
 }
+
+LSM_TEST(a_scan_of_many_tables_reads_as_much_at_once_as_memory_allows) {
+    enum { TABLES = 12, KEYS = 40 }; /* a window for each would be 3 MiB */
+    lsmkv_options options;
+    lsmkv_error err;
+    lsmkv_iter *iter;
+    uint64_t count = 0;
+    extreme e;
+    char key[32];
+
+    e.env = lsm_sim_create(3);
+    CHECK(e.env != NULL);
+    lsmkv_options_init(&options);
+    options.block_bytes = 512;
+    options.l0_compact_trigger = 2 * TABLES;
+    CHECK_OK(lsm_test_open(e.env, SIM_PATH, &options, &e.db, &err));
+    for (int table = 0; table < TABLES; table++) {
+        for (int i = 0; i < KEYS; i++) {
+            (void)snprintf(key, sizeof(key), "key%02d/%02d", i, table);
+            extreme_put(&e, key, 400, false);
+        }
+        CHECK_OK(lsmkv_flush(e.db, &err));
+    }
+    dead_close(e.db);
+    options_untrusted(&options);
+    options.memory_bytes = 1 << 20;
+    CHECK_OK(lsm_test_open(e.env, SIM_PATH, &options, &e.db, &err));
+    CHECK_OK(lsmkv_iter_create(e.db, NULL, NULL, &iter, &err));
+    CHECK_OK(lsmkv_iter_seek_last(iter, &err));
+    for (; lsmkv_iter_valid(iter); count++) {
+        CHECK_OK(lsmkv_iter_prev(iter, &err));
+    }
+    lsmkv_iter_free(iter);
+    CHECK_EQ(count, TABLES * KEYS);
+    dead_close(e.db);
+    lsm_sim_destroy(e.env);
+}
