@@ -51,6 +51,8 @@ from lsmkv.stats import (
     Problem,
     Report,
     Stats,
+    TableInfo,
+    TableKey,
 )
 from lsmkv.ttl import DEFAULT
 from lsmkv.vector_reader import VectorSchema
@@ -91,6 +93,8 @@ __all__ = [
     "Snapshot",
     "Stats",
     "StorageError",
+    "TableInfo",
+    "TableKey",
     "UnsupportedVersionError",
     "VectorPublisher",
     "VectorSchema",

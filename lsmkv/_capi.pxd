@@ -546,6 +546,39 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *err)
 
+    ctypedef struct lsmkv_segment_share:
+        uint64_t number
+        uint64_t bytes
+
+    ctypedef struct lsmkv_table_bound:
+        uint32_t space_id
+        lsmkv_bytes space
+        lsmkv_bytes key
+
+    ctypedef struct lsmkv_table_info:
+        uint32_t level
+        uint64_t number
+        uint64_t byte_count
+        uint64_t raw_bytes
+        uint64_t entry_count
+        uint64_t tombstone_count
+        uint64_t range_delete_count
+        uint64_t sequence_min
+        uint64_t sequence_max
+        uint64_t expire_all_ms
+        uint64_t expire_half_ms
+        lsmkv_table_bound first
+        lsmkv_table_bound last
+        bint last_excluded
+        const lsmkv_segment_share *segments
+        size_t segment_count
+
+    ctypedef void (*lsmkv_table_fn)(void *context,
+                                    const lsmkv_table_info *table) noexcept
+
+    lsmkv_status lsmkv_tables_list(lsmkv_db *db, lsmkv_table_fn callback,
+                                   void *context, lsmkv_error *err)
+
     ctypedef struct lsmkv_codec:
         uint32_t id
         const char *name

@@ -26,6 +26,7 @@ MODULES = (
     "_compute",
     "_nowait",
     "_warm",
+    "_tables",
 )
 
 

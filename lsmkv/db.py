@@ -18,7 +18,15 @@ from lsmkv.namespace import Namespace
 from lsmkv.options import NamespaceOptions, NamespaceOverrides, Options, Overrides
 from lsmkv.publish import Published, Publisher, VectorPublisher, Version, versions_of
 from lsmkv.snapshot import Snapshot
-from lsmkv.stats import Memory, Problem, Report, Stats, stats_of
+from lsmkv.stats import (
+    Memory,
+    Problem,
+    Report,
+    Stats,
+    TableInfo,
+    stats_of,
+    tables_of,
+)
 from lsmkv.vector_reader import VectorSchema
 from lsmkv.vectors import Vectors
 
@@ -336,6 +344,13 @@ class DB(_core.DB, Keyspace, Closing):
         `stats().prometheus()` is the text for a scrape.
         """
         return stats_of(self)
+
+    def tables(self) -> list[TableInfo]:
+        """Return the live tables, from the newest of level 0 to the last level.
+
+        From memory, without reading anything; in the order in which a lookup asks them.
+        """
+        return tables_of(self)
 
     def memory(self) -> Memory:
         """Return what the engine keeps in memory at this moment; cheap."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a database says about itself: results of stats(), memory() and verify()."""
+"""What a database says about itself: stats(), tables(), memory() and verify()."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Literal, get_args
 
-from lsmkv import _namespace, _zstd, metrics
+from lsmkv import _namespace, _tables, _zstd, metrics
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.metrics import LATENCIES, Histogram, counter, documented, gauge, plain
 
@@ -311,6 +311,69 @@ class Memory:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TableKey:
+    """A key that a table begins or ends with.
+
+    Attributes:
+        namespace_id: The number of its namespace; 0: what the engine keeps for itself.
+        namespace: Its name, "" for the database's own; None: it has none, because it
+            is the engine's, was dropped, or is a published version.
+        key: The key.
+    """
+
+    namespace_id: int
+    namespace: str | None
+    key: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TableInfo:
+    """A live table: a file of records in the order of their keys.
+
+    Attributes:
+        level: 0 has what was flushed, the newest first, with tables that overlap; those
+            of each level behind it do not, and are older.
+        number: What the file is called by.
+        byte_count: Size of the file.
+        raw_bytes: Of keys and values before compression.
+        entry_count: Records, deletions and overwritten values included.
+        tombstone_count: Deletions of single keys among them.
+        range_delete_count: Pieces of deletions of ranges, which come on top.
+        sequence_min: Number of the oldest write that it has a record of.
+        sequence_max: Number of the newest.
+        expire_all_at: When everything in it has expired, in seconds since 1970; None:
+            some of it never does.
+        expire_half_at: When half of its bytes have, or somewhat later; None: never.
+        first: The first key, or where its first range delete begins.
+        last: The last key, or where its last range delete ends.
+        last_excluded: Whether it ends before `last`.
+        segments: The numbers of the files that large values of it lie in, and the
+            bytes of those values, each rounded up to a multiple of 64.
+    """
+
+    level: int
+    number: int
+    byte_count: int
+    raw_bytes: int
+    entry_count: int
+    tombstone_count: int
+    range_delete_count: int
+    sequence_min: int
+    sequence_max: int
+    expire_all_at: float | None
+    expire_half_at: float | None
+    first: TableKey
+    last: TableKey
+    last_excluded: bool
+    segments: dict[int, int]
+
+    @property
+    def file(self) -> str:
+        """The name of the file in the database's directory."""
+        return f"{self.number:06}.tbl"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """Something that verify() found.
@@ -350,6 +413,29 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return self.problem_count == 0
+
+
+def tables_of(db: _core.DB) -> list[TableInfo]:
+    """List the tables of a database."""
+    return [
+        TableInfo(
+            first=_table_key(*found.pop("first")),
+            last=_table_key(*found.pop("last")),
+            expire_all_at=_seconds(found.pop("expire_all_ms")),
+            expire_half_at=_seconds(found.pop("expire_half_ms")),
+            last_excluded=bool(found.pop("last_excluded")),
+            **found,
+        )
+        for found in _tables.tables(db)
+    ]
+
+
+def _table_key(namespace_id: int, namespace: str | None, key: bytes) -> TableKey:
+    return TableKey(namespace_id=namespace_id, namespace=namespace, key=key)
+
+
+def _seconds(ms: int) -> float | None:
+    return ms / 1000 if ms else None
 
 
 def stats_of(db: _core.DB) -> Stats:

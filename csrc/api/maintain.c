@@ -479,6 +479,17 @@ lsmkv_status lsmkv_get_memory(lsmkv_db *db, lsmkv_memory *memory, lsmkv_error *e
     return status;
 }
 
+lsmkv_status lsmkv_tables_list(lsmkv_db *db, lsmkv_table_fn callback, void *context,
+                               lsmkv_error *err) {
+    LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
+    lsmkv_status status = lsm_db_begin(db, err);
+    if (status == LSMKV_OK) {
+        lsm_db_list_tables(db, callback, context);
+        lsm_db_end(db);
+    }
+    return status;
+}
+
 void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options) {
     lsm_options_describe(&db->options, options);
 }

@@ -518,6 +518,8 @@ void lsm_warm_start_end(lsmkv_db *db);
 
 void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats);
 void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory);
+/* Calls outside every lock. */
+void lsm_db_list_tables(lsmkv_db *db, lsmkv_table_fn callback, void *context);
 /* Tells that rows on their way in take other memory than they did. */
 static inline void lsm_db_charge_rows(lsmkv_db *db, uint64_t before, uint64_t now) {
     atomic_fetch_add_explicit(&db->row_bytes, now - before, memory_order_relaxed);

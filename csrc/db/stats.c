@@ -2,6 +2,7 @@
  *
  * What the engine counts, gathered at one moment.
  */
+#include "db/catalog.h"
 #include "db/db.h"
 
 static void add_levels(const lsm_version *version, lsmkv_stats *stats) {
@@ -110,4 +111,58 @@ void lsm_db_memory(lsmkv_db *db, lsmkv_memory *memory) {
     uint64_t charge = atomic_load(&db->table_cache.charge);
     memory->index_bytes =
         charge > memory->filter_bytes ? charge - memory->filter_bytes : 0;
+}
+
+/* Answers a reference to the namespace that lends its name, or NULL. */
+static lsm_space *take_bound(lsmkv_db *db, lsm_slice ikey, lsmkv_table_bound *to) {
+    lsm_slice skey = lsm_ikey_skey(ikey);
+    lsm_space *space = NULL;
+
+    *to = (lsmkv_table_bound){
+        .space_id = lsm_get_u32_be(skey.data),
+        .key = {skey.data + LSM_NAMESPACE_SIZE, skey.size - LSM_NAMESPACE_SIZE}};
+    if (to->space_id == LSM_NAMESPACE_DEFAULT) {
+        to->space = (lsmkv_bytes){"", 0};
+    } else {
+        space = lsm_catalog_find(db, to->space_id);
+    }
+    if (space != NULL && space->name.size > 0) {
+        to->space = lsm_space_name_bytes(&space->name);
+    }
+    return space;
+}
+
+void lsm_db_list_tables(lsmkv_db *db, lsmkv_table_fn callback, void *context) {
+    lsm_mutex_lock(&db->mu);
+    lsm_version *version = db->version;
+    lsm_version_ref(version);
+    lsm_mutex_unlock(&db->mu);
+    for (uint32_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
+        for (size_t i = 0; i < version->levels[level].count; i++) {
+            const lsm_table_info *info = &version->levels[level].tables[i]->info;
+            lsmkv_table_info table = {
+                .level = level,
+                .number = info->number,
+                .byte_count = info->file_size,
+                .raw_bytes = info->raw_bytes,
+                .entry_count = info->entry_count,
+                .tombstone_count = info->tombstone_count,
+                .range_delete_count = info->range_delete_count,
+                .sequence_min = info->sequence_min,
+                .sequence_max = info->sequence_max,
+                .expire_all_ms = info->expire_all_at,
+                .expire_half_ms = info->expire_half_at,
+                .last_excluded = lsm_bound_is_exclusive(info->largest),
+                .segments = info->segments,
+                .segment_count = info->segment_count,
+            };
+            lsm_space *first = take_bound(db, info->smallest, &table.first);
+            lsm_space *last = take_bound(db, info->largest, &table.last);
+            callback(context, &table);
+            lsm_space_unref(first);
+            lsm_space_unref(last);
+        }
+    }
+    lsm_version_unref(version);
+    lsm_gc_collect(db);
 }

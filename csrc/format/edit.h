@@ -30,10 +30,7 @@
 
 /* How many bytes a table points at in one segment: of values, each rounded up to a
  * multiple of LSM_VALUE_ALIGN. */
-typedef struct lsm_segment_share {
-    uint64_t number;
-    uint64_t bytes;
-} lsm_segment_share;
+typedef lsmkv_segment_share lsm_segment_share;
 
 /* What the MANIFEST knows of a table. In an edit: numbers as varints, file_id as u64,
  * keys as varint size and bytes, in this order; the segments as their count, then

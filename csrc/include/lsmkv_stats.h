@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is counted, timed and held in memory.
+ * What is counted, timed and held in memory, and the tables that there are.
  */
 #ifndef LSMKV_STATS_H
 #define LSMKV_STATS_H
@@ -153,5 +153,50 @@ typedef struct lsmkv_memory {
 LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_get_memory(lsmkv_db *db,
                                                          lsmkv_memory *memory,
                                                          lsmkv_error *err);
+
+/* How many bytes a table points to in one of the files that large values lie in, each
+ * value rounded up to a multiple of 64. */
+typedef struct lsmkv_segment_share {
+    uint64_t number;
+    uint64_t bytes;
+} lsmkv_segment_share;
+
+/* Where a table begins or ends. */
+typedef struct lsmkv_table_bound {
+    uint32_t space_id; /* 0: what the engine keeps for itself; 1: the default one */
+    lsmkv_bytes space; /* its name, empty of the default one; data NULL: it has none, is
+                          dropped, or is a published version */
+    lsmkv_bytes key;
+} lsmkv_table_bound;
+
+/* A live table, as the MANIFEST has it. */
+typedef struct lsmkv_table_info {
+    uint32_t level;
+    uint64_t number; /* in its file's name */
+    uint64_t byte_count;
+    uint64_t raw_bytes; /* of keys and values before compression */
+    uint64_t entry_count;
+    uint64_t tombstone_count; /* of them */
+    uint64_t range_delete_count;
+    uint64_t sequence_min;
+    uint64_t sequence_max;
+    uint64_t expire_all_ms;  /* since 1970: when all of it has expired; 0: never */
+    uint64_t expire_half_ms; /* when half of its bytes have; 0: never */
+    lsmkv_table_bound first;
+    lsmkv_table_bound last;
+    bool last_excluded; /* it ends before `last`, with a range delete */
+    const lsmkv_segment_share *segments; /* ascending numbers */
+    size_t segment_count;
+} lsmkv_table_info;
+
+/* What it is lent lasts until it returns. */
+typedef void (*lsmkv_table_fn)(void *context, const lsmkv_table_info *table);
+
+/* Calls for every live table, level by level: those of level 0 from the newest, those
+ * of any other in the order of keys. From memory, without reading anything. */
+LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_tables_list(lsmkv_db *db,
+                                                          lsmkv_table_fn callback,
+                                                          void *context,
+                                                          lsmkv_error *err);
 
 #endif

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Options,
         Overrides,
     )
-    from lsmkv.stats import Memory, Report, Stats
+    from lsmkv.stats import Memory, Report, Stats, TableInfo
     from lsmkv.ttl import Stale, Ttl
     from lsmkv.vector_reader import Key, Keys
     from lsmkv.vectors import Vectors
@@ -248,6 +248,10 @@ class AsyncDB(AsyncKeyspace, AsyncClosing):
     async def stats(self) -> Stats:
         """Return what the engine has counted up to this moment."""
         return await self._run(self._space.stats)
+
+    async def tables(self) -> list[TableInfo]:
+        """Return the live tables, from the newest of level 0 to the last level."""
+        return await self._run(self._space.tables)
 
     async def memory(self) -> Memory:
         """Return what the engine keeps in memory at this moment."""

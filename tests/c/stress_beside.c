@@ -153,6 +153,10 @@ static lsmkv_status read_counts(lsmkv_db *db, lsmkv_error *err) {
     return lsmkv_space_stats_list(db, sum_counts, &hits, err);
 }
 
+static void sum_tables(void *context, const lsmkv_table_info *table) {
+    *(uint64_t *)context += table->entry_count + table->first.key.size;
+}
+
 void stress_maintain(void *context) {
     actor *a = (actor *)context;
     lsmkv_error err = {0};
@@ -166,7 +170,7 @@ void stress_maintain(void *context) {
         lsmkv_status status = LSMKV_OK;
         uint64_t count = 0;
 
-        switch (lsm_rng_below(&a->rng, 15)) {
+        switch (lsm_rng_below(&a->rng, 16)) {
             case 0:
                 status = lsmkv_compact(a->db, NULL, NULL, &err);
                 break;
@@ -198,6 +202,9 @@ void stress_maintain(void *context) {
                     a->db,
                     (lsmkv_latency_kind)lsm_rng_below(&a->rng, LSMKV_LATENCY_KINDS),
                     &histogram, &err);
+                break;
+            case 11:
+                status = lsmkv_tables_list(a->db, sum_tables, &count, &err);
                 break;
             default:
                 status = lsmkv_get_stats(a->db, &stats, &err);

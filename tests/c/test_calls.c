@@ -355,6 +355,15 @@ static lsmkv_status do_space_stats_list(all *a, lsmkv_error *err) {
     return lsmkv_space_stats_list(a->db, see_stats, NULL, err);
 }
 
+static void see_table(void *context, const lsmkv_table_info *table) {
+    (void)context;
+    CHECK(table->number > 0);
+}
+
+static lsmkv_status do_tables_list(all *a, lsmkv_error *err) {
+    return lsmkv_tables_list(a->db, see_table, NULL, err);
+}
+
 static lsmkv_status put_pair(lsmkv_publish *publish, lsmkv_error *err) {
     lsmkv_pair pair = {text("key"), text("value 8b")};
 
@@ -399,18 +408,31 @@ static lsmkv_status do_rollback(all *a, lsmkv_error *err) {
 }
 
 static const call others[] = {
-    do_put_cached,   do_put_since,
-    do_touch_cached, do_cache_pin,
-    do_cache_stats,  do_write_batch,
-    do_snapshot,     do_seek_first,
-    do_seek,         do_seek_for_prev,
-    do_fill,         do_flush,
-    do_sync,         do_resume,
-    do_settle,       do_checkpoint,
-    do_verify,       do_stats,
-    do_memory,       do_latency,
-    do_space_stats,  do_space_stats_list,
-    do_publish_put,  do_publish_put_rows,
+    do_put_cached,
+    do_put_since,
+    do_touch_cached,
+    do_cache_pin,
+    do_cache_stats,
+    do_write_batch,
+    do_snapshot,
+    do_seek_first,
+    do_seek,
+    do_seek_for_prev,
+    do_fill,
+    do_flush,
+    do_sync,
+    do_resume,
+    do_settle,
+    do_checkpoint,
+    do_verify,
+    do_stats,
+    do_tables_list,
+    do_memory,
+    do_latency,
+    do_space_stats,
+    do_space_stats_list,
+    do_publish_put,
+    do_publish_put_rows,
     do_rollback,
 };
 
