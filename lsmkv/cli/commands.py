@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lsmkv.cli import care, doctor
+from lsmkv.cli import care, doctor, look, rows, spaces
 from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
@@ -43,6 +43,9 @@ AS_JSON = click.Option(
 )
 
 COMMANDS: tuple[Command, ...] = (
+    *rows.COMMANDS,
+    *spaces.COMMANDS,
+    *look.COMMANDS,
     *care.COMMANDS,
     *doctor.COMMANDS,
     *bench.COMMANDS,

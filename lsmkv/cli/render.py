@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
 
 from lsmkv.cli import text
 from lsmkv.cli.command import Stream
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from lsmkv.stats import LevelStats
 
 LEVEL_BAR_WIDTH = 32
+_PIPE_WIDTH = 4096  # columns of a table that nobody looks at
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 class _Bars:
@@ -100,6 +103,33 @@ def console() -> Console:
     return _Console(highlight=False)
 
 
+def room(console: Console) -> tuple[int | None, int | None]:
+    """Return the columns and lines that a result should take; None in a pipe."""
+    if not console.is_terminal:
+        return None, None
+    return console.width, max(console.height - 2, 1)
+
+
+def write(console: Console, line: str | Text) -> None:
+    """Write text as it is, with a line end; what is wider goes on in the next line."""
+    if console.is_terminal:
+        console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
+    else:
+        console.file.write(f"{line}\n")
+
+
+def flush(console: Console) -> None:
+    """Hand over what was written to a pipe: if nobody reads it, this is told."""
+    console.file.flush()
+
+
+def whole(console: Console, drawing: Table) -> None:
+    """Write a table, in a pipe in all its width."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
+    console.print(drawing)
+
+
 def show_json(result: Result | Stream) -> None:
     """Print a result as one JSON object, a stream as one in each line."""
     if isinstance(result, Stream):
@@ -118,6 +148,11 @@ def _to_json(value: object) -> str:
 def number(value: float) -> str:
     """Write a count or a rate: 12,345."""
     return f"{value:,.0f}"
+
+
+def plural(count: int, thing: str) -> str:
+    """Write how many of a thing there are: 1 table, 2 tables."""
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
 
 
 def size(value: float) -> str:
@@ -139,6 +174,19 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-6:.2g} µs" if seconds < 1e-5 else f"{seconds / 1e-6:.0f} µs"
 
 
+def span(seconds: float) -> str:
+    """Write how long something lasts: 2 d 3 h, 59 min 58 s, 350 ms."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    at = next(i for i, (length, _) in enumerate(_SPANS) if seconds >= length)
+    length, unit = _SPANS[at]
+    found = f"{seconds // length:,.0f} {unit}"
+    if at + 1 < len(_SPANS):
+        smaller, unit = _SPANS[at + 1]
+        found += f" {seconds % length // smaller:.0f} {unit}"
+    return found
+
+
 def board(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Draw a table of figures: the first column names, the others numbers."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -149,19 +197,35 @@ def board(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return table
 
 
-def levels(stats: Sequence[LevelStats]) -> Table:
-    """Draw the levels of a tree: a bar of its size, and figures, for each in use."""
+def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Draw a list: the first column names, the last remarks, between them figures."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for at, name in enumerate(columns):
+        inside = 0 < at < len(columns) - 1
+        table.add_column(name, justify="right" if inside else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def levels(
+    stats: Sequence[LevelStats], remarks: Mapping[int, Sequence[str]] | None = None
+) -> Table:
+    """Draw the levels of a tree: a bar of its size, and figures, for each in use.
+
+    `remarks` are more cells for levels that have any.
+    """
     largest = max((level.byte_count for level in stats), default=0)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for depth, level in enumerate(stats):
         if level.table_count == 0:
             continue
-        tables = "table" if level.table_count == 1 else "tables"
         table.add_row(
             f"level {depth}",
             Bar(largest, 0, level.byte_count, width=LEVEL_BAR_WIDTH, color="cyan"),
-            f"{level.table_count} {tables}",
+            plural(level.table_count, "table"),
             size(level.byte_count),
-            f"{number(level.entry_count)} records",
+            plural(level.entry_count, "record"),
+            *(remarks or {}).get(depth, ()),
         )
     return table

@@ -33,17 +33,27 @@ class TextError(ValueError):
 
 def escape(data: bytes) -> str:
     """Write bytes as text, without quotes: what JSON output holds."""
-    return "".join(
-        _NAMED.get(character) or _printable(character)
-        for character in data.decode("utf-8", "surrogateescape")
-    )
+    return data.decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
 
-def _printable(character: str) -> str:
-    if character.isprintable():
-        return character
-    raw = character.encode("utf-8", "surrogateescape")
-    return "".join(f"\\x{byte:02x}" for byte in raw)
+class _Escapes(dict[int, str]):
+    """What is written for a character; those of most texts and all bytes are kept."""
+
+    def __missing__(self, code: int) -> str:
+        """Write a character that was not met before."""
+        character = chr(code)
+        shown = _NAMED.get(character) or character
+        if not shown.isprintable():
+            raw = character.encode("utf-8", "surrogateescape")
+            shown = "".join(f"\\x{byte:02x}" for byte in raw)
+        if code < _KEPT or code in _BYTES:
+            self[code] = shown
+        return shown
+
+
+_KEPT = 0x500
+_BYTES = range(0xDC80, 0xDD00)  # what surrogateescape makes of bytes that are no UTF-8
+_ESCAPES = _Escapes()
 
 
 def show(data: bytes) -> str:
