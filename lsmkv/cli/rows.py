@@ -218,12 +218,11 @@ def _tell_missing(keys: Iterator[bytes]) -> None:
 def show_rows(rows: Iterator[Row], console: Console) -> None:
     """Write a line for each row; in a pipe with a tab between key and value."""
     width, _ = render.room(console)
-    while batch := list(itertools.islice(rows, _BATCH if width else 1)):
+    if width is None:
+        lines = (f"{text.show(row.key)}\t{_one_line(row, None)}\n" for row in rows)
+        console.file.writelines(lines)
+    while width is not None and (batch := list(itertools.islice(rows, _BATCH))):
         cells = [text.show(row.key) for row in batch]
-        if width is None:
-            for cell, row in zip(cells, batch, strict=True):
-                render.write(console, f"{cell}\t{_one_line(row, None)}")
-            continue
         column = min(max(map(cell_len, cells)), width // 2)
         for cell, row in zip(cells, batch, strict=True):
             shown = values.cut(cell, column)
@@ -360,8 +359,11 @@ def show_scan(result: Stream, console: Console) -> None:
     first = next(result.items, None)
     items = itertools.chain([first] if first is not None else [], result.items)
     if isinstance(first, Key):
-        for item in items:
-            render.write(console, text.show(item.key))
+        if console.is_terminal:
+            for item in items:
+                render.write(console, text.show(item.key))
+        else:
+            console.file.writelines(f"{text.show(item.key)}\n" for item in items)
         render.flush(console)
     else:
         show_rows(items, console)
