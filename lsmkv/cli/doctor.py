@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,9 +301,10 @@ def _health(path: Path) -> Iterator[Finding]:
     except (lsmkv.Error, OSError):
         return  # that was told
     with db:
-        stats, options = db.stats(), db.options
+        stats, options, tables = db.stats(), db.options, db.tables()
     yield from _recovery(path, stats)
     yield from _space(path, stats)
+    yield from _expired(path, tables)
     yield from _shape(path, stats, options)
     yield from _disk(path, stats)
     hot = sizes_of(path).get("HOTLIST", 0)
@@ -370,6 +372,28 @@ def _space(path: Path, stats: lsmkv.Stats) -> Iterator[Finding]:
             text=f"{render.number(deletions)} of {render.number(records)} records are "
             "deletions",
             cost="scans step over each of them",
+            command=_command("compact", path),
+        )
+
+
+def _expired(path: Path, tables: Iterable[lsmkv.TableInfo]) -> Iterator[Finding]:
+    now = time.time()
+    whole = sum(
+        each.byte_count
+        for each in tables
+        if each.expire_all_at and each.expire_all_at < now
+    )
+    half = sum(
+        each.byte_count // 2
+        for each in tables
+        if each.expire_half_at and each.expire_half_at < now
+    )
+    expired = max(whole, half)
+    if expired >= SMALL_BYTES:
+        yield Finding(
+            severity="advice",
+            text=f"at least {render.size(expired)} in tables have expired",
+            cost="disk space, until the process that writes comes there",
             command=_command("compact", path),
         )
 

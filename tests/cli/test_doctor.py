@@ -7,6 +7,7 @@ small figures are worth a word. Every way of damage is in test_damage.py.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -223,6 +224,21 @@ def test_overwritten_values_and_deletions_are_advice(
     with lsmkv.open(path, mode="r") as db:
         assert len(list(db.keys())) == 50
     assert findings(path, "advice") == []
+
+
+def test_expired_values_are_advice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SMALL_BYTES", 1000)
+    with lsmkv.open(path) as db:
+        db.put_many([(b"%04d" % key, b"x" * 20) for key in range(200)], ttl=0.001)
+        db.put(b"stays", b"1")
+        db.flush()
+        mortal = db.tables()
+    dead = [dataclasses.replace(each, expire_all_at=1.0) for each in mortal]
+    (found,) = doctor._expired(path, dead)
+    assert found.text.startswith("at least ")
+    assert found.command == f"lsmkv compact {path}"
+    monkeypatch.setattr(doctor, "SMALL_BYTES", 1 << 30)
+    assert list(doctor._expired(path, dead)) == []
 
 
 def _stats(**changed: object) -> Any:
