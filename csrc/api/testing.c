@@ -5,6 +5,7 @@
 #include "api/testing.h"
 
 #include "base/alloc.h"
+#include "base/mutant.h"
 #include "db/db.h"
 #include "db/repair.h"
 
@@ -51,4 +52,8 @@ uint64_t lsm_test_now_ms(lsmkv_db *db) {
 
 void lsm_test_follow_clock(lsmkv_db *db) {
     (void)lsm_clock_follow_ms(&db->clock);
+}
+
+bool lsm_test_select_mutant(const char *name) {
+    return lsm_mutant_select(name);
 }

@@ -46,5 +46,8 @@ LSMKV_API uint64_t lsm_test_sequence(lsmkv_db *db);
 LSMKV_API uint64_t lsm_test_now_ms(lsmkv_db *db);
 /* Has it follow the wall clock, as writes and background work do. */
 LSMKV_API void lsm_test_follow_clock(lsmkv_db *db);
+/* Has the engine make a mistake on purpose (base/mutant.h) from now on; with "", none.
+ * false: no mistake has that name. */
+LSMKV_API bool lsm_test_select_mutant(const char *name);
 
 #endif

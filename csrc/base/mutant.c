@@ -16,7 +16,7 @@ static const char *const names[LSM_MUTANT_COUNT] = {[LSM_MUTANT_NONE] = "",
 };
 
 bool lsm_mutant_select(const char *name) {
-    for (int number = 1; number < LSM_MUTANT_COUNT; number++) {
+    for (int number = LSM_MUTANT_NONE; number < LSM_MUTANT_COUNT; number++) {
         if (strcmp(names[number], name) == 0) {
             atomic_store_explicit(&lsm_mutant_selected, number, memory_order_relaxed);
             return true;

@@ -130,7 +130,7 @@ extern _Atomic int lsm_mutant_selected;
     LSM_UNLIKELY(atomic_load_explicit(&lsm_mutant_selected, memory_order_relaxed) == \
                  LSM_MUTANT_##name)
 
-/* false: there is no mutant of this name. */
+/* "" is none of them. false: there is no mutant of this name. */
 bool lsm_mutant_select(const char *name);
 #else
 #define LSM_MUTANT(name) ((int)LSM_MUTANT_##name < 0) /* never */

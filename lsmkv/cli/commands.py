@@ -18,15 +18,19 @@ from lsmkv.cli.command import Command, Progress, Result, lazily
 
 
 def _run_fuzz(
-    progress: Progress, replay: Path | None, rewrite: bool, **arguments: Any
+    progress: Progress,
+    replay: Path | None,
+    rewrite: bool,
+    mutant: str,
+    **arguments: Any,
 ) -> Result:
     from lsmkv.cli import fuzz
 
     if replay is not None:
-        return fuzz.replay(replay, rewrite=rewrite)
+        return fuzz.replay(replay, rewrite=rewrite, mutant=mutant)
     if rewrite:
         raise click.UsageError("--rewrite goes with --replay FILE")
-    return fuzz.run(progress, **arguments)
+    return fuzz.run(progress, mutant=mutant, **arguments)
 
 
 FUZZ_PARTS = ("model", "crash", "faults", "damage", "metamorphic", "threads")
@@ -127,6 +131,13 @@ COMMANDS: tuple[Command, ...] = (
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 metavar="FILE",
                 help="Run a script, of a failure or any other, instead.",
+            ),
+            click.Option(
+                ["--mutant"],
+                metavar="NAME",
+                default="",
+                help="Have the engine make a mistake on purpose, of those in "
+                "docs/testing.md, to see what the harness makes of it.",
             ),
             click.Option(
                 ["--rewrite"],

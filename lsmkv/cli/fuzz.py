@@ -64,6 +64,16 @@ def _need_extra() -> None:
         raise CommandError(f"{error}: pip install 'lsmkv[fuzz]'") from error
 
 
+def _check_mutant(name: str) -> None:
+    from lsmkv.fuzz import engine
+
+    try:
+        with engine.mutated(name):
+            pass
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--mutant") from error
+
+
 def run(
     progress: Progress,
     *,
@@ -72,14 +82,16 @@ def run(
     what: str,
     keep: Path | None,
     jobs: int | None,
+    mutant: str,
 ) -> FuzzResult:
     """Run the parts that `what` names."""
     _need_extra()
+    _check_mutant(mutant)
     from lsmkv.fuzz import parts, runner
 
     names = list(parts.PARTS) if what == "all" else [what]
     seed = secrets.randbits(32) if seed is None else seed
-    request = runner.Request(names, minutes * 60, seed, jobs)
+    request = runner.Request(names, minutes * 60, seed, jobs, mutant)
 
     with progress.board(f"fuzzing, seed {seed}", COLUMNS) as board:
 
@@ -89,6 +101,8 @@ def run(
 
         report = runner.run(request, show)
     script = _keep(report, keep, seed)
+    words = ["lsmkv", "fuzz", "--replay", str(script)]
+    words += ["--mutant", mutant] if mutant else []
     return FuzzResult(
         ok=report.failure is None,
         seed=seed,
@@ -96,7 +110,7 @@ def run(
         parts={name: asdict(figures) for name, figures in report.figures.items()},
         failure=report.failure.what if report.failure else "",
         script=str(script or ""),
-        replay=f"lsmkv fuzz --replay {shlex.quote(str(script))}" if script else "",
+        replay=shlex.join(words) if script else "",
     )
 
 
@@ -114,16 +128,17 @@ def _keep(report: Report, keep: Path | None, seed: int) -> Path | None:
     return path
 
 
-def replay(path: Path, *, rewrite: bool) -> FuzzResult:
+def replay(path: Path, *, rewrite: bool, mutant: str) -> FuzzResult:
     """Run a kept failure or any other script, or write what it prints now into it."""
     _need_extra()
+    _check_mutant(mutant)
     from lsmkv.fuzz import runner, script
 
     try:
         if rewrite:
             path.write_text(script.rewrite(path.read_text()))
             return FuzzResult(ok=True, parts={}, script=str(path))
-        failure = runner.replay(path)
+        failure = runner.replay(path, mutant)
     except script.ScriptError as error:
         raise CommandError(f"{path}: {error}") from error
     return FuzzResult(ok=not failure, parts={}, failure=failure, script=str(path))

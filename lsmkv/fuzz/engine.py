@@ -417,6 +417,25 @@ def _hearing(callback: Callable[..., None]) -> Iterator[None]:
         _callbacks.pop()
 
 
+def select_mutant(name: str) -> None:
+    """Have the engine make a mistake on purpose from now on; "": none.
+
+    ValueError: there is none of that name.
+    """
+    if not lib.lsm_test_select_mutant(name.encode()):
+        raise ValueError(f"{name}: no mutant is called that")
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """Have the engine make a mistake while a block runs, as `select_mutant` does."""
+    select_mutant(name)
+    try:
+        yield
+    finally:
+        select_mutant("")
+
+
 class Database(Handle):
     """A database on a simulated disk."""
 

@@ -27,9 +27,10 @@ REDUCE_SECONDS = 60
 
 @dataclass(slots=True)
 class Job:
-    """A program that runs."""
+    """A program that runs; `mutant`: the mistake that the engine makes in it."""
 
     arguments: list[str]
+    mutant: str = ""
     started: float = field(init=False)
     _directory: tempfile.TemporaryDirectory[str] = field(init=False)
     _output: IO[str] = field(init=False)
@@ -42,6 +43,7 @@ class Job:
         self.started = time.monotonic()
         directory = self._directory.name
         words = [word.replace("{dir}", directory) for word in self.arguments]
+        words += ["--mutant", self.mutant] if self.mutant else []
         self._process = subprocess.Popen(
             [sys.executable, "-m", PROGRAMS, *words],
             stdin=subprocess.DEVNULL,
@@ -108,7 +110,9 @@ def read_end(arguments: Sequence[str], status: int, output: str) -> Counts | Fai
     return Failure(f"the process ended with {how}\n{tail}", replay=replay)
 
 
-def minimise(failure: Failure, *, seconds: float = REDUCE_SECONDS) -> Failure:
+def minimise(
+    failure: Failure, mutant: str = "", *, seconds: float = REDUCE_SECONDS
+) -> Failure:
     """Leave out operations of a simulated run that it fails without, too."""
     words = failure.replay.split()
     ran = [line for line in failure.what.splitlines() if line.startswith("ran: ")]
@@ -117,7 +121,7 @@ def minimise(failure: Failure, *, seconds: float = REDUCE_SECONDS) -> Failure:
     found = {"": failure}
 
     def fails(numbers: list[int]) -> bool:
-        end = Job([*words, "--only", _spans(numbers)]).wait()
+        end = Job([*words, "--only", _spans(numbers)], mutant).wait()
         if isinstance(end, Failure):
             found[""] = end
             return True

@@ -5,6 +5,7 @@
     python -m lsmkv.fuzz.programs model --seed S --examples N
     python -m lsmkv.fuzz.programs metamorphic --seed S --commands N
 
+With --mutant NAME behind the others, the engine makes that mistake.
 The first two are in C (tests/crash, tests/c/stress.c) and know no codec but none; here
 they have zstd, too, whose library is inside of a Python package. All close with a line
 "passed: name=number ...". A check that fails prints "FAILED: " and what it was, and
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 from lsmkv import _zstd
 from lsmkv.fuzz._native import ffi, lib
+from lsmkv.fuzz.engine import select_mutant
 from lsmkv.fuzz.failure import Failure
 
 
@@ -48,11 +50,14 @@ def _close(failure: Failure | None, counts: Mapping[str, int]) -> int:
 
 
 def _parse(name: str, arguments: Sequence[str], many: str, default: int) -> Namespace:
-    """Read the seed, and how many of something there are to be."""
+    """Read the seed, how many of something there are to be, and the mutant."""
     parser = ArgumentParser(name)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument(f"--{many}", type=int, default=default)
-    return parser.parse_args(arguments)
+    parser.add_argument("--mutant", default="")
+    given = parser.parse_args(arguments)
+    select_mutant(given.mutant)
+    return given
 
 
 def _run_model(arguments: Sequence[str]) -> int:

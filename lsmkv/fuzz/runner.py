@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lsmkv.fuzz import script
+from lsmkv.fuzz.engine import mutated
 from lsmkv.fuzz.failure import Failure
 from lsmkv.fuzz.jobs import Job, minimise
 from lsmkv.fuzz.parts import PARTS, SEED_MAX, Figures
@@ -32,12 +33,14 @@ class Request:
         seconds: For how long; the jobs that run then are waited for.
         seed: Decides everything but the time.
         jobs: How many at once; None: one for each processor.
+        mutant: A mistake for the engine to make, which the run is to find; "": none.
     """
 
     parts: Sequence[str]
     seconds: float
     seed: int
     jobs: int | None = None
+    mutant: str = ""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ def run(request: Request, show: Show) -> Report:
             while not over and len(running) < (request.jobs or os.cpu_count() or 1):
                 name = _next_part(request, spent)
                 arguments = PARTS[name].job(draws[name].randrange(SEED_MAX))
-                running.append((name, Job(arguments)))
+                running.append((name, Job(arguments, request.mutant)))
                 spent[name] += 1.0  # until it is known; so that all begin
             if not running:
                 break
@@ -87,7 +90,7 @@ def run(request: Request, show: Show) -> Report:
         for _, job in running:
             job.stop()
     if report.failure is not None:
-        report.failure = minimise(report.failure)
+        report.failure = minimise(report.failure, request.mutant)
     return report
 
 
@@ -117,8 +120,12 @@ def write_script(failure: Failure, part: str) -> str:
     return "\n".join([*remarks, f"{PROGRAM} {failure.replay}"]) + "\n"
 
 
-def replay(path: Path) -> str:
+def replay(path: Path, mutant: str = "") -> str:
     """Run a kept failure again; returns what is wrong, "" if nothing is.
+
+    Args:
+        path: The file.
+        mutant: As that of a request.
 
     Raises:
         script.ScriptError: The file is no script.
@@ -126,6 +133,7 @@ def replay(path: Path) -> str:
     text = path.read_text()
     for line in text.splitlines():
         if line.startswith(f"{PROGRAM} "):
-            end = Job(line.split()[1:]).wait()
+            end = Job(line.split()[1:], mutant).wait()
             return end.what if isinstance(end, Failure) else ""
-    return "\n".join(map(str, script.replay(text)))
+    with mutated(mutant):
+        return "\n".join(map(str, script.replay(text)))

@@ -107,6 +107,33 @@ def test_a_script_is_kept_and_replayed(
     assert CliRunner().invoke(main, ["fuzz", "--replay", str(path)]).exit_code == 0
 
 
+def test_the_harness_finds_a_mistake_that_the_engine_is_told_to_make(
+    tmp_path: Path,
+) -> None:
+    mutant = ["--mutant", "TURN_LEAVES_OTHERS"]
+    arguments = ["--what", "metamorphic", "--seed", "1", "--minutes", "5"]
+    keep = ["--jobs", "1", "--keep", str(tmp_path)]
+    result = CliRunner().invoke(main, ["fuzz", *mutant, *arguments, *keep])
+    assert result.exit_code == 1
+    replay = ["--replay", str(tmp_path / "metamorphic-1.txt"), *mutant]
+    assert f"lsmkv fuzz {' '.join(replay)}" in result.output
+    assert CliRunner().invoke(main, ["fuzz", *replay]).exit_code == 1
+
+
+@pytest.mark.parametrize("program", ["model", "metamorphic"])
+def test_a_program_is_told_the_mutant(program: str) -> None:
+    end = jobs.Job([program, "--seed", "1"], "LUCK").wait()
+    assert isinstance(end, Failure)
+    assert "LUCK: no mutant is called that" in end.what
+
+
+def test_the_crash_program_is_told_the_mutant() -> None:
+    arguments = ["crash", "sim", "--seeds", "1..50"]
+    end = jobs.Job(arguments, "SCAN_LEAVES_NAMESPACE").wait()
+    assert isinstance(end, Failure)
+    assert end.replay.startswith("crash sim ")
+
+
 @pytest.mark.usefixtures("fakes")
 def test_operations_of_a_simulated_run_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +195,9 @@ def test_wrong_files_and_options_are_refused(tmp_path: Path) -> None:
     assert "no such command" in result.output
     assert CliRunner().invoke(main, ["fuzz", "--rewrite"]).exit_code == 2
     assert CliRunner().invoke(main, ["fuzz", "--what", "luck"]).exit_code == 2
+    result = CliRunner().invoke(main, ["fuzz", "--mutant", "LUCK"])
+    assert result.exit_code == 2
+    assert "LUCK: no mutant is called that" in result.output
 
 
 @pytest.mark.parametrize("given", [["--minutes", "1"], ["--replay", __file__]])
