@@ -103,6 +103,17 @@ def _get_many(
     ]
 
 
+@command("agree KEY", READ_OPTIONS)
+def _agree(
+    session: Session, words: list[bytes], options: dict[str, bytes]
+) -> list[str]:
+    """Read a row in every way; prints what each found if they do not agree."""
+    found = session.reader(options).readings(words[0], session.at(options))
+    if len(set(found.values())) == 1:
+        return []
+    return [f"{way}: {show_value(value)}" for way, value in found.items()]
+
+
 @command("scan [START] [STOP]", READ_OPTIONS | {"reverse"})
 def _scan(session: Session, words: list[bytes], options: dict[str, bytes]) -> list[str]:
     """Print rows, a line each."""

@@ -43,6 +43,14 @@ class Standing:
         """Whether the database can be closed and opened without anyone's noticing."""
         return not (self.snapshots or self.cursors or self.publishing)
 
+    def knows(self, line: str) -> bool:
+        """Whether the namespace and the snapshot that a command names are there."""
+        named = dict(word.split("=") for word in line.split() if "=" in word)
+        space, snapshot = named.get("in"), named.get("snapshot")
+        return (space is None or space in self.spaces) and (
+            snapshot is None or snapshot in self.snapshots
+        )
+
     def note(self, line: str) -> None:
         """Take in a command that was run."""
         name, *words = line.split()

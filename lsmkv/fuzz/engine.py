@@ -561,6 +561,27 @@ class Database(Handle):
         finally:
             cursor.free()
 
+    def readings(self, key: bytes, at: At = HERE) -> dict[str, bytes | None]:
+        """Read one row in every way that there is."""
+        before, behind = key[:-1], key + b"\0"
+        around = self.items(at, (before, key + b"\xff"), reverse=True)
+        ways = {
+            "get": self.get(key, at),
+            "view": self.get_view(key, at),
+            "get_many": self.get_many([before, key, behind], at)[1],
+            "scan": dict(self.items(at, (key, behind))).get(key),
+            "scan around": dict(around).get(key),
+        }
+        cursor = Cursor(self, (None, None), at)
+        try:
+            for name, for_prev in (("seek", False), ("seek back", True)):
+                cursor.seek(key, for_prev=for_prev)
+                row = cursor.row()
+                ways[name] = row[1] if row is not None and row[0] == key else None
+        finally:
+            cursor.free()
+        return ways
+
     def count(self, at: At = HERE, bounds: Range = (None, None)) -> int:
         """Return about how many keys a range holds."""
         keep: list[Any] = []

@@ -21,6 +21,8 @@ KIB, MIB = 1 << 10, 1 << 20
 DIRECTORIES_MAX = 12
 # Reads that a follower and a reader can answer as well.
 SHARED_READS = frozenset({"get", "view", "get_many", "scan", "ttl"})
+# Of a hundred commands so many are followed by a row's being read in every way.
+AGREE_PERCENT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Inserter:
                 if inserted:
                     units.append(self.noted(Unit("", tuple(inserted))))
             units.append(self.noted(Unit(line, tuple(self.shown(line)))))
+            if self.random.randrange(100) < AGREE_PERCENT:
+                units.append(self.noted(Unit("", (self.agree(),))))
         final = ["flush", "settle", "verify"]
         final += ["files"] if self.standing.free else []
         return [*units, Unit("", tuple(final))]
@@ -166,6 +170,17 @@ class Inserter:
         odds = [weight for weight, _ in known.values()]
         ((_, draw),) = self.random.choices([*known.values()], odds)
         return draw()
+
+    def agree(self) -> str:
+        """Read a row in every way, most often the newest state of a row there was."""
+        key = show(KEYS[self.random.randrange(self.random.choice((4, 16, len(KEYS))))])
+        where = self.random.choice(
+            ["", "", *(f"in={name}" for name in sorted(self.standing.spaces))]
+        )
+        at = self.random.choice(
+            ["", *(f"snapshot={name}" for name in sorted(self.standing.snapshots))]
+        )
+        return " ".join(word for word in ("agree", key, at, where) if word)
 
     def compact(self) -> list[str]:
         """Compact a range or all, of a namespace or of the default one."""
@@ -221,15 +236,11 @@ def can_stand(units: Iterable[Unit]) -> bool:
         for line in unit.varied:
             name = line.split()[0]
             inserted = not unit.plain or name != unit.plain.split()[0]
-            if inserted and name in {"open", "crash", "repair", "checkpoint", "files"}:
-                if not standing.free:
-                    return False
-            elif inserted and " in=" in line:
-                if line.split(" in=")[1] not in standing.spaces:
-                    return False
-            elif not standing.follower and (
-                name == "refresh" or line.endswith("follower=1")
-            ):
+            ends = name in {"open", "crash", "repair", "checkpoint", "files"}
+            follows = name == "refresh" or line.endswith("follower=1")
+            if inserted and not (standing.free if ends else standing.knows(line)):
+                return False
+            if follows and not standing.follower:
                 return False
             standing.note(line)
     return True

@@ -3,7 +3,8 @@
 
 Method: lists of commands from seeds, run plainly and under every option set with
 insertions that must make no difference (lsmkv/fuzz/metamorphic.py); and an engine that
-is made to err, which must be found and reduced to a script that shows it.
+is made to err, by a test or a mutant of its own, which must be found and reduced to a
+script that shows it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from lsmkv.fuzz import metamorphic, script
 from lsmkv.fuzz.drawn import Drawn, Standing
-from lsmkv.fuzz.engine import Database, Range, Space
+from lsmkv.fuzz.engine import Database, Range, Space, mutated, select_mutant
 from lsmkv.fuzz.metamorphic import Runs
 from lsmkv.fuzz.noops import OPTION_SETS, PLAIN, Inserter, Unit, can_stand
 from lsmkv.fuzz.session import COMMANDS
@@ -87,6 +88,9 @@ def test_nothing_that_ends_handles_stands_where_some_are_open() -> None:
     compact = Unit("", ("compact in=s",))
     space, drop = (Unit(f"{verb} s", (f"{verb} s",)) for verb in ("space", "drop"))
     assert can_stand([space, compact, drop])
+    agree = Unit("", ("agree k snapshot=a in=s",))
+    assert can_stand([space, snapshot, agree])
+    assert not can_stand([space, agree, snapshot])
     assert not can_stand([space, drop, compact])
     assert not can_stand([Unit("get a", ("get a", "refresh", "get a follower=1"))])
 
@@ -129,3 +133,22 @@ def test_a_wrong_answer_is_found_and_reduced(monkeypatch: pytest.MonkeyPatch) ->
     assert len(script.replay(failure.script)) == 1
     monkeypatch.undo()
     assert script.replay(failure.script) == []
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    ["GET_MANY_IGNORES_EXPIRY", "GET_MANY_IGNORES_SNAPSHOT", "SCAN_IGNORES_EXPIRY"],
+)
+def test_ways_of_reading_that_do_not_agree_are_found_and_reduced(mutant: str) -> None:
+    with mutated(mutant):
+        failure = metamorphic.run(1, commands=250)
+        assert failure is not None
+        assert len(script.replay(failure.script)) == 1
+    commands = [line for part in script.parse(failure.script) for line in part.commands]
+    assert commands[-1].startswith("agree "), failure.script
+    assert script.replay(failure.script) == []
+
+
+def test_an_engine_that_knows_no_mutant_of_a_name_says_so() -> None:
+    with pytest.raises(ValueError, match="NO_SUCH: no mutant is called that"):
+        select_mutant("NO_SUCH")
