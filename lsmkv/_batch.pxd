@@ -23,4 +23,5 @@ cdef inline lsmkv_write lasting(const lsmkv_namespace *space, object ttl,
     how.ttl_ms = ttl_of(ttl)
     how.stale_ms = stale_of(stale)
     how.expire_at_ms = 0
+    how.fresh_until_ms = 0
     return how

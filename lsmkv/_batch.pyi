@@ -21,7 +21,14 @@ class Batch:
         stale: Stale = ...,
         namespace: Handle | None = None,
     ) -> None: ...
-    def _put_until(self, key: Buffer, value: Buffer, end: int) -> None: ...
+    def _put_until(
+        self,
+        key: Buffer,
+        value: Buffer,
+        end: int,
+        fresh_until: int = 0,
+        namespace: Handle | None = None,
+    ) -> None: ...
     def delete(self, key: Buffer, *, namespace: Handle | None = None) -> None: ...
     def delete_range(
         self,

@@ -65,10 +65,15 @@ cdef class Batch:
         cdef lsmkv_write how = lasting(self.space_of(namespace), ttl, stale)
         self.add(key, value, &how)
 
-    def _put_until(self, key, value, uint64_t end):
-        """Add a put whose value expires at a moment of engine time; 0: never."""
-        cdef lsmkv_write how = lasting(self.space_of(None), None, 0)
+    def _put_until(self, key, value, uint64_t end, uint64_t fresh_until=0,
+                   Handle namespace=None):
+        """Add a put whose value expires at a moment of engine time; 0: never.
+
+        It is fresh until another such moment; 0: until it expires.
+        """
+        cdef lsmkv_write how = lasting(self.space_of(namespace), None, 0)
         how.expire_at_ms = end
+        how.fresh_until_ms = fresh_until
         self.add(key, value, &how)
 
     def delete(self, key, *, Handle namespace=None):

@@ -118,6 +118,11 @@ cdef extern from "include/lsmkv.h" nogil:
     bint lsmkv_is_closed(const lsmkv_db *db)
     void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options)
 
+    enum:
+        LSMKV_UUID_SIZE
+
+    void lsmkv_get_uuid(const lsmkv_db *db, uint8_t *uuid)
+
     ctypedef struct lsmkv_read:
         const lsmkv_snapshot *snapshot
         bint nonblocking
@@ -167,6 +172,7 @@ cdef extern from "include/lsmkv.h" nogil:
     lsmkv_status lsmkv_snapshot_create(lsmkv_db *db, lsmkv_snapshot **snapp,
                                        lsmkv_error *err)
     void lsmkv_snapshot_free(lsmkv_snapshot *snapshot)
+    uint64_t lsmkv_snapshot_sequence(const lsmkv_snapshot *snapshot)
 
     lsmkv_status lsmkv_iter_create(lsmkv_db *db, const lsmkv_read *read,
                                    const lsmkv_range *range, lsmkv_iter **iterp,
@@ -189,14 +195,20 @@ cdef extern from "include/lsmkv.h" nogil:
         size_t value_offset
         size_t value_size
 
+    ctypedef struct lsmkv_row_times:
+        uint64_t expire_at_ms
+        uint64_t fresh_until_ms
+
     ctypedef struct lsmkv_chunk:
         const char *data
         const lsmkv_row *rows
+        const lsmkv_row_times *times
         size_t row_count
 
     ctypedef struct lsmkv_fill:
         bint reverse
         bint keys_only
+        bint with_times
         size_t row_max
         size_t byte_max
 
@@ -215,6 +227,7 @@ cdef extern from "include/lsmkv.h" nogil:
         const lsmkv_namespace *space
         int64_t stale_ms
         uint64_t expire_at_ms
+        uint64_t fresh_until_ms
         const lsmkv_snapshot *since
 
     lsmkv_status lsmkv_put(lsmkv_db *db, const lsmkv_write *how, lsmkv_bytes key,

@@ -375,6 +375,12 @@ cdef class DB(Keyspace):
         lsmkv_get_options(self._db, &options)
         return options
 
+    def _uuid(self):
+        """What no other database has, as bytes."""
+        cdef uint8_t[LSMKV_UUID_SIZE] uuid
+        lsmkv_get_uuid(self._db, uuid)
+        return PyBytes_FromStringAndSize(<const char *>uuid, LSMKV_UUID_SIZE)
+
 
 def histogram_bounds() -> tuple:
     """The smallest duration beyond each bucket, in nanoseconds."""
@@ -658,6 +664,7 @@ cdef inline lsmkv_write writing(Handle space, object sync, int64_t ttl_ms) noexc
     how.space = space._space
     how.stale_ms = 0
     how.expire_at_ms = 0
+    how.fresh_until_ms = 0
     how.since = NULL
     return how
 
@@ -750,6 +757,12 @@ cdef class Snapshot:
     def closed(self):
         """Whether the snapshot or its database was closed."""
         return self._closed or lsmkv_is_closed(self.db._db)
+
+    def _sequence(self):
+        """The number of the newest write that it shows."""
+        cdef uint64_t sequence = lsmkv_snapshot_sequence(self.enter(self.db))
+        self.leave()
+        return sequence
 
     def get(self, key, default=None):
         """Return the value that `key` had, or `default`."""

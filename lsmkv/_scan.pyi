@@ -43,3 +43,7 @@ class KeyScan(Scan):
 @final
 class ValueScan(Scan):
     def __next__(self) -> bytes: ...
+
+@final
+class EntryScan(Scan):
+    def __next__(self) -> tuple[bytes, bytes, int, int]: ...

@@ -59,6 +59,7 @@ cdef class Scan:
         cdef lsmkv_status status
         self._space = space
         self._fill.reverse = reverse
+        self._fill.with_times = isinstance(self, EntryScan)
         self._fill.row_max = FIRST_CHUNK_ROWS
         self._fill.byte_max = FIRST_CHUNK_BYTES
         start, stop, prefix = where
@@ -67,6 +68,7 @@ cdef class Scan:
         take_range(start, stop, &range_, hold)
         try:
             begin_read(space, snapshot, False, &read)
+            read.stale = self._fill.with_times
             with nogil:
                 status = lsmkv_iter_create(space._db, &read, &range_, &self._iter, &err)
             end_read(snapshot)
@@ -185,5 +187,27 @@ cdef class ValueScan(Scan):
             if row == NULL:
                 raise StopIteration
             found = self.value(row)
+            self._index += 1
+            return found
+
+
+@cython.final
+cdef class EntryScan(Scan):
+    """Yields rows whole: (key, value, expires at, fresh until), stale ones as well.
+
+    The times are moments of engine time in ms; 0: never, and: until it expires.
+    """
+
+    def __next__(self):
+        cdef const lsmkv_row *row
+        cdef const lsmkv_row_times *times
+        cdef tuple found
+        with cython.critical_section(self):
+            row = self.next_row()
+            if row == NULL:
+                raise StopIteration
+            times = &self._chunk.times[self._index]
+            found = (self.key(row), self.value(row), times.expire_at_ms,
+                     times.fresh_until_ms)
             self._index += 1
             return found

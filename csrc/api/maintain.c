@@ -55,6 +55,10 @@ void lsmkv_snapshot_free(lsmkv_snapshot *snapshot) {
     }
 }
 
+uint64_t lsmkv_snapshot_sequence(const lsmkv_snapshot *snapshot) {
+    return snapshot->sequence;
+}
+
 /* Appends the stored key of a bound; without one, the start of a namespace. */
 static lsmkv_status bound(lsm_buf *to, uint32_t namespace_id, lsmkv_bytes key,
                           lsmkv_error *err) {
@@ -92,6 +96,9 @@ static lsmkv_status create_iter(lsmkv_db *db, const lsmkv_read *read,
         status = lsm_db_iter_create(db, read != NULL ? read->snapshot : NULL,
                                     keys.smallest, keys.largest, iterp, err);
         lsm_epoch_leave(token);
+    }
+    if (status == LSMKV_OK) {
+        (*iterp)->stale = read != NULL && read->stale;
     }
     return status;
 }
@@ -492,6 +499,10 @@ lsmkv_status lsmkv_tables_list(lsmkv_db *db, lsmkv_table_fn callback, void *cont
 
 void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options) {
     lsm_options_describe(&db->options, options);
+}
+
+void lsmkv_get_uuid(const lsmkv_db *db, uint8_t uuid[LSMKV_UUID_SIZE]) {
+    memcpy(uuid, db->uuid, LSMKV_UUID_SIZE);
 }
 
 lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,

@@ -37,6 +37,7 @@ lsmkv_status lsm_resolve_times(const lsmkv_write *how, lsm_times *times,
     }
     if (LSM_UNLIKELY(how != NULL && how->expire_at_ms != 0)) {
         times->expire_at = how->expire_at_ms;
+        times->fresh_until = how->fresh_until_ms;
     } else if (ttl_ms > 0) {
         times->ttl_ms = (uint64_t)ttl_ms;
         times->stale_ms = stale_ms > 0 ? (uint64_t)stale_ms : 0;

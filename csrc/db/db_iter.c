@@ -104,7 +104,8 @@ static inline bool shows_value(lsmkv_iter *iter, lsm_slice skey, uint64_t traile
         return false;
     }
     if (lsm_tag_has_times(tag)) {
-        iter->hidden_at = lsm_hidden_at(tag, iter->inner->value);
+        iter->hidden_at = iter->stale ? lsm_expire_at(tag, iter->inner->value)
+                                      : lsm_hidden_at(tag, iter->inner->value);
         if (iter->hidden_at <= call_time(iter) && !LSM_MUTANT(SCAN_IGNORES_EXPIRY)) {
             return false;
         }

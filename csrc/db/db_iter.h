@@ -32,6 +32,7 @@ struct lsmkv_iter {
     uint64_t sequence;
     uint64_t now_ms;           /* engine time of this call; 0: not asked for yet */
     uint64_t hidden_at;        /* when what is shown will not be */
+    bool stale;                /* values are shown until they expire; constant */
     lsm_iter *inner;           /* owned; merges memtables and tables */
     lsm_range_set *ranges;     /* range deletes that reach into [start, stop), one
                                   sequence each; owned; NULL: none */
@@ -59,6 +60,8 @@ struct lsmkv_iter {
     lsm_buf chunk; /* of lsm_db_iter_fill */
     lsmkv_row *rows;
     size_t row_capacity;
+    lsmkv_row_times *times;
+    size_t times_capacity;
 };
 
 /* Inside the epoch. `range` holds stored keys, both bounds present. */

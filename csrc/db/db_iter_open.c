@@ -185,8 +185,28 @@ void lsm_db_iter_destroy(lsmkv_iter *iter) {
     lsm_buf_deinit(&iter->target);
     lsm_buf_deinit(&iter->chunk);
     lsm_free(iter->rows);
+    lsm_free(iter->times);
     lsm_free(iter);
     lsm_db_unref(db);
+}
+
+/* Notes the times of the row shown. false: no memory. */
+static bool note_times(lsmkv_iter *iter, size_t count) {
+    lsm_slice field =
+        iter->reverse ? lsm_buf_slice(&iter->value_copy) : iter->inner->value;
+    bool expires = (iter->tag & LSM_TAG_EXPIRES) != 0;
+    bool fresh = (iter->tag & LSM_TAG_FRESH) != 0;
+    void *times = iter->times;
+
+    if (!lsm_grow(&times, &iter->times_capacity, count + 1, sizeof(*iter->times))) {
+        return false;
+    }
+    iter->times = times;
+    iter->times[count] = (lsmkv_row_times){
+        .expire_at_ms = expires ? lsm_get_u64(field.data) : 0,
+        .fresh_until_ms = fresh ? lsm_get_u64(field.data + (expires ? 8 : 0)) : 0,
+    };
+    return true;
 }
 
 /* Copies the row shown. false: no memory, nothing added. */
@@ -238,7 +258,8 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
     }
     while (iter->valid && count < row_max &&
            (count == 0 || iter->chunk.size < byte_max)) {
-        if (!copy_row(iter, count, fill->keys_only)) {
+        if (!copy_row(iter, count, fill->keys_only) ||
+            (fill->with_times && !note_times(iter, count))) {
             no_memory = true;
             break;
         }
@@ -246,7 +267,8 @@ lsmkv_status lsm_db_iter_fill(lsmkv_iter *iter, const lsmkv_fill *fill,
         (fill->reverse ? lsm_db_iter_prev : lsm_db_iter_next)(iter);
     }
     iter->keys_only = false;
-    *chunk = (lsmkv_chunk){(const char *)iter->chunk.data, iter->rows, count};
+    *chunk = (lsmkv_chunk){(const char *)iter->chunk.data, iter->rows,
+                           fill->with_times ? iter->times : NULL, count};
     if (count > 0) {
         return LSMKV_OK; /* what went wrong behind them is the next call's */
     }

@@ -118,4 +118,9 @@ LSMKV_API bool lsmkv_is_closed(const lsmkv_db *db);
 /* The options in force, every field resolved. Works on a closed database, too. */
 LSMKV_API void lsmkv_get_options(const lsmkv_db *db, lsmkv_options *options);
 
+enum { LSMKV_UUID_SIZE = 16 };
+
+/* What no other database has; a checkpoint has one of its own. Likewise. */
+LSMKV_API void lsmkv_get_uuid(const lsmkv_db *db, uint8_t uuid[LSMKV_UUID_SIZE]);
+
 #endif

@@ -12,7 +12,7 @@ typedef struct lsmkv_read {
     bool nonblocking;               /* answer WOULD_BLOCK instead of doing I/O */
     const lsmkv_namespace *space;   /* NULL: the default namespace */
     bool stale;                     /* shows values that are not fresh any more, too,
-                                       until they expire; iterators take no notice */
+                                       until they expire */
 } lsmkv_read;
 
 /* Lends value bytes without copying them: `value` stays valid until
@@ -81,6 +81,8 @@ LSMKV_API LSMKV_MUST_CHECK lsmkv_status lsmkv_snapshot_create(lsmkv_db *db,
                                                               lsmkv_snapshot **snapp,
                                                               lsmkv_error *err);
 LSMKV_API void lsmkv_snapshot_free(lsmkv_snapshot *snapshot);
+/* The number of the newest write that it shows. */
+LSMKV_API uint64_t lsmkv_snapshot_sequence(const lsmkv_snapshot *snapshot);
 
 /* Creates an iterator over `range` (NULL: all) of the snapshot, or of the state of
  * this moment. It starts unpositioned (lsmkv_iter_valid is false). */
@@ -123,17 +125,25 @@ typedef struct lsmkv_row {
     size_t value_size;
 } lsmkv_row;
 
+/* The times of a row, moments of engine time; lsmkv_write takes them as they are. */
+typedef struct lsmkv_row_times {
+    uint64_t expire_at_ms;   /* 0: it never expires */
+    uint64_t fresh_until_ms; /* 0: it is fresh until then */
+} lsmkv_row_times;
+
 typedef struct lsmkv_chunk {
     const char *data; /* lent by the iterator until it moves or is freed */
     const lsmkv_row *rows;
+    const lsmkv_row_times *times; /* of each row; NULL unless they were asked for */
     size_t row_count;
 } lsmkv_chunk;
 
 /* How lsmkv_iter_fill moves and what it copies. */
 typedef struct lsmkv_fill {
     bool reverse;
-    bool keys_only;  /* value_size is 0 in every row; no large value is read, nor is it
-                        lent of the row that the iterator is left on */
+    bool keys_only; /* value_size is 0 in every row; no large value is read, nor is it
+                       lent of the row that the iterator is left on */
+    bool with_times;
     size_t row_max;  /* 0: no limit; a chunk also ends at about byte_max */
     size_t byte_max; /* 0: 64 KiB; at least one row is returned whatever its size */
 } lsmkv_fill;

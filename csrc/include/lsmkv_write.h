@@ -18,8 +18,10 @@ typedef struct lsmkv_write {
     int64_t stale_ms; /* a value with a time to live is fresh until then, and stays for
                          so much longer, which only reads that ask for it see; 0 as the
                          namespace has it, -1 none */
-    uint64_t expire_at_ms; /* instead of ttl_ms: a moment as lsmkv_entry tells it; 0:
-                              none */
+    uint64_t expire_at_ms;   /* instead of ttl_ms: a moment as lsmkv_entry tells it; 0:
+                                none */
+    uint64_t fresh_until_ms; /* with expire_at_ms: it is fresh until then only; 0: until
+                                it expires */
     const lsmkv_snapshot
         *since; /* lsmkv_put alone: store only if nothing was put under
                    the key, and nothing deleted it, since this snapshot

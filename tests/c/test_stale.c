@@ -417,3 +417,102 @@ LSM_TEST(a_put_since_never_undoes_a_put_or_delete_at_the_same_time) {
     CHECK(!atomic_load(&r.wrong));
     CHECK_OK(lsmkv_destroy(path, &err));
 }
+
+/* Whether a scan has exactly this row, with these times; NULL: none. */
+static bool scans(expiry_db *d, bool reverse, bool stale, const char *value,
+                  const lsmkv_row_times *times) {
+    lsmkv_error err;
+    lsmkv_read read = {.stale = stale};
+    lsmkv_fill fill = {.reverse = reverse, .with_times = true};
+    lsmkv_iter *iter;
+    lsmkv_chunk chunk;
+
+    CHECK_OK(lsmkv_iter_create(d->db, &read, NULL, &iter, &err));
+    CHECK_OK(lsmkv_iter_fill(iter, &fill, &chunk, &err));
+    bool same = chunk.row_count == (value != NULL);
+    if (same && value != NULL) {
+        const lsmkv_row *row = &chunk.rows[0];
+        lsmkv_bytes found = {chunk.data + row->value_offset, row->value_size};
+
+        same = word_is(found, value) &&
+               chunk.times[0].expire_at_ms == times->expire_at_ms &&
+               chunk.times[0].fresh_until_ms == times->fresh_until_ms;
+    }
+    lsmkv_iter_free(iter);
+    return same;
+}
+
+static void check_scans(expiry_db *d, bool fresh, const char *value,
+                        const lsmkv_row_times *times) {
+    for (int reverse = 0; reverse < 2; reverse++) {
+        CHECK(scans(d, reverse, true, value, times));
+        CHECK(scans(d, reverse, false, fresh ? value : NULL, times));
+    }
+}
+
+LSM_TEST(a_scan_tells_the_times_of_rows_and_shows_stale_ones_if_asked_to) {
+    static char large[LSM_BLOB_THRESHOLD_DEFAULT + 100];
+
+    memset(large, 'v', sizeof(large) - 1);
+    for (place where = IN_MEMORY; where < PLACES; where++) {
+        for (int is_large = 0; is_large < 2; is_large++) {
+            const char *value = is_large ? large : "value";
+            expiry_db d;
+
+            expiry_begin(&d);
+            uint64_t now_ms = lsm_test_now_ms(d.db);
+            lsmkv_row_times times = {now_ms + FRESH_MS + STALE_MS, now_ms + FRESH_MS};
+            put_stale(&d, "key", value);
+            move_to(&d, where);
+            check_scans(&d, true, value, &times);
+            expiry_pass(&d, FRESH_MS);
+            check_scans(&d, false, value, &times);
+            expiry_pass(&d, STALE_MS);
+            check_scans(&d, false, NULL, &times);
+            times = (lsmkv_row_times){0};
+            expiry_put(&d, "key", value, NEVER);
+            check_scans(&d, true, value, &times);
+            expiry_end(&d);
+        }
+    }
+}
+
+LSM_TEST(a_value_can_be_given_both_times_of_another) {
+    expiry_db d;
+    lsmkv_error err;
+
+    expiry_begin(&d);
+    uint64_t now_ms = lsm_test_now_ms(d.db);
+    lsmkv_write how = {.expire_at_ms = now_ms + 30, .fresh_until_ms = now_ms + 10};
+    CHECK_OK(lsmkv_put(d.db, &how, word_bytes("key"), word_bytes("value"), &err));
+    CHECK(shows_stale(&d, "key", "value", -1, 30));
+    CHECK_EQ(expiry_left(&d, "key"), 10);
+    expiry_pass(&d, 10);
+    CHECK(expiry_shows(&d, NULL, "key", NULL));
+    CHECK(shows_stale(&d, "key", "value", 0, 20));
+    how = (lsmkv_write){.fresh_until_ms = now_ms}; /* alone it means nothing */
+    CHECK_OK(lsmkv_put(d.db, &how, word_bytes("key"), word_bytes("kept"), &err));
+    CHECK(shows_stale(&d, "key", "kept", -1, -1));
+    expiry_end(&d);
+}
+
+LSM_TEST(a_database_has_an_identity_and_a_snapshot_its_moment) {
+    uint8_t first[LSMKV_UUID_SIZE], again[LSMKV_UUID_SIZE];
+    expiry_db d;
+    lsmkv_error err;
+    lsmkv_snapshot *snapshot;
+
+    expiry_begin(&d);
+    lsmkv_get_uuid(d.db, first);
+    expiry_reopen(&d);
+    lsmkv_get_uuid(d.db, again);
+    CHECK(memcmp(first, again, sizeof(first)) == 0);
+    CHECK_OK(lsmkv_snapshot_create(d.db, &snapshot, &err));
+    uint64_t before = lsmkv_snapshot_sequence(snapshot);
+    CHECK_EQ(before, expiry_stats(&d).sequence);
+    expiry_put(&d, "key", "value", NEVER);
+    CHECK_EQ(lsmkv_snapshot_sequence(snapshot), before);
+    CHECK_EQ(expiry_stats(&d).sequence, before + 1);
+    lsmkv_snapshot_free(snapshot);
+    expiry_end(&d);
+}

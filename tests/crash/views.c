@@ -154,8 +154,10 @@ static void fill_rows(world *w, cursor_slot *c) {
     lsmkv_error err = {0};
     lsmkv_chunk chunk = {0};
     bool reverse = c->fresh && world_odds(w, 500);
-    lsmkv_fill fill = {reverse, world_odds(w, 200), world_below(w, 6),
-                       world_below(w, 200)};
+    lsmkv_fill fill = {.reverse = reverse,
+                       .keys_only = world_odds(w, 200),
+                       .row_max = world_below(w, 6),
+                       .byte_max = world_below(w, 200)};
     size_t at = c->at;
     lsmkv_status status = lsmkv_iter_fill(c->handle, &fill, &chunk, &err);
 
