@@ -34,6 +34,9 @@ _UNTRUSTED = click.Option(
     is_flag=True,
     help="The directory comes from somebody else: open it with limits.",
 )
+_CREATE = click.Option(
+    ["--create"], is_flag=True, help="Make a database if there is none."
+)
 
 
 @contextlib.contextmanager
@@ -63,7 +66,8 @@ def _place(command: Command, arguments: dict[str, Any]) -> Iterator[tuple[Place,
     path = arguments.pop("database")
     namespace = arguments.pop("namespace", "")
     trusted = not arguments.pop("untrusted", False)
-    with lsmkv.open(path, mode=command.opens, create=False, trusted=trusted) as db:
+    create = arguments.pop("create", False)
+    with lsmkv.open(path, mode=command.opens, create=create, trusted=trusted) as db:
         yield (Place(db, namespace),)
 
 
@@ -73,6 +77,8 @@ def _parameters(command: Command) -> list[click.Parameter]:
         found.append(_NAMESPACE)
     if command.opens == "r":
         found.append(_UNTRUSTED)
+    if command.creates:
+        found.append(_CREATE)
     return [DIRECTORY, *found] if command.opens else found
 
 

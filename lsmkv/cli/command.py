@@ -120,13 +120,14 @@ class Command:
         name: How it is called.
         help: What it does, for `--help`.
         parameters: Its arguments and options, for click; without the directory of one
-            that `opens`, and without `--namespace` and `--json`.
+            that `opens`, and without `--namespace`, `--create` and `--json`.
         run: Does it. Takes a Progress, a Place if it `opens`, and the parameters by
             name; prints nothing; returns a Result or a Stream.
         show: Writes the result for people.
         examples: Arguments to try, and what they do, for the help in the shell.
         opens: Which way it needs the database open: "r" for reading, "rw" for writing,
             "" not at all.
+        creates: Whether it may make the directory: it takes --create.
         keyed: Whether keys or rows are what it is about: it takes a namespace.
         inside: Commands that are called by its name and their own.
     """
@@ -138,6 +139,7 @@ class Command:
     show: Callable[[Any, Console], None]
     examples: Sequence[tuple[str, str]] = ()
     opens: Literal["", "r", "rw"] = ""
+    creates: bool = False
     keyed: bool = False
     inside: Sequence[Command] = ()
 

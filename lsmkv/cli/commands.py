@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lsmkv.cli import care, doctor, look, rows, spaces
+from lsmkv.cli import care, doctor, look, moving, rows, spaces
 from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
@@ -148,4 +148,5 @@ COMMANDS: tuple[Command, ...] = (
         run=_run_fuzz,
         show=lazily("lsmkv.cli.fuzz", "show"),
     ),
+    *moving.COMMANDS,
 )

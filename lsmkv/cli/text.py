@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+_NAMED = str.maketrans({"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"})
 _READ = {"n": b"\n", "t": b"\t", "r": b"\r", "\\": b"\\", '"': b'"', "'": b"'"}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
 _WORD = re.compile(
@@ -36,13 +36,22 @@ def escape(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape").translate(_ESCAPES)
 
 
+def plain(data: bytes) -> str | None:
+    r"""Return what `escape` does, but None where that has a \x: quick in any case."""
+    try:
+        text = data.decode().translate(_NAMED)
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() else None
+
+
 class _Escapes(dict[int, str]):
     """What is written for a character; those of most texts and all bytes are kept."""
 
     def __missing__(self, code: int) -> str:
         """Write a character that was not met before."""
         character = chr(code)
-        shown = _NAMED.get(character) or character
+        shown = _NAMED.get(code) or character
         if not shown.isprintable():
             raw = character.encode("utf-8", "surrogateescape")
             shown = "".join(f"\\x{byte:02x}" for byte in raw)

@@ -230,11 +230,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("damage") / "db"
     sample.build(path)
     sample.build(path.with_name("other"))
+    run(["export", str(path), str(path.with_name("source"))])
     return path
 
 
 def hit(original: Path, path: Path, damage: str) -> Path:
     shutil.copytree(original, path)
+    shutil.copy(original.with_name("source"), path.with_name("source"))
     DAMAGES[damage](path, original.with_name("other"))
     return path
 
