@@ -359,24 +359,6 @@ typedef struct history {
     bool live;
 } history;
 
-static bool same_segments(const lsm_table_info *a, const lsm_table_info *b) {
-    size_t size = a->segment_count * sizeof(*a->segments);
-    return a->segment_count == b->segment_count &&
-           (size == 0 || memcmp(a->segments, b->segments, size) == 0);
-}
-
-static bool same_info(const lsm_table_info *a, const lsm_table_info *b) {
-    return a->file_id == b->file_id && a->file_size == b->file_size &&
-           a->tail_size == b->tail_size && a->sequence_min == b->sequence_min &&
-           a->sequence_max == b->sequence_max && a->entry_count == b->entry_count &&
-           a->tombstone_count == b->tombstone_count && a->raw_bytes == b->raw_bytes &&
-           a->expire_all_at == b->expire_all_at &&
-           a->expire_half_at == b->expire_half_at &&
-           a->range_delete_count == b->range_delete_count && same_segments(a, b) &&
-           lsm_slice_equal(a->smallest, b->smallest) &&
-           lsm_slice_equal(a->largest, b->largest);
-}
-
 static lsmkv_status follow_addition(const loading *load, history *past,
                                     const table_event *event, lsmkv_error *err) {
     if (past->live) {
@@ -385,7 +367,7 @@ static lsmkv_status follow_addition(const loading *load, history *past,
     }
     /* The same edit deleted it: then it has changed its level. */
     if (past->added != NULL && (past->deleted->order / 2 != event->order / 2 ||
-                                !same_info(past->added->info, event->info))) {
+                                !lsm_table_info_same(past->added->info, event->info))) {
         return fail_edit(load, event->offset, "number", event->number,
                          "is used for another table", err);
     }

@@ -133,6 +133,24 @@ lsm_live_table *lsm_version_find_table(const lsm_version *version, uint64_t numb
     return NULL;
 }
 
+static bool same_segments(const lsm_table_info *a, const lsm_table_info *b) {
+    size_t size = a->segment_count * sizeof(*a->segments);
+    return a->segment_count == b->segment_count &&
+           (size == 0 || memcmp(a->segments, b->segments, size) == 0);
+}
+
+bool lsm_table_info_same(const lsm_table_info *a, const lsm_table_info *b) {
+    return a->file_id == b->file_id && a->file_size == b->file_size &&
+           a->tail_size == b->tail_size && a->sequence_min == b->sequence_min &&
+           a->sequence_max == b->sequence_max && a->entry_count == b->entry_count &&
+           a->tombstone_count == b->tombstone_count && a->raw_bytes == b->raw_bytes &&
+           a->expire_all_at == b->expire_all_at &&
+           a->expire_half_at == b->expire_half_at &&
+           a->range_delete_count == b->range_delete_count && same_segments(a, b) &&
+           lsm_slice_equal(a->smallest, b->smallest) &&
+           lsm_slice_equal(a->largest, b->largest);
+}
+
 size_t lsm_level_find(const lsm_level *level, lsm_slice skey) {
     size_t low = 0;
     size_t high = level->count;

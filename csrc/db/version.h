@@ -111,6 +111,9 @@ lsmkv_status lsm_version_take_caches(lsm_version *version, const lsm_version *ba
                                      lsmkv_error *err) LSM_MUST_CHECK;
 void lsm_version_free_caches(lsm_version *version);
 
+/* Whether two descriptions of one number are of the same table. */
+bool lsm_table_info_same(const lsm_table_info *a, const lsm_table_info *b);
+
 /* Stored-key ranges; a NULL data pointer is no bound. */
 typedef struct lsm_key_range {
     lsm_slice smallest;

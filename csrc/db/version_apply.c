@@ -246,14 +246,6 @@ out:
     return status;
 }
 
-static bool same_table(const lsm_table_info *a, const lsm_table_info *b) {
-    return a->number == b->number && a->file_id == b->file_id &&
-           a->file_size == b->file_size && a->tail_size == b->tail_size &&
-           a->sequence_min == b->sequence_min && a->sequence_max == b->sequence_max &&
-           lsm_slice_equal(a->smallest, b->smallest) &&
-           lsm_slice_equal(a->largest, b->largest);
-}
-
 /* Step 3. */
 static lsmkv_status find_tables(applying *work, lsmkv_error *err) {
     for (size_t i = 0; i < work->addition_count; i++) {
@@ -262,7 +254,7 @@ static lsmkv_status find_tables(applying *work, lsmkv_error *err) {
         if (gone == NULL) {
             add->table = lsm_live_table_create(add->info, work->sink);
             add->fresh = true;
-        } else if (same_table(&gone->table->info, add->info)) {
+        } else if (lsm_table_info_same(&gone->table->info, add->info)) {
             add->table = gone->table;
         } else {
             return lsm_fail(err, LSMKV_CORRUPTION,

@@ -200,4 +200,23 @@ static inline int history_find(const state_text *found) {
     return -1;
 }
 
+/* Changes one field of a table's description; false: there are no more. */
+static inline bool change_field(lsm_table_info *info, int field) {
+    uint64_t *const numbers[] = {
+        &info->file_id,      &info->file_size,          &info->tail_size,
+        &info->sequence_min, &info->entry_count,        &info->tombstone_count,
+        &info->raw_bytes,    &info->expire_all_at,      &info->expire_half_at,
+        &info->sequence_max, &info->range_delete_count,
+    };
+
+    if (field < (int)LSM_ARRAY_COUNT(numbers)) {
+        *numbers[field] += 1;
+        return true;
+    }
+    static const lsm_segment_share share = {10, 64};
+    info->segments = &share;
+    info->segment_count = 1;
+    return field == (int)LSM_ARRAY_COUNT(numbers);
+}
+
 #endif

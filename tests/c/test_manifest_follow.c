@@ -25,14 +25,19 @@ static void drop_segment(lsm_segment_sink *sink, lsm_segment *segment) {
     lsm_segment_destroy(segment);
 }
 
-/* A cache segment that nobody looks into. */
-static lsm_segment *make_cache(lsm_table_sink *sink, const lsm_edit_cache *info) {
-    static lsm_segment_sink drops = {.dropped = drop_segment};
-    static const lsm_segment_context context = {
-        .sink = &drops, .files = &files, .uuid = "0123456789abcde"};
+static lsm_segment_sink drops = {.dropped = drop_segment};
+static const lsm_segment_context context = {
+    .sink = &drops, .files = &files, .uuid = "0123456789abcde"};
 
+/* Segments that nobody looks into. */
+static lsm_segment *make_cache(lsm_table_sink *sink, const lsm_edit_cache *info) {
     (void)sink;
     return lsm_cache_segment_create(&context, info);
+}
+
+static lsm_segment *make_segment(lsm_table_sink *sink, const lsm_edit_segment *info) {
+    (void)sink;
+    return lsm_segment_create(&context, info);
 }
 
 /* Loads what the first `count` edits of the history say. */
@@ -48,6 +53,7 @@ static void begin(followed *f, int count) {
     lsm_segment_files_init(&files, 4);
     f->sink = count_sink_make();
     f->sink.head.cache = make_cache;
+    f->sink.head.segment = make_segment;
     CHECK_OK(lsm_manifest_load(f->dir, &f->sink.head, &f->state, &err));
 }
 
@@ -242,6 +248,64 @@ LSM_TEST(an_edit_that_is_forged_is_damage_to_whoever_reads_on) {
         CHECK(strcmp(f.err.file, "MANIFEST-000002") == 0);
         CHECK(f.err.offset > 0 && f.err.message[0] != '\0');
         CHECK_STATUS(load_text(f.dir, &found, &err), LSMKV_CORRUPTION);
+        end(&f);
+    }
+}
+
+LSM_TEST(a_table_that_moves_and_changes_is_damage_to_whoever_reads_on) {
+    bool more = true;
+
+    for (int field = 0; more; field++) {
+        followed f;
+        lsm_edit edit;
+        lsmkv_error err;
+        word_table table;
+        begin(&f, 2);
+        lsm_edit_init(&edit);
+        word_table_make(&table, 1, "a", "m"); /* as the first edit has it */
+        more = change_field(&table.info, field);
+        if (!more) {
+            table.info.segment_count = 0;
+        }
+        edit_delete(&edit, 6, 1);
+        CHECK(lsm_edit_add_table(&edit, 5, &table.info));
+        CHECK_OK(lsm_manifest_append(f.writer, &edit, &err));
+        lsm_edit_deinit(&edit);
+        CHECK_EQ(go_on(&f), more ? LSMKV_CORRUPTION : LSMKV_OK);
+        end(&f);
+    }
+}
+
+/* What leads into a segment and moves is not to let go of it on the way, or nobody
+ * knows the segment when the table goes. */
+LSM_TEST(a_table_that_moves_out_of_a_segment_is_damage_to_whoever_reads_on) {
+    static const lsm_segment_share share = {10, 64};
+    const lsm_edit_segment segment = {10, 310, 77, LSM_SEGMENT_VALUES};
+    static const uint8_t bytes[77];
+
+    for (int step = 0; step < 3; step++) {
+        followed f;
+        lsm_edit edit;
+        lsmkv_error err;
+        word_table table;
+        begin(&f, 2);
+        CHECK(lsm_sim_file_write(f.env, SIM_PATH, "000010.seg", bytes, sizeof(bytes)));
+        word_table_make(&table, 11, "a", "b");
+        table.info.sequence_min = table.info.sequence_max = 45;
+        for (int i = 0; i <= step; i++) {
+            lsm_edit_init(&edit);
+            if (i == 0) {
+                CHECK(lsm_edit_add_segment(&edit, &segment));
+            } else {
+                edit_delete(&edit, (uint32_t)i + 2, 11);
+            }
+            table.info.segments = &share;
+            table.info.segment_count = i == 0 ? 1 : 0;
+            CHECK(i == 2 || lsm_edit_add_table(&edit, (uint32_t)i + 3, &table.info));
+            CHECK_OK(lsm_manifest_append(f.writer, &edit, &err));
+            lsm_edit_deinit(&edit);
+        }
+        CHECK_EQ(go_on(&f), step == 0 ? LSMKV_OK : LSMKV_CORRUPTION);
         end(&f);
     }
 }

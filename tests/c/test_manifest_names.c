@@ -10,6 +10,7 @@
 enum { NEXT_FILE = 21, FIRST_LOG = 5, NEW_TABLE = 11, SEGMENT = 10, SEGMENT_SIZE = 77 };
 
 static const lsm_segment_share share = {SEGMENT, 64};
+static const lsm_segment_share other_share = {SEGMENT, 65};
 
 /* Loads the history with one more edit and expects a word in the message, or OK. */
 static void check_edit(lsm_dir *dir, lsm_edit *edit, const char *message) {
@@ -110,24 +111,6 @@ LSM_TEST(a_segment_that_a_table_points_into_must_be_named_and_be_there) {
     }
 }
 
-/* Changes one field of a table's description; false: there are no more. */
-static bool change_field(lsm_table_info *info, int field) {
-    uint64_t *const numbers[] = {
-        &info->file_id,      &info->file_size,          &info->tail_size,
-        &info->sequence_min, &info->entry_count,        &info->tombstone_count,
-        &info->raw_bytes,    &info->expire_all_at,      &info->expire_half_at,
-        &info->sequence_max, &info->range_delete_count,
-    };
-
-    if (field < (int)LSM_ARRAY_COUNT(numbers)) {
-        *numbers[field] += 1;
-        return true;
-    }
-    info->segments = &share;
-    info->segment_count = 1;
-    return field == (int)LSM_ARRAY_COUNT(numbers);
-}
-
 LSM_TEST(a_table_that_moves_is_described_as_before_in_every_field) {
     bool more = true;
 
@@ -147,6 +130,54 @@ LSM_TEST(a_table_that_moves_is_described_as_before_in_every_field) {
         check_edit(dir, &edit, more ? "number 1 is used for another table" : NULL);
         sim_end(env, dir);
     }
+}
+
+/* Also in the bytes that it has in a segment. */
+LSM_TEST(a_table_that_moves_leads_into_the_same_segments) {
+    const lsm_segment_share *const shares[] = {&share, &other_share};
+    lsm_dir *dir;
+    lsm_env *env = manifest_env(1, &dir);
+    lsm_wal_writer *writer = history_create(dir);
+    lsmkv_error err;
+    state_text found;
+
+    CHECK_OK(history_append(writer, 1, &err));
+    for (uint32_t i = 0; i < 2; i++) {
+        lsm_edit edit;
+        word_table table;
+        lsm_edit_init(&edit);
+        word_table_make(&table, NEW_TABLE, "a", "b");
+        table.info.sequence_min = 45;
+        table.info.sequence_max = 45;
+        table.info.segments = shares[i];
+        table.info.segment_count = 1;
+        if (i == 0) {
+            add_segment(&edit, SEGMENT, LSM_SEGMENT_VALUES);
+        } else {
+            edit_delete(&edit, 3, NEW_TABLE);
+        }
+        CHECK(lsm_edit_add_table(&edit, 3 + i, &table.info));
+        CHECK_OK(lsm_manifest_append(writer, &edit, &err));
+        lsm_edit_deinit(&edit);
+    }
+    CHECK_OK(lsm_wal_close(writer, &err));
+    CHECK_STATUS(load_text(dir, &found, &err), LSMKV_CORRUPTION);
+    CHECK(strstr(err.message, "number 11 is used for another table") != NULL);
+    sim_end(env, dir);
+}
+
+LSM_TEST(a_cache_segment_is_dropped_once) {
+    lsm_edit_cache cache = {SEGMENT, 7, 16};
+    lsm_dir *dir;
+    lsm_env *env = manifest_env(1, &dir);
+    lsm_edit edit;
+
+    lsm_edit_init(&edit);
+    CHECK(lsm_edit_add_cache(&edit, &cache));
+    CHECK(lsm_edit_drop_cache(&edit, SEGMENT));
+    CHECK(lsm_edit_drop_cache(&edit, SEGMENT));
+    check_edit(dir, &edit, "");
+    sim_end(env, dir);
 }
 
 LSM_TEST(origins_are_kept_once_however_often_they_are_named) {
