@@ -68,9 +68,9 @@ static size_t place_of(const lsm_cache_pins *pins, lsm_slice skey) {
 }
 
 static pinned_key *find(const lsm_cache_pins *pins, lsm_slice skey) {
-    size_t place = pins != NULL ? place_of(pins, skey) : 0;
-    bool found = pins != NULL && place < pins->count &&
-                 lsm_slice_equal(skey_of(&pins->list[place]), skey);
+    size_t place = place_of(pins, skey);
+    bool found =
+        place < pins->count && lsm_slice_equal(skey_of(&pins->list[place]), skey);
     return found ? &pins->list[place] : NULL;
 }
 
@@ -105,14 +105,10 @@ lsmkv_status lsm_cache_account_locked(lsm_cache_space *cache, lsm_slice skey,
     return LSMKV_OK;
 }
 
-/* Adds a copy of the key, unless it is there. false: no memory. */
+/* Adds a copy of a key that is not there. false: no memory. */
 static bool add(lsm_cache_pins *pins, lsm_slice skey, uint64_t bytes) {
     void *list = pins->list;
     size_t place = place_of(pins, skey);
-
-    if (find(pins, skey) != NULL) {
-        return true;
-    }
     uint8_t *copy = lsm_alloc(skey.size);
     bool ok = copy != NULL &&
               lsm_grow(&list, &pins->capacity, pins->count + 1, sizeof(*pins->list));
@@ -130,16 +126,13 @@ static bool add(lsm_cache_pins *pins, lsm_slice skey, uint64_t bytes) {
     return true;
 }
 
-static void take_out(lsm_cache_pins *pins, lsm_slice skey) {
-    pinned_key *pin = find(pins, skey);
+static void take_out(lsm_cache_pins *pins, pinned_key *pin) {
+    size_t behind = (size_t)(pins->list + pins->count - pin) - 1;
 
-    if (pin != NULL) {
-        size_t behind = (size_t)(pins->list + pins->count - pin) - 1;
-        pins->bytes -= pin->bytes;
-        lsm_free(pin->skey);
-        memmove(pin, pin + 1, behind * sizeof(*pin));
-        pins->count -= 1;
-    }
+    pins->bytes -= pin->bytes;
+    lsm_free(pin->skey);
+    memmove(pin, pin + 1, behind * sizeof(*pin));
+    pins->count -= 1;
 }
 
 /* What the value of a key takes in its cache now; 0: it has none. */
@@ -199,14 +192,15 @@ static lsmkv_status stage_unpin(lsm_slice skey, lsm_cache_pins *pins, lsm_batch 
                                 lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_buf key = {0};
+    pinned_key *pin = find(pins, skey);
 
-    if (find(pins, skey) == NULL) {
+    if (pin == NULL) {
         return LSMKV_OK;
     }
     LSM_TRY(pin_key(skey, &key, err));
     LSM_TRY(lsm_batch_delete(batch, LSM_NAMESPACE_SYSTEM,
                              (lsmkv_bytes){key.data, key.size}, err));
-    take_out(pins, skey);
+    take_out(pins, pin);
 out:
     lsm_buf_deinit(&key);
     return status;

@@ -38,15 +38,15 @@ static lsm_version *shown_version(lsmkv_db *db) {
     return version; /* it goes only when we, who have set `installing`, replace it */
 }
 
-/* Whether readers need another readstate to see what was replayed. */
+/* Whether readers see what was replayed, or need another readstate for it. Memtables
+ * go only when the version does, and come last. */
 static bool is_shown(lsmkv_db *db, const lsm_recovery *recovery,
                      const lsm_version *version) {
     const lsm_readstate *state = lsm_db_readstate(db); /* replaced by us only */
 
     return state->version == version && state->log_count == recovery->segment_count &&
            (recovery->count == 0 ||
-            (state->mem == recovery->memtables[recovery->count - 1].mem &&
-             state->immutable_count == recovery->count - 1));
+            state->mem == recovery->memtables[recovery->count - 1].mem);
 }
 
 /* What publishing needs. */

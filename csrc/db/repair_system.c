@@ -57,6 +57,7 @@ static bool options_hold(lsm_slice value) {
     lsm_options options;
 
     lsmkv_options_init(&given);
+    /* unreachable: what was not given is within the limits */
     return lsm_options_resolve(&given, &options, NULL) == LSMKV_OK &&
            may_stay(lsm_options_recall(&options, value, NULL));
 }

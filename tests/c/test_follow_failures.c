@@ -12,6 +12,7 @@
 
 #include "api/testing.h"
 #include "base/alloc.h"
+#include "db/db.h"
 #include "db/follow.h"
 #include "format/filename.h"
 
@@ -448,4 +449,217 @@ LSM_TEST(a_follower_that_opens_without_memory_says_so) {
         CHECK(n < 1000);
     }
     end(&s);
+}
+
+/* An environment whose directories have stamps, and whose MANIFESTs can be gone. */
+static struct {
+    const lsm_env_ops *below;
+    lsm_env_ops ops;
+    bool stamped;
+    uint64_t stamp;
+    bool hides;
+    uint64_t hidden; /* how often a MANIFEST was asked for meanwhile */
+} altered;
+
+static bool altered_stamp(lsm_dir *dir, uint64_t *stamp) {
+    (void)dir;
+    *stamp = altered.stamp;
+    return altered.stamped;
+}
+
+static int altered_open(lsm_dir *dir, const char *name, lsm_open_mode mode,
+                        lsm_file **filep) {
+    if (altered.hides && strncmp(name, "MANIFEST", 8) == 0) {
+        altered.hidden += 1;
+        return ENOENT;
+    }
+    return altered.below->file_open(dir, name, mode, filep);
+}
+
+static void alter_env(story *s) {
+    memset(&altered, 0, sizeof(altered));
+    altered.below = s->env->ops;
+    altered.ops = *s->env->ops;
+    altered.ops.dir_stamp = altered_stamp;
+    altered.ops.file_open = altered_open;
+    s->env->ops = &altered.ops;
+}
+
+static uint64_t lists_in_refresh(story *s) {
+    uint64_t before = lsm_sim_call_count(s->env, LSM_SIM_LIST);
+
+    CHECK_EQ(refresh(s), LSMKV_OK);
+    return lsm_sim_call_count(s->env, LSM_SIM_LIST) - before;
+}
+
+LSM_TEST(a_refresh_lists_the_directory_only_where_that_may_tell_something) {
+    story s;
+
+    start(&s);
+    alter_env(&s);
+    CHECK_EQ(lists_in_refresh(&s), 1); /* there is no stamp */
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    altered.stamped = true;
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    put(&s, "a", 3);
+    CHECK_EQ(lists_in_refresh(&s), 0);
+    CHECK_EQ(get(&s, NULL, "a"), 3);
+    altered.stamp += 1;
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    CHECK_EQ(lists_in_refresh(&s), 0);
+    altered.stamp += 1;
+    CHECK(lsm_sim_file_write(s.env, SIM_PATH, "000900.log", "", 0));
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    CHECK_EQ(lists_in_refresh(&s), 1); /* that log may have got a header meanwhile */
+    CHECK(lsm_sim_file_remove(s.env, SIM_PATH, "000900.log"));
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    CHECK_EQ(lists_in_refresh(&s), 0);
+    altered.stamped = false;
+    put(&s, "a", 5);
+    CHECK_EQ(lists_in_refresh(&s), 1);
+    CHECK_EQ(get(&s, NULL, "a"), 5);
+    end(&s);
+}
+
+LSM_TEST(a_refresh_that_finds_no_two_states_alike_gives_up) {
+    lsmkv_error err;
+    bool changed = true;
+    story s;
+
+    start(&s);
+    alter_env(&s);
+    put(&s, "a", 3);
+    altered.hides = true;
+    lsmkv_status status = lsmkv_refresh(s.follower, &changed, &err);
+    CHECK(status == LSMKV_CHANGED || status == LSMKV_CORRUPTION);
+    CHECK(!changed);
+    CHECK(altered.hidden >= 50 && altered.hidden <= 200);
+    check_untold(&s);
+    altered.hides = false;
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    CHECK_EQ(get(&s, NULL, "a"), 3);
+    end(&s);
+}
+
+/* A log that ends below what the tables are said to hold does not count any more. */
+LSM_TEST(a_manifest_that_is_ahead_of_the_logs_comes_to_what_an_open_shows) {
+    lsmkv_error err;
+    lsm_edit edit;
+    story s;
+    story fresh;
+
+    start(&s);
+    lsm_edit_init(&edit);
+    edit.has_last_sequence = true;
+    edit.last_sequence = 1000;
+    CHECK_OK(lsm_manifest_append(s.writer->manifest, &edit, &err));
+    lsm_edit_deinit(&edit);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    fresh = (story){.env = s.env};
+    open_one(&fresh, &fresh.follower, true);
+    CHECK_EQ(get(&fresh, NULL, "a"), 0);
+    CHECK_EQ(get(&s, NULL, "a"), 0);
+    CHECK_EQ(get(&s, NULL, "b"), 0);
+    CHECK_EQ(lsm_test_sequence(s.follower), 1000);
+    close_one(fresh.follower);
+    end(&s);
+}
+
+/* The files of a checkpoint carry the name of the database that it was made of. */
+LSM_TEST(a_follower_of_a_checkpoint_knows_where_its_files_come_from) {
+    static uint8_t other[LSM_UUID_SIZE];
+    lsmkv_error err;
+    lsmkv_options options;
+    story s;
+
+    start(&s);
+    CHECK_OK(lsmkv_flush(s.writer, &err));
+    CHECK_OK(lsmkv_checkpoint(s.writer, "copy", &err));
+    lsmkv_options_init(&options);
+    for (int way = 0; way < 3; way++) {
+        story copy = {.env = s.env};
+        CHECK_OK(lsm_test_open(s.env, "copy", &options, &copy.writer, &err));
+        options.follower = true;
+        CHECK_OK(lsm_test_open(s.env, "copy", &options, &copy.follower, &err));
+        options.follower = false;
+        lsmkv_db *follower = copy.follower;
+        CHECK_EQ(follower->origin_count, 1);
+        close_one(copy.writer); /* the next one writes a MANIFEST of its own */
+        CHECK_OK(lsm_test_open(s.env, "copy", &options, &copy.writer, &err));
+        put(&copy, "a", 3);
+        if (way == 1) { /* as if it were of another line */
+            memcpy(follower->origins[0], other, sizeof(other));
+        } else if (way == 2) {
+            follower->origin_count = 0;
+        }
+        CHECK_EQ(refresh(&copy), way == 0 ? LSMKV_OK : LSMKV_CHANGED);
+        CHECK_EQ(get(&copy, NULL, "a"), way == 0 ? 3 : 1);
+        put(&copy, "a", 1);
+        close_one(copy.follower);
+        close_one(copy.writer);
+    }
+    end(&s);
+}
+
+static void put_cached(story *s, lsmkv_namespace *cache, uint8_t value) {
+    lsmkv_error err;
+    uint8_t bytes[VALUE_SIZE];
+    lsmkv_write how = {.space = cache};
+
+    memset(bytes, value, sizeof(bytes));
+    CHECK_OK(lsmkv_put(s->writer, &how, (lsmkv_bytes){"k", 1},
+                       (lsmkv_bytes){bytes, sizeof(bytes)}, &err));
+}
+
+/* The refresh of a log that leads into the file of a cache. false: all went well. */
+static bool fail_with_cache(uint64_t n, int call) {
+    lsmkv_error err;
+    lsmkv_namespace *cache = NULL;
+    lsmkv_namespace_how how = {.create = true,
+                               .has_max_bytes = true,
+                               .options = {.max_bytes = LSMKV_CACHE_BYTES_MIN}};
+    story s;
+
+    start(&s);
+    CHECK_OK(lsmkv_namespace_open(s.writer, (lsmkv_bytes){"c", 1}, &how, &cache, &err));
+    put_cached(&s, cache, 1);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    put_cached(&s, cache, 2);
+    put(&s, "a", 3);
+    uint64_t count =
+        call < 0 ? lsm_alloc_count() : lsm_sim_call_count(s.env, (lsm_sim_call)call);
+    if (call < 0) {
+        lsm_alloc_fail_after(n, 0);
+    } else {
+        lsm_sim_fail(s.env, (lsm_sim_call)call, n, EMFILE, false);
+    }
+    lsmkv_status status = refresh(&s);
+    count =
+        (call < 0 ? lsm_alloc_count() : lsm_sim_call_count(s.env, (lsm_sim_call)call)) -
+        count;
+    lsm_alloc_fail_never();
+    lsm_sim_fail(s.env, LSM_SIM_SIZE, 0, 0, false);
+    lsm_sim_fail(s.env, LSM_SIM_OPEN, 0, 0, false);
+    if (status != LSMKV_OK) {
+        CHECK(count > n);
+        CHECK_EQ(status, call < 0 ? LSMKV_NO_MEMORY : LSMKV_IO_ERROR);
+        CHECK_EQ(get(&s, NULL, "a"), 1);
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+    }
+    CHECK_EQ(get(&s, NULL, "a"), 3);
+    lsmkv_namespace_free(cache);
+    end(&s);
+    return count > n;
+}
+
+LSM_TEST(refresh_of_a_cache_survives_whatever_fails) {
+    static const int calls[] = {-1, LSM_SIM_OPEN, LSM_SIM_SIZE};
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(calls); i++) {
+        uint64_t n = 0;
+        while (fail_with_cache(n, calls[i])) {
+            n++;
+            CHECK(n < 1000);
+        }
+    }
 }

@@ -45,6 +45,23 @@ def test_branches_not_taken_on_a_marked_line_are_left_out(text: str) -> None:
     assert len(got.marked) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "taken", "missed"),
+    [
+        ("    if (a && !LSM_MUTANT(X)) {", (3, 4, 7, 0), 0),
+        ("    if (a && !LSM_MUTANT(X)) {", (3, 0, 7, 0), 1),
+        ("    x = LSM_MUTANT(X) && f(a, b) && !c;", (0, 7, 0, 0, 0, 0), 0),
+        ("    x = (LSM_MUTANT(X) && a) || b;", (0, 7, 0, 0, 7, 0), 1),
+        ("    if (!(LSM_MUTANT(X) &&\n        a.b[C] == d)) {", (0, 0), 0),
+        ("    if (LSM_MUTANT(X) ||\n        a) {", (3, 0), 1),
+    ],
+)
+def test_what_only_a_mutant_comes_to_is_left_out(
+    text: str, taken: tuple[int, ...], missed: int
+) -> None:
+    assert sum(tally(text, *taken).misses.values()) == missed
+
+
 @pytest.mark.parametrize("counts", [(7, 1), ()])
 def test_a_marked_line_without_a_branch_not_taken_is_refused(
     counts: tuple[int, ...],
