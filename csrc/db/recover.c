@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/budget.h"
 #include "base/limits.h"
 #include "base/mutant.h"
@@ -384,8 +385,9 @@ lsmkv_status lsm_recovery_go_on(lsmkv_db *db, lsm_recovery *recovery,
     for (size_t i = 0; i < recovery->log_count; i++) {
         lsm_replay_log *log = &recovery->logs[i];
         const lsm_replay_log *next = next_readable(recovery, i);
-        if (log->reader == NULL || (log->begun && next != NULL && next->begun)) {
-            continue; /* nothing in it yet, or complete */
+        LSM_ASSERT(log->reader != NULL); /* without a header it was left out */
+        if (log->begun && next != NULL && next->begun) {
+            continue; /* complete */
         }
         if (!log->begun &&
             lsm_wal_header(log->reader)->previous_sequence != recovery->last_sequence) {

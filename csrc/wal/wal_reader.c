@@ -350,6 +350,7 @@ static lsmkv_status take_record(lsm_wal_reader *reader, lsm_record *record,
     while (LSM_MUTANT(BAD_RECORD_SKIPPED) && record->type == LSM_RECORD_NONE &&
            reader->file_size - reader->next > LSM_RECORD_HEADER_SIZE) {
         reader->next += LSM_RECORD_ALIGN;
+        /* unreachable: in that mistake alone */
         LSM_TRY(read_record(reader, record, err));
     }
     if (record->type == LSM_RECORD_NONE) {

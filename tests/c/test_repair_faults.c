@@ -6,16 +6,16 @@
  * and every call of its repair fails in turn.
  */
 #include "dead_help.h"
+#include "forge_help.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/xxh3.h"
 #include "db/repair_values.h"
 #include "format/edit.h"
 #include "format/record.h"
 
-enum { CALLS_MAX = 20000, NAMES_MAX = 64 };
+enum { CALLS_MAX = 20000 };
 
 /* Every so many places: the address sanitizer takes ten times as long for each, that of
  * threads, of which a repair has one, fifty times. */
@@ -28,36 +28,6 @@ enum { STRIDE = 1 };
 #endif
 
 typedef void (*wrecker)(lsm_env *env);
-
-typedef struct names {
-    char list[NAMES_MAX][LSM_NAME_SIZE_MAX];
-    size_t count;
-} names;
-
-static int compare_names(const void *a, const void *b) {
-    return strcmp(a, b);
-}
-
-/* Ascending. */
-static void list_names(lsm_env *env, const char *part, names *found) {
-    lsmkv_error err;
-    lsm_namelist list = {0};
-    lsm_dir *dir = NULL;
-
-    found->count = 0;
-    CHECK_OK(lsm_dir_open(env, SIM_PATH, false, &dir, &err));
-    CHECK_OK(lsm_dir_list(dir, &list, &err));
-    for (size_t i = 0; i < list.count; i++) {
-        if (strstr(list.names[i], part) != NULL) {
-            CHECK(found->count < NAMES_MAX);
-            memcpy(found->list[found->count++], list.names[i], LSM_NAME_SIZE_MAX);
-        }
-    }
-    CHECK(found->count > 0);
-    qsort(found->list, found->count, sizeof(found->list[0]), compare_names);
-    lsm_namelist_deinit(&list);
-    lsm_dir_close(dir);
-}
 
 /* Writes the first `size` bytes of a file under a name, with one of them changed. */
 static void copy_file(lsm_env *env, const char *from, const char *to, size_t size,
@@ -89,10 +59,6 @@ static void flip_in(lsm_env *env, const char *part, size_t share) {
 
 static void leave_whole(lsm_env *env) {
     (void)env;
-}
-
-static void lose_current(lsm_env *env) {
-    CHECK(lsm_sim_file_remove(env, SIM_PATH, "CURRENT"));
 }
 
 /* Nobody says which of two MANIFESTs is in force. */
@@ -345,31 +311,6 @@ LSM_TEST(a_repair_reads_around_what_the_device_cannot_read) {
     for (int call = 0; call < LSM_SIM_CALL_COUNT; call++) {
         fail_everywhere(call, EIO, 1, 3);
     }
-}
-
-/* Appends a record that verifies, to the first or the last file of such a name. */
-static void append_record(lsm_env *env, const char *part, bool last,
-                          lsm_record_type type, lsm_slice payload) {
-    names found;
-    const uint8_t *bytes;
-    size_t size;
-    lsm_record_file_header header;
-    lsmkv_error err;
-    lsm_buf file = {0};
-
-    list_names(env, part, &found);
-    const char *name = found.list[last ? found.count - 1 : 0];
-    CHECK(lsm_sim_file_read(env, SIM_PATH, name, &bytes, &size));
-    CHECK_OK(lsm_record_file_header_decode(bytes, size, name, &header, &err));
-    CHECK(lsm_buf_append(&file, bytes, size));
-    CHECK(lsm_buf_append_zeros(&file, (size_t)lsm_record_size(payload.size)));
-    if (payload.size > 0) {
-        memcpy(file.data + size + LSM_RECORD_HEADER_SIZE, payload.data, payload.size);
-    }
-    lsm_record_seal(file.data + size, payload.size, type,
-                    (lsm_record_place){header.file_id, size, 0});
-    CHECK(lsm_sim_file_write(env, SIM_PATH, name, file.data, file.size));
-    lsm_buf_deinit(&file);
 }
 
 /* A batch of one record, which is of no kind there is. */

@@ -6,6 +6,7 @@
  */
 #include "test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -48,7 +49,9 @@ static lsmkv_status judge_of(judging *j, uint32_t space, const char *key,
 
     CHECK(LSM_NAMESPACE_SIZE + size + LSM_TRAILER_SIZE <= KEY_MAX);
     lsm_put_u32_be(bytes, space);
-    memcpy(bytes + LSM_NAMESPACE_SIZE, key, size);
+    for (size_t i = 0; i < size; i++) {
+        bytes[LSM_NAMESPACE_SIZE + i] = (uint8_t)key[i];
+    }
     lsm_put_u64(bytes + LSM_NAMESPACE_SIZE + size,
                 lsm_trailer_make(SEQUENCE, (uint8_t)LSM_KIND_PUT));
     entry.key = lsm_slice_make(bytes, LSM_NAMESPACE_SIZE + size + LSM_TRAILER_SIZE);
@@ -175,14 +178,14 @@ LSM_TEST(a_repair_that_cannot_note_a_version_says_so) {
     lsm_publish_record record = {
         .state = LSM_PUBLISH_COMPLETE,
         .space = {.id = LSM_SPACE_FIRST, .options = LSM_SPACE_OPTIONS_NONE}};
-    char key[KEY_MAX - 60];
+    char name[220] = "";
+    char key[KEY_MAX];
     lsm_buf value = {0};
     bool failed = true;
 
     CHECK(lsm_publish_record_encode(&record, &value));
-    memset(key, 'n', sizeof(key) - 1);
-    memcpy(key, "publish/", 8);
-    memcpy(key + sizeof(key) - 11, "/123456789", 11);
+    memset(name, 'n', sizeof(name) - 1);
+    CHECK(snprintf(key, sizeof(key), "publish/%s/1", name) < KEY_MAX);
     for (uint64_t at = 0; failed; at++) {
         judging j;
         bool keep = false;

@@ -7,6 +7,7 @@
  * a debug build compares what its budget counted with what was given back.
  */
 #include "dead_help.h"
+#include "forge_help.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -507,6 +508,85 @@ LSM_TEST(an_untrusted_directory_has_so_many_live_logs) {
     lsm_dir_close(dir);
     refused(dead.env, "live logs: 65");
     dead_end(&dead);
+}
+
+/* It does not begin where the others end, so it is read only for its marks. */
+LSM_TEST(an_untrusted_log_behind_a_hole_may_hold_no_records_either) {
+    lsm_record_file_header header = {
+        .type = LSM_FILE_LOG, .number = 100000, .file_id = 7, .previous_sequence = 1};
+    names manifests;
+    const uint8_t *bytes;
+    size_t size;
+    lsm_record_file_header known;
+    lsm_wal_writer *writer = NULL;
+    lsm_buf record = {0};
+    lsm_buf *const records[] = {&record};
+    lsmkv_error err;
+    dead_db dead;
+    lsm_dir *dir;
+
+    begin_closed(&dead);
+    list_names(dead.env, "MANIFEST", &manifests);
+    const char *name = manifests.list[manifests.count - 1];
+    CHECK(lsm_sim_file_read(dead.env, SIM_PATH, name, &bytes, &size));
+    CHECK_OK(lsm_record_file_header_decode(bytes, size, name, &known, &err));
+    memcpy(header.uuid, known.uuid, sizeof(header.uuid));
+    CHECK_OK(lsm_dir_open(dead.env, SIM_PATH, false, &dir, &err));
+    CHECK_OK(lsm_wal_create(dir, "100000.log", &header, &writer, &err));
+    CHECK(lsm_buf_append_zeros(&record, LSM_RECORD_HEADER_SIZE + 24));
+    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
+    CHECK_OK(lsm_wal_close(writer, &err));
+    lsm_buf_deinit(&record);
+    lsm_dir_close(dir);
+    refused(dead.env, "at most 0 are read here");
+    dead_end(&dead);
+}
+
+/* A value file may be larger than what is searched for marks behind damage. */
+LSM_TEST(a_value_file_of_an_untrusted_database_is_not_searched_for_ever) {
+    static const uint8_t uuid[LSM_UUID_SIZE] = "0123456789abcde";
+    lsm_record_file_header header = {
+        .type = LSM_FILE_VALUES, .uuid = "0123456789abcde", .number = 5, .file_id = 7};
+    const lsm_wal_expect expect = {.type = LSM_FILE_VALUES,
+                                   .uuid = uuid,
+                                   .number = 5,
+                                   .file_id = 7,
+                                   .size_max = LSM_UNTRUSTED_RECORDS_MAX + 4097};
+    uint8_t begins[LSM_RECORD_FILE_HEADER_SIZE];
+    lsm_slice head = lsm_slice_make(begins, sizeof(begins));
+    lsm_slice piece = lsm_slice_make("x", 1);
+    const uint8_t *bytes;
+    size_t size;
+    lsm_wal_writer *writer = NULL;
+    lsm_wal_reader *reader = NULL;
+    lsm_record record;
+    lsm_dir *dir;
+    lsm_file *file;
+    lsmkv_error err;
+    lsm_env *env = sim_make(1, &dir);
+    lsm_budget *budget = lsm_budget_create(16 << 20);
+
+    CHECK(budget != NULL);
+    CHECK_OK(lsm_wal_create(dir, "000005.seg", &header, &writer, &err));
+    CHECK_OK(lsm_wal_close(writer, &err));
+    CHECK(lsm_sim_file_read(env, SIM_PATH, "000005.seg", &bytes, &size));
+    memcpy(begins, bytes, sizeof(begins));
+    CHECK_OK(lsm_dir_unlink(dir, "000005.seg", &err));
+    file = sim_create(dir, "000005.seg");
+    CHECK_OK(lsm_file_write_at(file, 0, &head, 1, &err));
+    CHECK_OK(
+        lsm_file_write_at(file, LSM_UNTRUSTED_RECORDS_MAX + 4096, &piece, 1, &err));
+    CHECK_OK(lsm_file_close(file, &err));
+    lsm_budget *before = lsm_budget_enter(budget);
+    lsmkv_status opened = lsm_wal_open(dir, "000005.seg", &expect, &reader, NULL, &err);
+    lsmkv_status status =
+        opened == LSMKV_OK ? lsm_wal_next(reader, &record, &err) : opened;
+    lsm_wal_reader_close(reader);
+    lsm_budget_leave(&before);
+    CHECK_EQ(opened, LSMKV_OK);
+    CHECK_STATUS(status, LSMKV_NOT_FOUND);
+    lsm_budget_destroy(budget);
+    sim_end(env, dir);
 }
 
 LSM_TEST(an_untrusted_log_is_not_searched_for_ever) {
