@@ -231,7 +231,7 @@ def show_stats(result: Figures | Exposition, console: Console) -> None:
     for title, rows in _groups(result.stats):
         table.add_row(Text(title, "bold"))
         for name, value, about in rows:
-            table.add_row(f"  {name}", value, Text(about, "dim"))
+            table.add_row(Text(f"  {name}"), value, Text(about, "dim"))
     render.whole(console, table)
 
 
@@ -255,7 +255,11 @@ def _groups(found: lsmkv.Stats) -> Iterator[tuple[str, list[tuple[str, str, str]
         if rows:
             yield title, rows
     lookups = [
-        (name or "(the database's own)", render.number(each.hits + each.misses), about)
+        (
+            text.show(name.encode()) if name else "(the database's own)",
+            render.number(each.hits + each.misses),
+            about,
+        )
         for name, each in found.namespaces.items()
         if each.hits + each.misses
         for about in [f"{each.hit_ratio:.1%} found, {render.size(each.read_bytes)}."]

@@ -126,7 +126,7 @@ def flush(console: Console) -> None:
 def whole(console: Console, drawing: Table) -> None:
     """Write a table, in a pipe in all its width."""
     if not console.is_terminal:
-        console = Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
+        console = _Console(file=console.file, width=_PIPE_WIDTH, highlight=False)
     console.print(drawing)
 
 

@@ -228,6 +228,12 @@ def test_figures_are_told_in_groups(stored: Path) -> None:
     assert facts["memory"]["budget_bytes"] == 256 << 20
 
 
+def test_names_of_namespaces_are_text_and_no_markup(db: lsmkv.DB) -> None:
+    db.namespace("[bold]\x1b").get(b"a")
+    found = look.stats(render.progress(silent=True), Place(db), prometheus=False)
+    assert any(line.startswith("  [bold]\\x1b ") for line in shown("stats", found))
+
+
 def test_every_figure_is_shown_somewhere() -> None:
     shown_names = {name for names in look.GROUPS.values() for name in names}
     fields = {field.name for field in dataclasses.fields(lsmkv.Stats)}

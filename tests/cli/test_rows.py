@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_a_pipe_that_closes_early_is_no_error(
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+def test_a_table_that_nobody_reads_is_no_error(scratch: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "lsmkv.cli", "tables", str(scratch)]
+    found = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (141, b"")
 
 
 def test_keys_are_counted(stored: Path) -> None:
