@@ -30,6 +30,7 @@ from lsmkv.errors import (
     UnsupportedVersionError,
 )
 from lsmkv.files import destroy, repair, verify
+from lsmkv.inspection import Part, inspect
 from lsmkv.keyspace import WriteBatch
 from lsmkv.metrics import Histogram
 from lsmkv.namespace import Namespace
@@ -83,6 +84,7 @@ __all__ = [
     "NamespaceStats",
     "NotADatabaseError",
     "Options",
+    "Part",
     "Problem",
     "Published",
     "PublishedVectors",
@@ -104,6 +106,7 @@ __all__ = [
     "WriteBatch",
     "codecs",
     "destroy",
+    "inspect",
     "open",
     "repair",
     "verify",

@@ -440,6 +440,63 @@ cdef extern from "include/lsmkv.h" nogil:
 
     lsmkv_status lsmkv_destroy(const char *path, lsmkv_error *err)
 
+    ctypedef enum lsmkv_file_type:
+        LSMKV_FILE_UNKNOWN
+        LSMKV_FILE_LOG
+        LSMKV_FILE_MANIFEST
+        LSMKV_FILE_VALUES
+        LSMKV_FILE_CACHE
+        LSMKV_FILE_TABLE
+        LSMKV_FILE_CURRENT
+        LSMKV_FILE_HOTLIST
+
+    ctypedef enum lsmkv_part_kind:
+        LSMKV_PART_FILE
+        LSMKV_PART_BLOCK
+        LSMKV_PART_RECORD
+        LSMKV_PART_FRAME
+        LSMKV_PART_FIELD
+        LSMKV_PART_ENTRY
+        LSMKV_PART_REST
+        LSMKV_PART_DAMAGE
+
+    ctypedef enum lsmkv_fact_form:
+        LSMKV_FACT_NUMBER
+        LSMKV_FACT_HEX
+        LSMKV_FACT_ID
+        LSMKV_FACT_BYTES
+        LSMKV_FACT_TEXT
+
+    ctypedef struct lsmkv_fact:
+        const char *name
+        lsmkv_fact_form form
+        uint64_t number
+        lsmkv_bytes bytes
+
+    ctypedef struct lsmkv_part:
+        lsmkv_part_kind kind
+        const char *name
+        uint64_t offset
+        uint64_t size
+        const lsmkv_fact *facts
+        size_t fact_count
+
+    ctypedef struct lsmkv_inspect_how:
+        lsmkv_file_type type
+        uint64_t file_id
+        c_bool sealed
+        c_bool entries
+
+    ctypedef struct lsmkv_inspection:
+        pass
+
+    lsmkv_status lsmkv_inspect_open(const char *directory, const char *name,
+                                    const lsmkv_inspect_how *how,
+                                    lsmkv_inspection **inspectionp, lsmkv_error *err)
+    lsmkv_status lsmkv_inspect_next(lsmkv_inspection *inspection, lsmkv_part *part,
+                                    lsmkv_error *err)
+    void lsmkv_inspect_free(lsmkv_inspection *inspection)
+
     ctypedef struct lsmkv_level_stats:
         uint64_t table_count
         uint64_t byte_count

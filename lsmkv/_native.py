@@ -27,6 +27,7 @@ MODULES = (
     "_nowait",
     "_warm",
     "_tables",
+    "_inspect",
 )
 
 

@@ -32,6 +32,7 @@
 #include "lsmkv_rows.h"
 #include "lsmkv_publish.h"
 #include "lsmkv_maintain.h"
+#include "lsmkv_inspect.h"
 #include "lsmkv_stats.h"
 #include "lsmkv_codec.h"
 

@@ -234,10 +234,12 @@ static void take_records(const fuzz_archive *archive, lsm_slice file) {
 
 static void take_file(const fuzz_archive *archive, const fuzz_file *file) {
     char name[LSM_FILENAME_SIZE];
+    const uint8_t inspected[] = {(uint8_t)file->kind, 0};
 
     if (fuzz_file_name(file, name)) {
         save("names", lsm_slice_make(name, strlen(name)));
     }
+    save_behind("inspect", inspected, sizeof(inspected), file->stored);
     switch (file->kind) {
         case LSM_NAME_MANIFEST:
         case LSM_NAME_LOG:

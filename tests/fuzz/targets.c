@@ -35,6 +35,7 @@ const fuzz_target fuzz_targets[] = {
     {"table", fuzz_table, fuzz_table_mend, 16 * KIB, false},
     {"values", fuzz_values, fuzz_values_mend, 16 * KIB, false},
     {"cache", fuzz_cache, fuzz_mend_cache, 16 * KIB, false},
+    {"inspect", fuzz_inspect, fuzz_inspect_mend, 16 * KIB, false},
     {"directory", fuzz_directory, fuzz_archive_mend, FUZZ_SIZE_MAX, true},
 };
 

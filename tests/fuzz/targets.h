@@ -41,6 +41,9 @@ void fuzz_table_mend(uint8_t *data, size_t size);
 void fuzz_values(lsm_slice input);
 void fuzz_values_mend(uint8_t *data, size_t size);
 void fuzz_cache(lsm_slice input);
+/* target_inspect.c; inputs are a kind of file (format/filename.h), flags, the file */
+void fuzz_inspect(lsm_slice input);
+void fuzz_inspect_mend(uint8_t *data, size_t size);
 /* target_directory.c */
 void fuzz_directory(lsm_slice input);
 
