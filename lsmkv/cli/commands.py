@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lsmkv.cli import care, doctor, look, moving, rows, spaces
+from lsmkv.cli import care, doctor, files, look, moving, rows, spaces
 from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
@@ -50,6 +50,7 @@ COMMANDS: tuple[Command, ...] = (
     *rows.COMMANDS,
     *spaces.COMMANDS,
     *look.COMMANDS,
+    *files.COMMANDS,
     *care.COMMANDS,
     *doctor.COMMANDS,
     *bench.COMMANDS,

@@ -265,7 +265,8 @@ def arguments(command: Command, path: Path) -> list[str]:
     """Return a sensible line for a command on a database."""
     parameters = command.parameters if command.opens else command.parameters[1:]
     words = [word for each in parameters for word in given(each, path)]
-    return [command.name, str(path), *words, *MORE.get(command.name, [])]
+    about = min(path.glob("*.tbl")) if command.name == "table" else path
+    return [command.name, str(about), *words, *MORE.get(command.name, [])]
 
 
 def run(words: list[str]) -> Result:
