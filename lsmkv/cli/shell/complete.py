@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lsmkv.cli.shell.session import Session
 
 KEYS_MAX = 50
-_KEYS = re.compile(r"KEY|START|STOP")  # begins what stands for a key in the help
+_KEYS = re.compile(r"KEY|PREFIX|START|STOP")  # begins what stands for a key in the help
 _HALF_AN_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:x[0-9a-fA-F]?)?\Z")
 
 
