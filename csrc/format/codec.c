@@ -207,7 +207,6 @@ static void return_context(registration *entry, const codec_job *job, void *cont
     }
     pool_slot *own = &pool[first % POOL_SLOTS];
     void *old = context;
-    /* unreachable: but while another thread looks into the slot, for an instant */
     if (win_slot(own, SLOT_IDLE)) {
         old = own->context;
         own->level = job->level;
