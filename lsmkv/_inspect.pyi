@@ -2,12 +2,9 @@
 
 from typing import Any, Self, final
 
-from typing_extensions import disjoint_base
-
 TYPES: dict[str, int]
 
 @final
-@disjoint_base
 class Inspection:
     def __new__(
         cls,
