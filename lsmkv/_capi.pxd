@@ -97,6 +97,7 @@ cdef extern from "include/lsmkv.h" nogil:
         bint mapping
         uint64_t seed
         int64_t warm_bytes
+        int32_t stats_interval_ms
 
     void lsmkv_options_init(lsmkv_options *options)
 

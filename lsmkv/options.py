@@ -61,6 +61,10 @@ class Options:
             or twice memtable_bytes if that is more.
         mapping: Whether large values are read through memory mappings, which is
             fastest; see "Mappings" in docs/durability.md. Default True.
+        stats_interval: Seconds after which the figures of `stats()` and `memory()` are
+            written to the file STATS again, if they have changed, for `lsmkv top` and
+            others who watch this process; 0: never. Takes some 0.1 ms each time, of a
+            thread of its own. Default 1.0.
     """
 
     memory_bytes: int | None = None
@@ -81,6 +85,7 @@ class Options:
     blob_threshold_bytes: int | None = None
     log_bytes: int | None = None
     mapping: bool | None = None
+    stats_interval: float | None = None
 
     def __post_init__(self) -> None:
         """Check every field that was given."""
@@ -90,14 +95,9 @@ class Options:
             raise TypeError(f"mapping must be a bool, not {self.mapping!r}")
         _check_choice("durability", self.durability, _DURABILITIES)
         _check_choice("compression", self.compression, _COMPRESSIONS)
-        interval = self.sync_interval
-        if interval is not None:
-            if isinstance(interval, bool) or not isinstance(interval, int | float):
-                raise TypeError(f"sync_interval must be seconds, not {interval!r}")
-            if not 0.001 <= interval <= 3600:
-                raise InvalidArgumentError(
-                    f"sync_interval is {interval!r}: must be between 0.001 and 3600"
-                )
+        _check_interval("sync_interval", self.sync_interval)
+        if self.stats_interval != 0 or isinstance(self.stats_interval, bool):
+            _check_interval("stats_interval", self.stats_interval)
 
     @classmethod
     def from_engine(cls, values: dict[str, int]) -> Self:
@@ -106,6 +106,7 @@ class Options:
             durability=_DURABILITIES[values["durability"] - 1],
             compression=_COMPRESSIONS[values["codec"]],
             sync_interval=values["sync_interval_ms"] / 1000,
+            stats_interval=values["stats_interval_ms"] / 1000,
             mapping=bool(values["mapping"]),
             **{name: values[_ENGINE_NAMES.get(name, name)] for name in _RANGES},
         )
@@ -125,6 +126,8 @@ class Options:
             values["codec"] = _COMPRESSIONS.index(self.compression)
         if self.sync_interval is not None:
             values["sync_interval_ms"] = round(self.sync_interval * 1000)
+        if self.stats_interval is not None:
+            values["stats_interval_ms"] = round(self.stats_interval * 1000)
         return values
 
 
@@ -254,6 +257,7 @@ class Overrides(TypedDict, total=False):
     blob_threshold_bytes: int | None
     log_bytes: int | None
     mapping: bool | None
+    stats_interval: float | None
 
 
 # Their places are the numbers of the C interface, where 0 is an unset durability.
@@ -293,6 +297,17 @@ def _check_range(name: str, value: object, low: int, high: int) -> None:
     if not low <= value <= high:
         raise InvalidArgumentError(
             f"{name} is {value}: must be between {low} and {high}"
+        )
+
+
+def _check_interval(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be seconds, not {value!r}")
+    if not 0.001 <= value <= 3600:
+        raise InvalidArgumentError(
+            f"{name} is {value!r}: must be between 0.001 and 3600"
         )
 
 

@@ -11,6 +11,9 @@
 
 lsmkv_status lsm_test_open(lsm_env *env, const char *path, const lsmkv_options *options,
                            lsmkv_db **dbp, lsmkv_error *err) {
+    if (!lsm_env_threaded(env)) {
+        lsm_latency_restart();
+    }
     return lsm_db_open(env, path, options, dbp, err);
 }
 

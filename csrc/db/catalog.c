@@ -618,8 +618,7 @@ static int compare_names(const void *a, const void *b) {
                              lsm_slice_make(right->bytes, right->size));
 }
 
-/* A reference to each namespace that has a name, by names. NULL: no memory. */
-static lsm_space **living(lsmkv_db *db, size_t *count) {
+lsm_space **lsm_catalog_living(lsmkv_db *db, size_t *count) {
     *count = 0;
     lsm_mutex_lock(&db->mu);
     lsm_space **spaces = lsm_calloc(db->space_count + 1, sizeof(*spaces));
@@ -640,7 +639,7 @@ static lsm_space **living(lsmkv_db *db, size_t *count) {
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,
                                     void *context, lsmkv_error *err) {
     size_t count;
-    lsm_space **spaces = living(db, &count);
+    lsm_space **spaces = lsm_catalog_living(db, &count);
 
     if (spaces == NULL) {
         return lsm_fail_memory(err, sizeof(*spaces));

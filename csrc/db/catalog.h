@@ -94,6 +94,9 @@ lsmkv_status lsm_catalog_list(lsmkv_db *db, const lsmkv_snapshot *snapshot,
                               lsmkv_namespace_fn callback, void *context,
                               lsmkv_error *err) LSM_MUST_CHECK;
 
+/* A reference to each namespace that has a name, by names; for lsm_free. NULL: no
+ * memory. */
+lsm_space **lsm_catalog_living(lsmkv_db *db, size_t *count);
 /* What lsm_space_stats tells of each namespace that there is now, in the order of names
  * and outside every lock, without I/O. NO_MEMORY. */
 lsmkv_status lsm_catalog_list_stats(lsmkv_db *db, lsmkv_space_stats_fn callback,

@@ -113,6 +113,7 @@ static void close_files(lsmkv_db *db) LSM_UNSHARED {
 
 static void shut(lsmkv_db *db) {
     lsm_scheduler_stop(db);
+    lsm_stats_save_end(db);
     lsm_publish_discard_all(db);
     close_files(db);
     lsm_gc_collect(db);
@@ -142,6 +143,7 @@ lsmkv_status lsm_db_close(lsmkv_db *db, lsmkv_error *err) {
     record_time(db);
     lsm_scheduler_stop(db);
     lsm_hot_save_now(db);
+    lsm_stats_save_last(db);
     shut(db);
     return status;
 }

@@ -217,6 +217,8 @@ struct lsmkv_db {
     _Atomic bool warm_runs; /* the opening wants warming, and it is not done */
     _Atomic uint64_t warm_bytes, warm_total_bytes;
 
+    struct lsm_stats_save *stats_save; /* constant after start; NULL: none; owned */
+
     /* Files to unlink. */
     lsm_mutex sink_mu;
     lsm_live_table *dropped LSM_GUARDED_BY(sink_mu);
@@ -513,6 +515,17 @@ void lsm_hot_save_now(lsmkv_db *db);
 void lsm_warm_start(lsmkv_db *db);
 bool lsm_warm_start_step(lsmkv_db *db);
 void lsm_warm_start_end(lsmkv_db *db);
+
+/* In stats_save.c. */
+
+/* Begins to write the statistics file, if the options want it. */
+void lsm_stats_save_start(lsmkv_db *db);
+/* Without threads: writes it if it is time. */
+void lsm_stats_save_step(lsmkv_db *db);
+/* Joins the thread; writes it as that of a closed database; lets go of it. */
+void lsm_stats_save_stop(lsmkv_db *db);
+void lsm_stats_save_last(lsmkv_db *db);
+void lsm_stats_save_end(lsmkv_db *db);
 
 /* In stats.c, count.c, verify.c. */
 

@@ -163,6 +163,7 @@ static bool is_needed_locked(lsmkv_db *db, lsm_file_kind kind, uint64_t number)
         case LSM_NAME_LOCK:
         case LSM_NAME_CURRENT:
         case LSM_NAME_HOTLIST:
+        case LSM_NAME_STATS:
             break;
     }
     return true;

@@ -210,7 +210,7 @@ static lsmkv_status write_file(lsm_dir *dir, lsm_slice content, lsmkv_error *err
     if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
         return status;
     }
-    LSM_TRY(lsm_file_open(dir, LSM_HOTLIST_TEMP_NAME, LSM_OPEN_CREATE, &file, err));
+    LSM_TRY(lsm_file_open(dir, LSM_HOTLIST_TEMP_NAME, LSM_OPEN_SPARE, &file, err));
     LSM_TRY(lsm_file_append(file, &content, 1, NULL, err));
     status = lsm_file_close(file, err);
     file = NULL;

@@ -106,6 +106,7 @@ static lsmkv_file_type type_of_name(lsm_file_kind kind) {
         case LSM_NAME_HOTLIST:
         case LSM_NAME_HOTLIST_TEMP:
             return LSMKV_FILE_HOTLIST;
+        case LSM_NAME_STATS:
         case LSM_NAME_LOCK:
         case LSM_NAME_OTHER:
         default:

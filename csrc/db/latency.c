@@ -28,6 +28,11 @@ uint64_t lsm_latency_draw(const lsm_latencies *latencies) {
     return lsm_latency_now(latencies);
 }
 
+void lsm_latency_restart(void) {
+    lsm_latency_left = 0;
+    rng_state = 0;
+}
+
 void lsm_latency_note(lsm_latencies *latencies, lsmkv_latency_kind kind, uint64_t begun,
                       uint64_t weight) {
     uint64_t now = lsm_latency_now(latencies);

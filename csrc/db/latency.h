@@ -36,6 +36,9 @@ extern _Thread_local uint32_t lsm_latency_left LSM_TLS_FAST;
 uint64_t lsm_latency_now(const lsm_latencies *latencies);
 /* The same, once the distance to the next sample was drawn. */
 uint64_t lsm_latency_draw(const lsm_latencies *latencies) LSM_COLD;
+/* For the simulator, where what is timed shows in the statistics file: this thread
+ * draws the same distances again. */
+void lsm_latency_restart(void);
 /* Notes what has begun then, and counts `weight` times. */
 void lsm_latency_note(lsm_latencies *latencies, lsmkv_latency_kind kind, uint64_t begun,
                       uint64_t weight) LSM_COLD;

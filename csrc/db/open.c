@@ -362,6 +362,7 @@ static lsmkv_status open_for_writing(lsm_env *env, const char *path,
     if (!LSM_MUTANT(UNFINISHED_PUBLISH_KEPT)) {
         LSM_TRY(lsm_published_clean(db, err));
     }
+    lsm_stats_save_start(db);
     *dbp = db;
     db = NULL;
 out:

@@ -52,6 +52,8 @@ enum {
     BACKGROUND_THREADS_MAX = 16,
     SYNC_INTERVAL_MS_DEFAULT = 1000,
     SYNC_INTERVAL_MS_MAX = 3600 * 1000,
+    STATS_INTERVAL_MS_DEFAULT = 1000,
+    STATS_INTERVAL_MS_MAX = 3600 * 1000,
     SLOWDOWN_TRIGGERS = 3,
     STOP_TRIGGERS = 6,
 };
@@ -103,6 +105,7 @@ void lsmkv_options_init(lsmkv_options *options) {
         .codec = -1,
         .blob_threshold_bytes = -1,
         .mapping = true,
+        .stats_interval_ms = -1,
     };
 }
 
@@ -318,6 +321,11 @@ static lsmkv_status resolve_rest(lsm_options *options, lsmkv_error *err) {
                         BACKGROUND_THREADS_MAX, err));
     LSM_TRY(check_range("sync_interval_ms", given->sync_interval_ms, 1,
                         SYNC_INTERVAL_MS_MAX, err));
+    if (given->stats_interval_ms == -1) {
+        given->stats_interval_ms = STATS_INTERVAL_MS_DEFAULT;
+    }
+    LSM_TRY(check_range("stats_interval_ms", (uint64_t)given->stats_interval_ms, 0,
+                        STATS_INTERVAL_MS_MAX, err));
     LSM_TRY(check_range("durability", (uint64_t)given->durability, LSMKV_DURABILITY_OS,
                         LSMKV_DURABILITY_INTERVAL, err));
     options->max_open_files = given->max_open_files;

@@ -253,6 +253,7 @@ void lsm_scheduler_stop(lsmkv_db *db) {
     lsm_thread_join(&db->syncer);
     lsm_thread_join(&db->evictor);
     lsm_thread_join(&db->warmer);
+    lsm_stats_save_stop(db);
     end_jobs(db);
 }
 
@@ -303,6 +304,7 @@ static bool step_once(lsmkv_db *db) {
     lsmkv_error outcome;
     lsm_due all = {true, true, true};
 
+    lsm_stats_save_step(db);
     lsm_error_clear(&outcome);
     lsm_mutex_lock(&db->mu);
     while (db->job_count < LSM_JOBS_MAX) {

@@ -70,9 +70,13 @@ static void add_counters(const lsm_counters *from, lsmkv_stats *to) {
 
 void lsm_db_stats(lsmkv_db *db, lsmkv_stats *stats) {
     *stats = (lsmkv_stats){0};
+    /* There may be very many tables: too many to look at while writers wait. */
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    const lsm_version *version = lsm_db_readstate(db)->version;
+    add_levels(version, stats);
+    add_segments(version, stats);
+    lsm_epoch_leave(token);
     lsm_mutex_lock(&db->mu);
-    add_levels(db->version, stats);
-    add_segments(db->version, stats);
     add_memory_locked(db, stats);
     bool full = db->background.status == LSMKV_DISK_FULL;
     stats->state = (uint32_t)(db->state == LSM_STATE_OPEN && full ? LSM_STATE_DEGRADED

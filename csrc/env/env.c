@@ -564,6 +564,14 @@ void lsm_env_entropy(lsm_env *env, void *to, size_t size) {
     env->ops->entropy(env, to, size);
 }
 
+void lsm_env_process(lsm_env *env, uint64_t *pid, uint64_t *start) {
+    *pid = 0;
+    *start = 0;
+    if (env->ops->process != NULL) {
+        env->ops->process(pid, start);
+    }
+}
+
 bool lsm_env_threaded(const lsm_env *env) {
     return env->threaded;
 }

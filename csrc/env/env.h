@@ -39,6 +39,8 @@ enum { LSM_NAME_SIZE_MAX = 64 };
 typedef enum lsm_open_mode {
     LSM_OPEN_READ,   /* an existing regular file; symbolic links are refused */
     LSM_OPEN_CREATE, /* a new file, mode 0600; an existing name is an error */
+    LSM_OPEN_SPARE,  /* as CREATE, of a file that may be missing: it fails rather than
+                        take a descriptor that is in reserve for the others */
 } lsm_open_mode;
 
 /* The list of names in a directory, without "." and "..". */
@@ -117,9 +119,10 @@ lsmkv_status lsm_file_rescue(lsm_dir *dir, const char *name, lsm_buf *to,
  * file; *appended (may be NULL) says how many bytes the system took. */
 lsmkv_status lsm_file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
                              uint64_t *appended, lsmkv_error *err) LSM_MUST_CHECK;
-/* Writes all pieces at an offset, where nothing was written before; what the file lacks
- * up to there becomes zeros. Other threads may write elsewhere at the same time. On
- * failure any part of them may be in the file. Of one file, either this or appends. */
+/* Writes all pieces at an offset; what the file lacks up to there becomes zeros. Other
+ * threads may write elsewhere at the same time. On failure any part of them may be in
+ * the file. Of one file, either this or appends. What was there before is lost, and of
+ * what is written over a crash may leave any part: only for what nobody relies on. */
 lsmkv_status lsm_file_write_at(lsm_file *file, uint64_t offset, const lsm_slice *pieces,
                                size_t count, lsmkv_error *err) LSM_MUST_CHECK;
 /* Makes data and size durable (fdatasync, F_FULLFSYNC), not the name. Never retried:
@@ -153,6 +156,10 @@ bool lsm_env_threaded(const lsm_env *env);
 /* Counts the fork()s that lead to this process: 0 in the one that started. A handle
  * remembers it at open and refuses to work under another. One load. */
 uint64_t lsm_fork_generation(void);
+/* The id of this process, and, where the system tells, when it started, in a unit of
+ * its own: so that an id that is used again can be told apart. Both 0 in the simulator.
+ */
+void lsm_env_process(lsm_env *env, uint64_t *pid, uint64_t *start);
 
 /* The operating system. Static; never freed. */
 lsm_env *lsm_env_posix(void);
@@ -193,6 +200,7 @@ typedef struct lsm_env_ops {
     uint64_t (*now_ms)(lsm_env *env);
     uint64_t (*monotonic_ns)(lsm_env *env);
     void (*entropy)(lsm_env *env, void *to, size_t size);
+    void (*process)(uint64_t *pid, uint64_t *start); /* NULL: there is none */
 } lsm_env_ops;
 
 /* The heads of the implementations' own structs. */

@@ -329,13 +329,13 @@ static int open_existing(const lsm_posix_dir *dir, const char *name) {
 }
 
 /* The descriptor of a new file, or -1 and errno. */
-static int create(lsm_posix_dir *dir, const char *name) {
+static int create(lsm_posix_dir *dir, const char *name, bool needed) {
     const int flags = O_RDWR | O_CREAT | O_NOFOLLOW |
                       (LSM_MUTANT(CREATE_TAKES_OVER_FILES) ? 0 : O_EXCL);
     const mode_t mode = S_IRUSR | S_IWUSR;
     int fd = lsm_posix_openat(dir->fd, name, flags, mode);
 
-    while (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+    while (fd < 0 && needed && (errno == EMFILE || errno == ENFILE)) {
         int code = errno;
         if (!use_reserve(dir)) {
             errno = code;
@@ -361,8 +361,9 @@ static int file_open(lsm_dir *head, const char *name, lsm_open_mode mode,
     }
     file->head.env = head->env;
     memcpy(file->head.name, name, strlen(name) + 1);
-    file->fd = mode == LSM_OPEN_READ ? open_existing(dir_of(head), name)
-                                     : create(dir_of(head), name);
+    file->fd = mode == LSM_OPEN_READ
+                   ? open_existing(dir_of(head), name)
+                   : create(dir_of(head), name, mode == LSM_OPEN_CREATE);
     if (file->fd < 0) {
         int code = errno;
         lsm_free(file);
@@ -611,6 +612,7 @@ lsm_env *lsm_env_posix(void) {
         .now_ms = now_ms,
         .monotonic_ns = monotonic_ns,
         .entropy = entropy,
+        .process = lsm_posix_process,
     };
     static lsm_env env = {&ops, true};
 

@@ -36,6 +36,9 @@ int lsm_posix_check_regular(int fd);
 int lsm_posix_lock(lsm_dir *head, const char *name, lsm_lock **lockp, int64_t *holder);
 void lsm_posix_unlock(lsm_lock *head);
 
+/* Likewise: who this process is. */
+void lsm_posix_process(uint64_t *pid, uint64_t *start);
+
 /* Installs, once per process, the fork handlers behind lsm_fork_generation. */
 void lsm_fork_watch(void);
 

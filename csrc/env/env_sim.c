@@ -459,7 +459,7 @@ static int file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
     if (fails_transfer(sim, LSM_SIM_APPEND, file->name, &size, &code)) {
         return code;
     }
-    if (handle->mode != LSM_OPEN_CREATE) {
+    if (handle->mode == LSM_OPEN_READ) {
         return EBADF;
     }
     if (size == 0) {
@@ -486,14 +486,42 @@ static int file_append(lsm_file *file, const lsm_slice *pieces, size_t count,
     return 0;
 }
 
-/* The simulator has one thread, so writes come in the order of their offsets. A file
- * grows by zeros up to where a write that failed has left off. */
+static int file_truncate(lsm_file *file, uint64_t size) {
+    lsm_sim *sim = lsm_sim_of(file->env);
+    const lsm_sim_handle *handle = file_handle(file);
+    uint64_t before = handle->inode->size;
+    int code = 0;
+
+    if (fails(sim, LSM_SIM_TRUNCATE, file->name, &code)) {
+        return code;
+    }
+    if (handle->mode == LSM_OPEN_READ) {
+        return EINVAL;
+    }
+    begin_step(sim);
+    if (!lsm_sim_inode_truncate(handle->inode, size)) {
+        return ENOMEM;
+    }
+    sim->used = sim->used - before + size;
+    note_step(sim, STEP_TRUNCATE, handle->dir, file->name, size, 0);
+    return 0;
+}
+
+/* The simulator has one thread, so writes come in the order of their offsets, or over
+ * all that is behind. A file grows by zeros up to where a write that failed has left
+ * off, and is cut first where it is written over: a crash may leave any part of either.
+ */
 static int file_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put) {
     static const uint8_t zeros[GAP_PART_SIZE];
     const lsm_sim_inode *inode = file_handle(file)->inode;
 
     *put = 0;
-    LSM_ASSERT(offset >= inode->size);
+    if (offset < inode->size) {
+        int code = file_truncate(file, offset);
+        if (code != 0) {
+            return code;
+        }
+    }
     while (inode->size < offset) {
         uint64_t gap = offset - inode->size;
         lsm_slice part =
@@ -536,27 +564,6 @@ static int file_size(lsm_file *file, uint64_t *size) {
         return code;
     }
     *size = file_handle(file)->inode->size;
-    return 0;
-}
-
-static int file_truncate(lsm_file *file, uint64_t size) {
-    lsm_sim *sim = lsm_sim_of(file->env);
-    const lsm_sim_handle *handle = file_handle(file);
-    uint64_t before = handle->inode->size;
-    int code = 0;
-
-    if (fails(sim, LSM_SIM_TRUNCATE, file->name, &code)) {
-        return code;
-    }
-    if (handle->mode != LSM_OPEN_CREATE) {
-        return EINVAL;
-    }
-    begin_step(sim);
-    if (!lsm_sim_inode_truncate(handle->inode, size)) {
-        return ENOMEM;
-    }
-    sim->used = sim->used - before + size;
-    note_step(sim, STEP_TRUNCATE, handle->dir, file->name, size, 0);
     return 0;
 }
 

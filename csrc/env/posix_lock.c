@@ -114,6 +114,11 @@ static uint64_t process_start(void) {
     return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
 }
 
+void lsm_posix_process(uint64_t *pid, uint64_t *start) {
+    *pid = (uint64_t)getpid();
+    *start = process_start();
+}
+
 /* Overwrites in place and cuts then, so that a full disk is no obstacle. */
 static void write_holder(const posix_lock *lock) {
     size_t size = strlen(lock->text);

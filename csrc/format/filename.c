@@ -37,6 +37,7 @@ static const fixed_name fixed_names[] = {
     {LSM_NAME_CURRENT_TEMP, LSM_CURRENT_TEMP_NAME},
     {LSM_NAME_HOTLIST, LSM_HOTLIST_NAME},
     {LSM_NAME_HOTLIST_TEMP, LSM_HOTLIST_TEMP_NAME},
+    {LSM_NAME_STATS, LSM_STATS_NAME},
 };
 
 _Static_assert(sizeof("MANIFEST-") + DIGITS_MAX <= LSM_FILENAME_SIZE, "names fit");

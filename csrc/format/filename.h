@@ -2,7 +2,7 @@
  *
  * File names. Numbers are decimal, at least 6 digits, no superfluous zeros:
  *   LOCK   CURRENT   CURRENT.tmp   MANIFEST-000007   000012.log   000013.tbl
- *   000014.seg   000015.cache   HOTLIST   HOTLIST.tmp
+ *   000014.seg   000015.cache   HOTLIST   HOTLIST.tmp   STATS
  * CURRENT holds one line of exactly: "MANIFEST-000007 " + 16 hex digits + "\n", the
  * XXH3-64 of the bytes before the space.
  */
@@ -22,6 +22,7 @@ enum { LSM_FILENAME_SIZE = 40, LSM_CURRENT_SIZE_MAX = 64 };
 #define LSM_CURRENT_TEMP_NAME "CURRENT.tmp"
 #define LSM_HOTLIST_NAME "HOTLIST"
 #define LSM_HOTLIST_TEMP_NAME "HOTLIST.tmp"
+#define LSM_STATS_NAME "STATS"
 
 typedef enum lsm_file_kind {
     LSM_NAME_OTHER, /* not a canonical name of ours: never touched */
@@ -35,6 +36,7 @@ typedef enum lsm_file_kind {
     LSM_NAME_CACHE,
     LSM_NAME_HOTLIST,
     LSM_NAME_HOTLIST_TEMP,
+    LSM_NAME_STATS,
 } lsm_file_kind;
 
 /* kind is MANIFEST, LOG, TABLE, SEGMENT or CACHE. */

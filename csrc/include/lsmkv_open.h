@@ -49,6 +49,8 @@ typedef struct lsmkv_options {
     int64_t warm_bytes;           /* what the opening brings back into memory, as
                                      lsmkv_warm does, in the background: bytes at most;
                                      -1: what the block cache may hold; default 0 */
+    int32_t stats_interval_ms;    /* who writes tells others its figures so often, in
+                                     the file STATS; -1: 1000; 0: never */
 } lsmkv_options;
 
 LSMKV_API void lsmkv_options_init(lsmkv_options *options);

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SHOWN_MAX = 50  # problems in the terminal; JSON has all that the engine keeps
 
 _OURS = re.compile(
-    r"LOCK|(CURRENT|HOTLIST)(\.tmp)?|MANIFEST-\d{6,}|\d{6,}\.(log|tbl|seg|cache)"
+    r"LOCK|STATS|(CURRENT|HOTLIST)(\.tmp)?|MANIFEST-\d{6,}|\d{6,}\.(log|tbl|seg|cache)"
 )
 _UNITS = {"": 1} | {unit: 1000**i for i, unit in enumerate("kmgt", 1)}
 _UNITS |= {f"{unit}i": 1024**i for i, unit in enumerate("kmgt", 1)}

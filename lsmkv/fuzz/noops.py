@@ -48,6 +48,7 @@ DEFAULTS: Mapping[str, int] = {
     "durability": 1,
     "mapping": 1,
     "read_only": 0,
+    "stats_interval_ms": 1000,
     "warm_bytes": 0,
 }
 ROOMY = {"memory_bytes": 64 * MIB, "memtable_bytes": 4 * MIB, "log_bytes": 64 * MIB}

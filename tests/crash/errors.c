@@ -106,7 +106,7 @@ static int watched_open(lsm_dir *dir, const char *name, lsm_open_mode mode,
     int code = plain->file_open(dir, name, mode, filep);
     size_t at = find_failed(name);
 
-    if (code == 0 && mode == LSM_OPEN_CREATE && at < failed_count) {
+    if (code == 0 && mode != LSM_OPEN_READ && at < failed_count) {
         memcpy(failed_files[at], failed_files[--failed_count], LSM_NAME_SIZE_MAX);
     }
     return code;

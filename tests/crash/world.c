@@ -38,6 +38,7 @@ void profile_vary_options(lsmkv_options *options, lsm_rng *rng) {
     options->log_bytes = PICK(rng, 4, 4, 8, 64) * KIB;
     options->seed = lsm_rng_next(rng) | 1;
     options->warm_bytes = (int64_t)PICK(rng, 0, 0, 0, UINT64_MAX, UINT64_MAX, 2000);
+    options->stats_interval_ms = options->seed >> 1 & 1 ? 0 : 1000;
 }
 
 void profile_init(profile *p, uint64_t seed) {

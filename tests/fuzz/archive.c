@@ -22,7 +22,7 @@ static bool read_file(lsm_reader *reader, fuzz_file *file) {
     if (!lsm_read_varint(reader, &stored) || stored > lsm_reader_left(reader)) {
         return false;
     }
-    file->kind = (lsm_file_kind)(kind % (LSM_NAME_HOTLIST_TEMP + 1));
+    file->kind = (lsm_file_kind)(kind % (LSM_NAME_STATS + 1));
     file->size = file->size < FUZZ_FILE_SIZE_MAX ? file->size : FUZZ_FILE_SIZE_MAX;
     return lsm_read_bytes(reader, (size_t)stored, &file->stored);
 }
@@ -79,6 +79,7 @@ bool fuzz_file_name(const fuzz_file *file, char name[LSM_FILENAME_SIZE]) {
         [LSM_NAME_CURRENT_TEMP] = LSM_CURRENT_TEMP_NAME,
         [LSM_NAME_HOTLIST] = LSM_HOTLIST_NAME,
         [LSM_NAME_HOTLIST_TEMP] = LSM_HOTLIST_TEMP_NAME,
+        [LSM_NAME_STATS] = LSM_STATS_NAME,
     };
 
     switch (file->kind) {
@@ -99,6 +100,7 @@ bool fuzz_file_name(const fuzz_file *file, char name[LSM_FILENAME_SIZE]) {
         case LSM_NAME_CURRENT_TEMP:
         case LSM_NAME_HOTLIST:
         case LSM_NAME_HOTLIST_TEMP:
+        case LSM_NAME_STATS:
             memcpy(name, fixed[file->kind], strlen(fixed[file->kind]) + 1);
             return true;
     }

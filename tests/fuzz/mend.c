@@ -192,6 +192,7 @@ void fuzz_mend_file(lsm_file_kind kind, uint8_t *file, size_t size) {
         case LSM_NAME_LOCK:
         case LSM_NAME_CURRENT_TEMP:
         case LSM_NAME_HOTLIST_TEMP:
+        case LSM_NAME_STATS:
             break;
     }
 }

@@ -263,6 +263,7 @@ static void take_file(const fuzz_archive *archive, const fuzz_file *file) {
         case LSM_NAME_CURRENT_TEMP:
         case LSM_NAME_TABLE:
         case LSM_NAME_HOTLIST_TEMP:
+        case LSM_NAME_STATS:
             break;
     }
 }

@@ -111,6 +111,7 @@ static void name_file(lsm_file_kind kind, char name[LSM_FILENAME_SIZE]) {
         case LSM_NAME_LOCK:
         case LSM_NAME_CURRENT_TEMP:
         case LSM_NAME_HOTLIST_TEMP:
+        case LSM_NAME_STATS:
         default:
             memcpy(name, "found", sizeof("found"));
             return;

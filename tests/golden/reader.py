@@ -88,7 +88,8 @@ def read_database(directory: Path) -> Database:
     expected |= {f"{number:06}.cache" for number in caches}
     hot = hot_list.read_hot_list(directory, files.uuid)
     expected |= {hot_list.NAME} if hot is not None else set()
-    need({p.name for p in directory.iterdir()} - {"LOCK"} == expected, "files")
+    names = {path.name for path in directory.iterdir()}
+    need(names - {"LOCK", "STATS"} == expected, "files")
     versions = [
         (place, follow(place, field, segments))
         for table in tables.values()

@@ -226,7 +226,8 @@ def test_every_file_is_private_under_any_mask(path: Path) -> None:
     assert run(script, path) == "done\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     kinds = {entry.name.split("-")[0].split(".")[-1] for entry in path.iterdir()}
-    assert kinds == {"LOCK", "CURRENT", "MANIFEST", "HOTLIST", "tbl", "x"}  # x: a log
+    named = {"LOCK", "CURRENT", "MANIFEST", "HOTLIST", "STATS"}
+    assert kinds == {*named, "tbl", "x"}  # x: a log
     for entry in path.iterdir():
         assert stat.S_IMODE(entry.stat().st_mode) == 0o600, entry
 
