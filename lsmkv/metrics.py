@@ -95,7 +95,7 @@ class Histogram:
     """How long something took, in seconds, each duration known to an eighth.
 
     The buckets are those of HdrHistogram (Gil Tene): every power of two is cut into
-    eight equal parts. `a + b` merges two.
+    eight equal parts. `a + b` merges two, `after - before` is what came in between.
 
     Attributes:
         count: How often it happened; for what is sampled, an estimate.
@@ -150,6 +150,18 @@ class Histogram:
             max(self.max, other.max),
             tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
         )
+
+    def __sub__(self, other: Histogram) -> Histogram:
+        """Return what has come since `other`, an earlier state of the same one.
+
+        The longest of those is known to an eighth, too.
+        """
+        counts = tuple(
+            max(a - b, 0) for a, b in zip(self.counts, other.counts, strict=True)
+        )
+        last = max((i for i, held in enumerate(counts) if held), default=None)
+        longest = 0.0 if last is None else min(_BOUNDS[last], self.max)
+        return Histogram(sum(counts), max(self.sum - other.sum, 0.0), longest, counts)
 
     def __repr__(self) -> str:
         """Tell the figures without the buckets."""

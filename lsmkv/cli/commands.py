@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lsmkv.cli import care, doctor, files, look, moving, rows, spaces
+from lsmkv.cli import care, doctor, files, look, moving, rows, spaces, top
 from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
@@ -54,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     *care.COMMANDS,
     *doctor.COMMANDS,
     *bench.COMMANDS,
+    *top.COMMANDS,
     Command(
         name="demo",
         help=(

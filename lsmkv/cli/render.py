@@ -197,6 +197,14 @@ def board(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return table
 
 
+def facts(rows: Sequence[tuple[str, str]]) -> Table:
+    """Draw what is known, a name and a text in each row."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, fact in rows:
+        table.add_row(name, fact)
+    return table
+
+
 def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Draw a list: the first column names, the last remarks, between them figures."""
     table = Table(box=None, padding=(0, 2, 0, 0))
