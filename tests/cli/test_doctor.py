@@ -229,7 +229,7 @@ def test_overwritten_values_and_deletions_are_advice(
 def test_expired_values_are_advice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "SMALL_BYTES", 1000)
     with lsmkv.open(path) as db:
-        db.put_many([(b"%04d" % key, b"x" * 20) for key in range(200)], ttl=0.001)
+        db.put_many([(b"%04d" % key, b"x" * 20) for key in range(200)], ttl=3600)
         db.put(b"stays", b"1")
         db.flush()
         mortal = db.tables()

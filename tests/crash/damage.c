@@ -248,7 +248,6 @@ static void run_workload(sweep *s, size_t index) {
     (void)snprintf(what, sizeof(what), "--workload %zu", index);
     crash_set_replay("damage --seed %llu %s", (unsigned long long)r->seed, what);
     workload_profile(load, crash_mix(r->seed, 400 + index), &p);
-    p.options.stats_interval_ms = 0; /* a file that the engine never reads */
     world_init(&w, &p);
     (void)world_open(&w);
     load->run(&w);
@@ -275,7 +274,6 @@ static void run_directory(sweep *s, const char *directory) {
     lsmkv_options_init(&options);
     options.memory_bytes = 1 << 20;
     options.memtable_bytes = 1 << 16;
-    options.stats_interval_ms = 0;
     image_init(&im, image_load(directory), &options, NULL);
     s->im = &im;
     sweep_image(s, what);

@@ -46,7 +46,8 @@ static void read_files(image *im) {
     crash_need(lsm_dir_open(im->env, WORLD_PATH, false, &dir, &err), &err, "the image");
     crash_need(lsm_dir_list(dir, &list, &err), &err, "the image");
     for (size_t i = 0; i < list.count; i++) {
-        if (strcmp(list.names[i], "LOCK") != 0) {
+        /* What the engine never reads. */
+        if (strcmp(list.names[i], "LOCK") != 0 && strcmp(list.names[i], "STATS") != 0) {
             add_file(im, list.names[i]);
         }
     }
