@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import fcntl
 import os
 import re
-import struct
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsmkv import _zstd
+from lsmkv import _zstd, lock_file
 from lsmkv._base import xxh3_64
 from lsmkv.errors import Error
 from lsmkv.metrics import LATENCIES, Histogram, bounds
@@ -112,36 +110,13 @@ def is_alive(directory: str | os.PathLike[str], figures: Figures) -> bool:
     """
     if figures.stats.state == "closed":
         return False
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        lock = os.open(Path(directory) / "LOCK", flags)
-    except FileNotFoundError:
+    lock = lock_file.look(directory)
+    if lock is None or (lock.pid, lock.start) != (figures.pid, figures.start):
         return False
-    try:
-        holder = b"pid=%d start=%d\n" % (figures.pid, figures.start)
-        if os.read(lock, len(holder) + 1) != holder:
-            return False
-        held = _is_locked(lock)
-    finally:
-        os.close(lock)
-    if held is not None:
-        return held
+    if lock.held is not None:
+        return lock.held
     fresh = figures.age < _FRESH_SECONDS + 2 * figures.interval
     return fresh or _is_running(figures.pid, figures.start)
-
-
-def _is_locked(descriptor: int) -> bool | None:
-    """Ask for the lock of somebody else on a file; None where that cannot be told."""
-    command = getattr(fcntl, "F_OFD_GETLK", None)
-    if command is None or struct.calcsize("P") != 8:
-        return None
-    layout = struct.Struct("hhqqi4x")  # of struct flock
-    wanted = layout.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    try:
-        answer = fcntl.fcntl(descriptor, command, wanted)
-    except OSError:
-        return None
-    return bool(layout.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def _is_running(pid: int, start: int) -> bool:

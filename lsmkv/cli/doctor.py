@@ -7,7 +7,6 @@ of the open database.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import shutil
@@ -18,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import lsmkv
+from lsmkv import lock_file, stats_file
 from lsmkv.cli import render
 from lsmkv.cli.care import is_ours, loss_of, plainly, sizes_of
 from lsmkv.cli.command import DIRECTORY, Command
 from lsmkv.cli.status import explain
 from lsmkv.stats import Problem
+from lsmkv.stats_file import StatsFileError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,7 @@ MANY_RECORDS = 10_000
 FREE_BYTES_MIN = 256 << 20  # what logs and flushes need to go on for a while
 BACKLOG = 3  # times as many tables as start a compaction
 LOG_RECORDS_MAX = 100_000  # that each opening reads anew
+STALLED_SHARE = 0.05  # of the time that it was open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,7 @@ def _directory(path: Path) -> Iterator[Finding]:
         yield _without_current(path, sizes)
         return
     yield from _access(path)
+    yield from _process(path)
     leftovers = [name for name in sizes if name.endswith(".tmp")]
     if leftovers:
         yield Finding(
@@ -171,7 +174,7 @@ def _without_current(path: Path, sizes: dict[str, int]) -> Finding:
 
 def _access(path: Path) -> Iterator[Finding]:
     """Say who has it open, and what this user may do."""
-    pid = _holder(path / "LOCK")
+    pid = _holder(path)
     if pid is not None:
         yield Finding(
             severity="ok",
@@ -186,21 +189,50 @@ def _access(path: Path) -> Iterator[Finding]:
         )
 
 
-def _holder(lock: Path) -> int | None:
-    """Return the process that holds the lock; 0 if nobody knows, None if none does."""
-    with contextlib.suppress(OSError, ValueError, ImportError, AttributeError):
-        import fcntl
-        import struct
+def _holder(path: Path) -> int | None:
+    """Return the process that has it open; 0 if nobody knows, None if none does."""
+    try:
+        lock = lock_file.look(path)
+    except OSError:
+        return None
+    return lock.pid if lock is not None and lock.held else None
 
-        layout = "hhqqi4x"
-        asked = struct.pack(layout, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        with lock.open("rb+") as file:
-            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
-            if struct.unpack(layout, found)[0] == fcntl.F_UNLCK:
-                return None
-            told = dict(part.split("=") for part in file.read().decode().split())
-            return int(told.get("pid", 0))
-    return None
+
+def _process(path: Path) -> Iterator[Finding]:
+    """Tell what the process that has it open says of itself."""
+    try:
+        told = stats_file.read(path)
+        if not stats_file.is_alive(path, told):
+            return
+    except (StatsFileError, OSError):
+        return
+    who = f"process {told.pid}, which has it open, cannot write:"
+    watch = _command("top", path)
+    if told.stats.state == "degraded":
+        yield Finding(
+            severity="warning",
+            text=f"{who} the disk is full",
+            cost="its writes fail; once there is space, the next one succeeds",
+            command=watch,
+        )
+    elif told.stats.state == "poisoned":
+        yield Finding(
+            severity="warning",
+            text=f"{who} a device error has made the database read-only there",
+            cost="its writes fail until it closes the database and opens it again. "
+            "What was acknowledged is kept; look after the device first",
+            command=watch,
+        )
+    stalled = told.stats.stall_us / 1e6
+    if stalled > STALLED_SHARE * max(told.uptime, 1.0):
+        yield Finding(
+            severity="advice",
+            text=f"writers of process {told.pid} were held up for "
+            f"{render.duration(stalled)} of {render.duration(told.uptime)}",
+            cost="compaction does not keep up with what is written: fewer or larger "
+            "batches, or a larger memtable_bytes, give it time",
+            command=watch,
+        )
 
 
 def _damage(path: Path) -> Iterator[Finding]:
@@ -335,7 +367,7 @@ def _recovery(path: Path, stats: lsmkv.Stats) -> Iterator[Finding]:
             command=_command("flush", path),
         )
     waiting = stats.recovered_records
-    if waiting >= LOG_RECORDS_MAX and _holder(path / "LOCK") is None:
+    if waiting >= LOG_RECORDS_MAX and _holder(path) is None:
         yield Finding(
             severity="advice",
             text=f"{render.number(waiting)} records are in the log and not in tables",

@@ -511,36 +511,6 @@ LSM_TEST(a_read_that_lacks_memory_says_so) {
     }
 }
 
-/* The numbers of a MANIFEST and a footer that agree, and are beyond all arithmetic. */
-LSM_TEST(totals_that_overflow_bound_no_block) {
-    lsm_table_info honest;
-    table_fixture f;
-    lsmkv_error err;
-
-    dead_register_codec();
-    fixture_begin(&f, 1 << 20);
-    f.options.codec = DEAD_CODEC;
-    fixture_fill(&f, 3, &small);
-    honest = f.info;
-    for (int what = 0; what < 3; what++) {
-        size_t blocks = 0;
-        lsm_table *table = fixture_open(&f);
-        table->info.entry_count = what == 0 ? UINT64_MAX : honest.entry_count;
-        table->info.raw_bytes = what == 1 ? UINT64_MAX : honest.raw_bytes;
-        for (uint32_t block = 0; block < table->index.block_count; block++) {
-            lsm_cached_block *loaded = NULL;
-            lsm_epoch_token token = lsm_epoch_enter(&f.epoch);
-            CHECK_OK(lsm_table_load(table, block, &loaded, &err));
-            CHECK(loaded != NULL);
-            lsm_epoch_leave(token);
-            blocks++;
-        }
-        CHECK(blocks > 0);
-        lsm_table_unref(table);
-    }
-    fixture_end(&f);
-}
-
 LSM_TEST(a_table_that_is_gone_is_damage_or_the_work_of_a_writer) {
     table_fixture f;
     tail_parts parts;

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 
 import lsmkv
 from harness import sample
+from lsmkv import stats_file
 from lsmkv.cli import doctor
 from lsmkv.cli.__main__ import main
 from lsmkv.cli.status import Status
@@ -298,3 +299,36 @@ def test_a_missing_hot_list_is_advice(
     (copied / "HOTLIST").unlink()
     assert "open(warm=True)" in only(copied, "advice", "no list of what")["cost"]
     assert "with advice" in run(copied).stdout
+
+
+def test_what_a_process_that_writes_tells_of_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = stats_file.read
+
+    def tells(**changed: object) -> list[doctor.Finding]:
+        def changed_figures(directory: Path) -> stats_file.Figures:
+            told = read(directory)
+            stats = dataclasses.replace(told.stats, **changed)  # type: ignore[arg-type]
+            return dataclasses.replace(told, stats=stats)
+
+        monkeypatch.setattr(stats_file, "read", changed_figures)
+        return list(doctor._process(path))
+
+    with lsmkv.open(path, stats_interval=0.001) as db:
+        db.put(b"a", b"1")
+        while not (path / "STATS").exists():
+            db.sync()
+        assert tells() == []
+        (full,) = tells(state="degraded")
+        assert full.severity == "warning"
+        assert f"process {os.getpid()}" in full.text
+        assert "disk is full" in full.text
+        (failed,) = tells(state="poisoned")
+        assert "read-only" in failed.text
+        (slow,) = tells(stall_us=3600 * 10**6)
+        assert slow.severity == "advice"
+        assert "held up for" in slow.text
+    assert tells(state="degraded") == []  # nobody has it open
+    (path / "STATS").unlink()
+    assert tells(state="degraded") == []
