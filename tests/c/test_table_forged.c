@@ -471,32 +471,37 @@ static lsmkv_status get_first(table_fixture *f, lsmkv_error *err) {
     return status;
 }
 
-LSM_TEST(a_read_that_lacks_memory_says_so) {
+/* A table whose blocks, large ones, the codec makes much smaller. */
+static void begin_runs(table_fixture *f, uint32_t codec) {
     static const row_shape shape = {20, 6, 3, 4, 60, 1000};
+    lsm_rng rng = {5};
 
+    dead_register_codec();
+    fixture_begin(f, 1 << 20);
+    f->options.codec = codec;
+    f->options.block_bytes = 16 << 10; /* one that is read into memory of its own */
+    f->set = rows_make(&rng, &shape);
+    for (size_t i = 0; i < f->set.count; i++) {
+        row *r = &f->set.rows[i];
+        if (r->field_size != 0) {
+            lsm_free(r->field);
+            r->field_size = 1000;
+            r->field = lsm_alloc(r->field_size);
+            CHECK(r->field != NULL);
+            memset(r->field, (int)i, r->field_size);
+        }
+    }
+    fixture_write(f);
+}
+
+LSM_TEST(a_read_that_lacks_memory_says_so) {
     for (uint32_t codec = 0; codec <= DEAD_CODEC; codec += DEAD_CODEC) {
         table_fixture f;
         uint64_t at = 0;
         uint64_t count;
         lsmkv_error err;
 
-        dead_register_codec();
-        fixture_begin(&f, 1 << 20);
-        f.options.codec = codec;
-        f.options.block_bytes = 16 << 10; /* one that is read into memory of its own */
-        lsm_rng rng = {5};
-        f.set = rows_make(&rng, &shape);
-        for (size_t i = 0; i < f.set.count; i++) {
-            row *r = &f.set.rows[i];
-            if (r->field_size != 0) {
-                lsm_free(r->field);
-                r->field_size = 1000;
-                r->field = lsm_alloc(r->field_size);
-                CHECK(r->field != NULL);
-                memset(r->field, (int)i, r->field_size);
-            }
-        }
-        fixture_write(&f);
+        begin_runs(&f, codec);
         do {
             CHECK(at < 1000);
             count = lsm_alloc_count();
@@ -509,6 +514,38 @@ LSM_TEST(a_read_that_lacks_memory_says_so) {
         CHECK_STATUS(get_first(&f, &err), LSMKV_OK);
         fixture_end(&f);
     }
+}
+
+/* What a table says of itself bounds what a block may ask for; totals beyond all
+ * arithmetic, which a MANIFEST and a footer may agree on, bound nothing. */
+LSM_TEST(totals_bound_what_a_compressed_block_may_ask_for) {
+    static const struct {
+        uint64_t entries, bytes;
+        lsmkv_status status;
+    } cases[] = {
+        {1, 1, LSMKV_CORRUPTION},
+        {UINT64_MAX, 1, LSMKV_OK},
+        {1, UINT64_MAX, LSMKV_OK},
+    };
+    table_fixture f;
+    lsmkv_error err;
+
+    begin_runs(&f, DEAD_CODEC);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
+        lsm_table *table = fixture_open(&f);
+        lsm_epoch_token token = lsm_epoch_enter(&f.epoch);
+        lsm_lookup lookup = lsm_lookup_make(row_skey(&f.set.rows[0]), LSM_SEQUENCE_MAX);
+        lsm_found found = {0};
+
+        table->info.entry_count = cases[i].entries;
+        table->info.raw_bytes = cases[i].bytes;
+        CHECK_STATUS(lsm_table_get(table, &lookup, false, &found, &err),
+                     cases[i].status);
+        lsm_epoch_leave(token);
+        lsm_table_unref(table);
+        lsm_epoch_poll(&f.epoch);
+    }
+    fixture_end(&f);
 }
 
 LSM_TEST(a_table_that_is_gone_is_damage_or_the_work_of_a_writer) {
