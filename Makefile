@@ -141,7 +141,7 @@ fuzz-campaign: ## once round all targets and builds: SECONDS= for each, LEDGER=,
 	tests/fuzz/campaign.sh $(SECONDS) $(LEDGER) $(SEED)
 
 coverage: ## lines and branches that the C unit tests and the crash program reach
-	@$(BUILD_C) build/coverage/unit build/coverage/crash
+	@$(BUILD_C) build/coverage/unit build/coverage/crash build/coverage/fuzz
 	@find build/coverage -name '*.gcda' -delete
 	@$(BUILD_C) --output-sync cover-unit cover-sweeps
 	$(PYTHON) tests/c_coverage.py
@@ -158,6 +158,7 @@ cover-sweeps:
 	build/coverage/crash alloc --stride 97
 	build/coverage/crash errors --stride 499
 	build/coverage/crash damage --stride 1999
+	build/coverage/fuzz inspect --runs 30000 --limit 60 tests/fuzz/corpus/inspect
 
 # Python
 

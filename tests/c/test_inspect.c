@@ -7,6 +7,8 @@
  */
 #include "calls_help.h"
 
+#include <errno.h>
+
 #include "base/alloc.h"
 #include "db/inspect.h"
 #include "format/filename.h"
@@ -307,16 +309,22 @@ LSM_TEST(inspection_refuses_what_it_cannot_know) {
     sim_end(env, dir);
 }
 
+/* So that the table has to be searched as a whole; which one. */
+static size_t break_index(const files *f) {
+    size_t table = find_file(f, LSM_NAME_TABLE);
+    lsm_buf bytes = f->bytes[table];
+
+    bytes.data[lsm_get_u64(bytes.data + bytes.size - 72)] ^= 1;
+    write_file(f, table, bytes.size);
+    return table;
+}
+
 LSM_TEST(inspection_fails_cleanly_without_memory) {
     const lsmkv_inspect_how how = {.entries = true};
     files f;
 
     begin_files(&f);
-    /* One table is to be searched as a whole. */
-    size_t table = find_file(&f, LSM_NAME_TABLE);
-    f.bytes[table].data[lsm_get_u64(f.bytes[table].data + f.bytes[table].size - 72)] ^=
-        1;
-    write_file(&f, table, f.bytes[table].size);
+    (void)break_index(&f);
     for (size_t i = 0; i < f.count; i++) {
         lsmkv_status status = LSMKV_NO_MEMORY;
         for (uint64_t n = 0; status != LSMKV_NOT_FOUND; n++) {
@@ -329,6 +337,61 @@ LSM_TEST(inspection_fails_cleanly_without_memory) {
             lsm_alloc_fail_never();
             CHECK(status == LSMKV_NOT_FOUND || status == LSMKV_NO_MEMORY);
         }
+    }
+    end_files(&f);
+}
+
+/* The n-th call of a class fails, for every n. */
+typedef struct fault {
+    lsm_sim_call call;
+    int code;
+    bool sticky;
+} fault;
+
+static void sweep_fault(const files *f, size_t i, const fault *how) {
+    const lsmkv_inspect_how wanted = {.entries = true};
+    seen whole = look_at(f->env, f->names[i], &wanted);
+
+    for (uint64_t n = 0; n < ALLOCATIONS_MAX; n++) {
+        lsmkv_error err;
+        seen s;
+        lsm_error_clear(&err);
+        lsm_sim_fail(f->env, how->call, n, how->code, how->sticky);
+        lsmkv_status status = look(f->env, f->names[i], &wanted, &s, &err);
+        bool met = lsm_sim_failed_name(f->env)[0] != '\0';
+        lsm_sim_fail(f->env, how->call, 0, 0, false);
+        if (!met) {
+            CHECK_EQ(s.parts, whole.parts);
+            return;
+        }
+        if (how->call != LSM_SIM_READ || how->code != EIO) {
+            CHECK_STATUS(status, LSMKV_IO_ERROR);
+            CHECK_EQ(err.os_errno, how->code);
+        } else if (status != LSMKV_IO_ERROR) { /* it is known what the file is */
+            CHECK_STATUS(status, LSMKV_NOT_FOUND);
+            CHECK(!is_covered(&s) || s.at == f->bytes[i].size);
+            CHECK(s.damage > 0 || s.parts == whole.parts);
+        }
+    }
+    CHECK(false);
+}
+
+LSM_TEST(inspection_goes_on_behind_what_the_device_cannot_read) {
+    static const fault faults[] = {
+        {LSM_SIM_OPEN, EIO, false},   {LSM_SIM_SIZE, EIO, false},
+        {LSM_SIM_READ, EIO, false},   {LSM_SIM_READ, EIO, true},
+        {LSM_SIM_READ, EACCES, true},
+    };
+    files f;
+
+    begin_files(&f);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(faults) * f.count; i++) {
+        sweep_fault(&f, i / LSM_ARRAY_COUNT(faults),
+                    &faults[i % LSM_ARRAY_COUNT(faults)]);
+    }
+    size_t table = break_index(&f);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(faults); i++) {
+        sweep_fault(&f, table, &faults[i]);
     }
     end_files(&f);
 }

@@ -242,3 +242,38 @@ LSM_TEST(of_many_namespaces_those_are_listed_that_were_asked_most) {
     close_db(db);
     lsm_sim_destroy(env);
 }
+
+static bool write_all(const lsm_stats_report *report, lsm_buf *to) {
+    const lsm_stats_head head = {1, 2, 3, 4, 5};
+
+    return lsm_stats_text_head(&head, to) && lsm_stats_text_figures(report, to) &&
+           lsm_stats_text_end(to);
+}
+
+LSM_TEST(a_statistics_text_is_whole_or_there_was_no_memory_for_it) {
+    lsm_stats_report *report = lsm_calloc(1, sizeof(*report));
+    lsm_buf whole = {0};
+
+    CHECK(report != NULL);
+    report->space_count = report->listed = 3;
+    report->spaces[1].name = (lsmkv_bytes){"with \"quotes\" \x01", 15};
+    report->spaces[2].name = (lsmkv_bytes){"plain", 5};
+    for (int kind = 0; kind < LSMKV_LATENCY_KINDS; kind += 2) {
+        report->latencies[kind].count = 2;
+        report->latencies[kind].counts[kind] = 1;
+        report->latencies[kind].counts[100] = 1;
+    }
+    CHECK(write_all(report, &whole));
+    for (size_t room = 1; room <= whole.size; room++) {
+        lsm_buf part = {0};
+        CHECK(lsm_buf_reserve(&part, room));
+        lsm_alloc_fail_after(0, 1);
+        bool ok = write_all(report, &part);
+        lsm_alloc_fail_never();
+        CHECK(ok == (part.size == whole.size));
+        CHECK(part.size <= whole.size && memcmp(part.data, whole.data, part.size) == 0);
+        lsm_buf_deinit(&part);
+    }
+    lsm_buf_deinit(&whole);
+    lsm_free(report);
+}
