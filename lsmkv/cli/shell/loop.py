@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,8 @@ def _joined(lines: Iterable[str]) -> Iterator[str]:
 
 def talk(session: Session, prompt: PromptSession[str]) -> None:
     """Read and run until there is nothing more."""
+    # Also where whoever started this ignores it: here Ctrl-C stops a command.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     click.echo(f"lsmkv {lsmkv.__version__}. `help` lists the commands, Ctrl-D ends.")
     while not session.is_over:
         try:
