@@ -134,16 +134,17 @@ static lsmkv_status check_header(const lsm_segment *segment, lsm_file *file,
     lsm_record_file_header header;
     const char *name = lsm_file_name(file);
     uint64_t size = 0;
+    /* Looked at first: a log may grow and be sealed before its file is measured. */
+    uint64_t least = size_of(segment);
     lsm_record_file_type type = segment->kind == LSM_SEGMENT_LOG     ? LSM_FILE_LOG
                                 : segment->kind == LSM_SEGMENT_CACHE ? LSM_FILE_CACHE
                                                                      : LSM_FILE_VALUES;
 
     LSM_TRY(lsm_file_size(file, &size, err));
-    if (size_of(segment) != UINT64_MAX && size < size_of(segment)) {
+    if (least != UINT64_MAX && size < least) {
         return lsm_fail_at(err, LSMKV_CORRUPTION, name, -1,
                            "the file has %llu bytes, the MANIFEST says %llu",
-                           (unsigned long long)size,
-                           (unsigned long long)size_of(segment));
+                           (unsigned long long)size, (unsigned long long)least);
     }
     LSM_TRY(lsm_file_read_exact(file, 0, bytes, sizeof(bytes), err));
     status = lsm_record_file_header_decode(bytes, sizeof(bytes), name, &header, err);

@@ -666,3 +666,26 @@ LSM_TEST(a_log_that_a_writer_goes_on_with_is_read_beyond_the_mapping) {
     CHECK_EQ(try_read(m.segment, &nowhere, false), LSMKV_CORRUPTION);
     mapped_end(&m);
 }
+
+/* The log grows and is sealed, and its file was measured before that. */
+static lsm_segment *growing;
+
+static int measure_and_seal(lsm_file *file, uint64_t *size) {
+    int code = plain->file_size(file, size);
+
+    if (growing != NULL) {
+        lsm_segment_seal(growing, *size + LSM_VALUE_ALIGN);
+    }
+    return code;
+}
+
+LSM_TEST(a_log_that_is_sealed_while_it_is_opened_is_no_damage) {
+    mapped m;
+
+    mapped_log(&m, false);
+    m.ops.file_size = measure_and_seal;
+    growing = m.segment;
+    check_value(m.segment, &m.f.pointers[0], 3);
+    growing = NULL;
+    mapped_end(&m);
+}
