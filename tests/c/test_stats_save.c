@@ -267,6 +267,7 @@ LSM_TEST(a_statistics_text_is_whole_or_there_was_no_memory_for_it) {
     for (size_t room = 1; room <= whole.size; room++) {
         lsm_buf part = {0};
         CHECK(lsm_buf_reserve(&part, room));
+        part.capacity = room; /* and no byte more */
         lsm_alloc_fail_after(0, 1);
         bool ok = write_all(report, &part);
         lsm_alloc_fail_never();
