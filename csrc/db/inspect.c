@@ -72,6 +72,24 @@ out:
     return status;
 }
 
+lsmkv_status lsm_inspect_header(lsmkv_inspection *inspection,
+                                lsm_record_file_header *header, const uint8_t **bytes,
+                                size_t *size, bool *ok, lsmkv_error *err) {
+    lsmkv_status status = LSMKV_OK;
+
+    *size = LSM_RECORD_FILE_HEADER_SIZE;
+    *size = inspection->size < *size ? (size_t)inspection->size : *size;
+    LSM_TRY(lsm_inspect_fetch(inspection, 0, *size, bytes, err));
+    status = lsm_record_file_header_decode(*bytes, *size, inspection->name, header,
+                                           &inspection->problem);
+    *ok = status == LSMKV_OK;
+    status = status == LSMKV_UNSUPPORTED_VERSION
+                 ? lsm_error_copy(err, &inspection->problem)
+                 : LSMKV_OK;
+out:
+    return status;
+}
+
 static lsmkv_file_type type_of_record_file(lsm_record_file_type type) {
     switch (type) {
         case LSM_FILE_LOG:

@@ -66,6 +66,13 @@ lsmkv_status lsm_inspect_fetch(lsmkv_inspection *inspection, uint64_t offset,
                                uint64_t size, const uint8_t **bytes,
                                lsmkv_error *err) LSM_MUST_CHECK;
 
+/* Reads and decodes the header of a record file; `size`: bytes that there are of it.
+ * *ok: it is one; otherwise the problem is set. A later version is an error. */
+lsmkv_status lsm_inspect_header(lsmkv_inspection *inspection,
+                                lsm_record_file_header *header, const uint8_t **bytes,
+                                size_t *size, bool *ok,
+                                lsmkv_error *err) LSM_MUST_CHECK;
+
 /* Begins a part without facts. */
 void lsm_part_begin(lsmkv_inspection *inspection, lsmkv_part *part,
                     lsmkv_part_kind kind, const char *name);

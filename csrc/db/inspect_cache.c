@@ -23,18 +23,13 @@ static lsmkv_status show_header(lsmkv_inspection *inspection, lsmkv_part *part,
                                 lsmkv_error *err) {
     cache_state *state = inspection->state;
     lsmkv_status status = LSMKV_OK;
-    size_t size = LSM_RECORD_FILE_HEADER_SIZE;
+    size_t size = 0;
+    bool ok = false;
     const uint8_t *bytes = NULL;
     lsm_record_file_header header;
 
-    size = inspection->size < size ? (size_t)inspection->size : size;
-    LSM_TRY(lsm_inspect_fetch(inspection, 0, size, &bytes, err));
-    status = lsm_record_file_header_decode(bytes, size, inspection->name, &header,
-                                           &inspection->problem);
-    state->stage = status == LSMKV_OK ? FRAMES : HEADER_PROBLEM;
-    LSM_TRY(status == LSMKV_UNSUPPORTED_VERSION
-                ? lsm_error_copy(err, &inspection->problem)
-                : LSMKV_OK);
+    LSM_TRY(lsm_inspect_header(inspection, &header, &bytes, &size, &ok, err));
+    state->stage = ok ? FRAMES : HEADER_PROBLEM;
     state->at = size;
     lsm_part_file(inspection, part);
     if (state->stage == FRAMES) {

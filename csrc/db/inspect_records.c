@@ -105,19 +105,13 @@ static lsmkv_status show_header(lsmkv_inspection *inspection, lsmkv_part *part,
                                 lsmkv_error *err) {
     record_state *state = inspection->state;
     lsmkv_status status = LSMKV_OK;
-    size_t size = LSM_RECORD_FILE_HEADER_SIZE;
+    size_t size = 0;
     const uint8_t *bytes = NULL;
     lsm_record_file_header header;
 
-    size = inspection->size < size ? (size_t)inspection->size : size;
-    LSM_TRY(lsm_inspect_fetch(inspection, 0, size, &bytes, err));
-    status = lsm_record_file_header_decode(bytes, size, inspection->name, &header,
-                                           &inspection->problem);
-    state->header_ok = status == LSMKV_OK;
+    LSM_TRY(
+        lsm_inspect_header(inspection, &header, &bytes, &size, &state->header_ok, err));
     state->torn = !state->header_ok;
-    LSM_TRY(status == LSMKV_UNSUPPORTED_VERSION
-                ? lsm_error_copy(err, &inspection->problem)
-                : LSMKV_OK);
     uint64_t file_id = header.file_id;
     if (file_id == 0 && size == LSM_RECORD_FILE_HEADER_SIZE) {
         file_id = lsm_get_u64(bytes + FILE_ID_AT);

@@ -32,7 +32,7 @@ from rich.text import Text
 import lsmkv
 from lsmkv import stats_file
 from lsmkv.cli import render, text
-from lsmkv.cli.command import Command, CommandError, Stream
+from lsmkv.cli.command import DIRECTORY, Command, CommandError, Stream
 from lsmkv.stats_file import Figures, StatsFileError, Trouble
 
 if TYPE_CHECKING:
@@ -545,11 +545,7 @@ COMMANDS: tuple[Command, ...] = (
             "the namespaces by something else."
         ),
         parameters=(
-            click.Argument(
-                ["database"],
-                metavar="DIR",
-                type=click.Path(file_okay=False, path_type=Path),
-            ),
+            DIRECTORY,
             click.Option(
                 ["--interval"],
                 type=click.FloatRange(min=0.01, max=3600),
