@@ -452,7 +452,6 @@ lsmkv_status lsm_follow_begin(lsmkv_db *db, lsm_manifest_state *state,
     (void)forget_torn(&follow->recovery);
     db->follow = follow;
     bool polls = db->threaded && db->options.given.follow_interval_ms > 0;
-    /* unreachable: no test may use up the threads of the system */
     if (polls && !lsm_thread_start(&db->syncer, poll_worker, db, "lsmkv-poll")) {
         return lsm_fail(err, LSMKV_IO_ERROR, "cannot start a background thread");
     }
