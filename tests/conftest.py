@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import lsmkv
+
+# No example fails on time: another process may have the machine.
+settings.register_profile("lsmkv", deadline=None, print_blob=True)
+settings.load_profile("lsmkv")
 
 
 @pytest.fixture

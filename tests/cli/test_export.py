@@ -92,7 +92,7 @@ _ROWS = st.lists(
 
 
 @given(rows=_ROWS, chunk=st.integers(1, 7))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_rows_come_back_from_both_formats(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]], chunk: int
 ) -> None:

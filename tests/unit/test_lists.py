@@ -278,7 +278,7 @@ def test_threads_append_without_loss_and_each_in_its_order(
         max_size=60,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lists_do_what_python_lists_do(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bytes, int]]
 ) -> None:

@@ -81,7 +81,6 @@ BOUNDS = st.none() | KEYS
 
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
