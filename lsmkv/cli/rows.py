@@ -291,7 +291,7 @@ def delete(
         raise click.UsageError("give keys, or --prefix, or --range, one of them")
     space = place.rows
     if keys:
-        names = [text.parse(key) for key in keys]
+        names = list(dict.fromkeys(map(text.parse, keys)))
         missing = [name for name in names if name not in space]
         space.delete_many(names)
         return Deleted(not missing, len(names) - len(missing), True, missing)

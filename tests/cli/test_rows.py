@@ -218,7 +218,7 @@ def test_rows_of_numbers_are_typed(scratch: Path) -> None:
 
 
 def test_keys_are_deleted_and_missing_ones_told(scratch: Path) -> None:
-    found = lsm("del", scratch, "a", "b", status=1)
+    found = lsm("del", scratch, "a", "b", "a", status=1)
     assert (found.stdout, found.stderr) == ("deleted 1 key\n", "not found: b\n")
     assert lsm("count", scratch).stdout == "0 keys\n"
 
