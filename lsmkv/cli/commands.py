@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lsmkv.cli import care, doctor, files, look, moving, rows, spaces, top
+from lsmkv.cli import care, damage, doctor, files, look, moving, rows, spaces, top
 from lsmkv.cli.bench import run as bench
 from lsmkv.cli.command import Command, Progress, Result, lazily
 
@@ -52,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     *look.COMMANDS,
     *files.COMMANDS,
     *care.COMMANDS,
+    *damage.COMMANDS,
     *doctor.COMMANDS,
     *bench.COMMANDS,
     *top.COMMANDS,

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Literal
 import lsmkv
 from lsmkv import lock_file, stats_file
 from lsmkv.cli import render
-from lsmkv.cli.care import is_ours, loss_of, plainly, sizes_of
 from lsmkv.cli.command import DIRECTORY, Command
+from lsmkv.cli.damage import loss_of, plainly
+from lsmkv.cli.directory import is_ours, sizes_of
 from lsmkv.cli.status import explain
 from lsmkv.stats import Problem
 from lsmkv.stats_file import StatsFileError
@@ -249,12 +250,13 @@ def _damage(path: Path) -> Iterator[Finding]:
             f"{render.size(report.byte_count)}",
         )
         return
-    opens = _opens(path)
+    opens, sizes = _opens(path), sizes_of(path)
     problems: dict[str, list[Problem]] = {}
     for problem in plainly(path, report.problems):
         problems.setdefault(problem.file, []).append(problem)
     for name, found in problems.items():
-        yield _damaged(path, name, found, opens=opens)
+        state = "is missing" if name and name not in sizes else "is damaged"
+        yield _damaged(path, name, state, found, opens=opens)
     yield _rescue(path, opens=opens)
 
 
@@ -282,10 +284,10 @@ def _unreadable(path: Path, error: Exception) -> Finding:
 
 
 def _damaged(
-    path: Path, name: str, problems: Sequence[Problem], *, opens: bool
+    path: Path, name: str, state: str, problems: Sequence[Problem], *, opens: bool
 ) -> Finding:
     """Say what the damage of one file means."""
-    size, cost = sizes_of(path).get(name), loss_of(name, problems)
+    cost = loss_of(name, problems)
     if not opens:
         effect = "the database cannot be opened"
     elif name.endswith(".tbl"):
@@ -298,11 +300,10 @@ def _damaged(
         else f"at {render.number(problem.offset)}: {problem.message}"
         for problem in problems
     ]
-    state = "is damaged" if size is not None else "is missing"
     return Finding(
         severity="damage",
         file=name,
-        text=f"{name or 'the directory'} {state if name else 'is damaged'}",
+        text=f"{name or 'the directory'} {state}",
         places=places,
         cost=f"{effect}; {cost}" if cost else effect,
         command=_repair(path),

@@ -19,8 +19,9 @@ from click.testing import CliRunner, Result
 
 import lsmkv
 from harness import sample
-from lsmkv.cli import care, render
+from lsmkv.cli import care, damage, render
 from lsmkv.cli.__main__ import main
+from lsmkv.cli.directory import sizes_of
 from lsmkv.cli.status import Status
 
 
@@ -50,7 +51,7 @@ def facts(*arguments: object, status: Status = Status.OK) -> dict[str, Any]:
     return found
 
 
-def damage(path: Path, name: str, offset: int) -> None:
+def spoil(path: Path, name: str, offset: int) -> None:
     content = bytearray((path / name).read_bytes())
     content[offset] ^= 1
     (path / name).write_bytes(content)
@@ -107,7 +108,7 @@ def test_verify_reads_everything(copied: Path) -> None:
 def test_verify_lists_every_damaged_place(copied: Path) -> None:
     table = max(copied.glob("*.tbl"), key=lambda file: file.stat().st_size)
     for offset in (3000, 5000, 9000):
-        damage(copied, table.name, offset)
+        spoil(copied, table.name, offset)
     found = facts("verify", copied, status=Status.NO)
     assert found["problem_count"] == 3
     assert [problem["file"] for problem in found["problems"]] == [table.name] * 3
@@ -121,7 +122,7 @@ def test_verify_lists_every_damaged_place(copied: Path) -> None:
 
 
 def test_verify_works_where_opening_does_not(copied: Path) -> None:
-    damage(copied, "CURRENT", 3)
+    spoil(copied, "CURRENT", 3)
     with pytest.raises(lsmkv.CorruptionError):
         lsmkv.open(copied, mode="r")
     (problem,) = facts("verify", copied, status=Status.NO)["problems"]
@@ -132,18 +133,18 @@ def test_verify_works_where_opening_does_not(copied: Path) -> None:
 def test_a_problem_seen_often_is_told_once() -> None:
     problem = lsmkv.Problem("000002.log", 64, "/data/db/000002.log@64: gone")
     other = lsmkv.Problem("", None, "/data/db: gone, too")
-    found = care.plainly("/data/db", [problem, other, problem])
+    found = damage.plainly("/data/db", [problem, other, problem])
     assert [each.message for each in found] == ["gone", "/data/db: gone, too"]
-    assert care.where(found[0]) == "000002.log at 64"
-    assert care.where(found[1]) == "the directory"
+    assert damage.where(found[0]) == "000002.log at 64"
+    assert damage.where(found[1]) == "the directory"
 
 
 def test_many_problems_are_cut_short_on_the_terminal() -> None:
     problems = [lsmkv.Problem("000019.tbl", at, "[bold]gone") for at in range(60)]
     console = render.console()
     with console.capture() as shown:
-        care.show_problems(problems, console)
-    assert shown.get().count("[bold]gone") == care.SHOWN_MAX
+        damage.show_problems(problems, console)
+    assert shown.get().count("[bold]gone") == damage.SHOWN_MAX
     assert "and 10 more" in shown.get()
 
 
@@ -211,7 +212,7 @@ def test_repair_of_a_whole_database_loses_nothing(copied: Path, path: Path) -> N
     assert found["namespaces"]["features"] == 100
     assert found["caches"] == ["cache"]
     assert found["versions"] == ["model 1", "model 2"]
-    assert found["bytes"] == sum(care.sizes_of(into).values())
+    assert found["bytes"] == sum(sizes_of(into).values())
     shown = lsmkv_("repair", copied, f"{into}2").stdout
     assert "lost: nothing" in shown
     assert "namespace cache: a cache" in shown
@@ -221,7 +222,7 @@ def test_repair_of_a_whole_database_loses_nothing(copied: Path, path: Path) -> N
 def test_repair_tells_what_was_lost(copied: Path, path: Path) -> None:
     into = path.with_name("into")
     table = max(copied.glob("*.tbl"), key=lambda file: file.stat().st_size)
-    damage(copied, table.name, 5000)
+    spoil(copied, table.name, 5000)
     (copied / "000007.seg").unlink()
     found = facts("repair", copied, into, status=Status.NO)
     damaged = {each["name"]: each for each in found["damaged"]}
@@ -237,7 +238,7 @@ def test_repair_tells_what_was_lost(copied: Path, path: Path) -> None:
 
 
 def test_a_dry_run_of_repair_only_tells(copied: Path, path: Path) -> None:
-    damage(copied, "CURRENT", 3)
+    spoil(copied, "CURRENT", 3)
     (copied / "000007.seg").unlink()
     told = facts("repair", copied, "--dry-run", status=Status.NO)
     assert told["into"] == ""
@@ -282,7 +283,9 @@ def test_destroy_asks_on_a_terminal(
         assert "stays: it holds notes.txt" in result.stdout
 
 
-@pytest.mark.parametrize("command", [command.name for command in care.COMMANDS])
+@pytest.mark.parametrize(
+    "command", [command.name for command in (*care.COMMANDS, *damage.COMMANDS)]
+)
 def test_where_there_is_no_database_each_says_so(command: str, tmp_path: Path) -> None:
     more = {"checkpoint": ["x"], "repair": ["x"], "destroy": ["--yes"]}
     result = lsmkv_(command, tmp_path / "no", *more.get(command, []))
