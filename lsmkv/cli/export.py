@@ -243,8 +243,6 @@ class _Job:
                 sink.resume(self.head)
             before = 0 if mark is None else mark.rows
             done = self._write(sink, last, before)
-            file.flush()
-            os.fsync(file.fileno())
         _put_in_place(partial, output)
         return done, before
 
@@ -305,12 +303,17 @@ def _partial(output: Path) -> Path:
 
 def _put_in_place(partial: Path, output: Path) -> None:
     """Give a file that is whole its name, durably."""
+    _sync(partial)
     partial.replace(output)
-    directory = os.open(output.parent, os.O_RDONLY)
+    _sync(output.parent)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(file)
     finally:
-        os.close(directory)
+        os.close(file)
 
 
 def show(result: ExportResult | Stream, console: Console) -> None:

@@ -228,6 +228,26 @@ def test_a_file_that_is_there_is_replaced_only_if_asked_to(
     assert file.read_text() != "dear"
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_file_is_on_disk_before_it_has_its_name_and_then_the_name(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    file = tmp_path / f"out.{file_format}"
+    synced = []
+
+    def fsync(number: int) -> None:
+        found = os.fstat(number)
+        synced.append((found.st_ino, found.st_size, file.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    done("export", database, file)
+    whole, directory = file.stat(), tmp_path.stat()
+    assert synced == [
+        (whole.st_ino, whole.st_size, False),
+        (directory.st_ino, directory.st_size, True),
+    ]
+
+
 def stripped(path: Path) -> list[bytes]:
     """The rows of a file, without what tells of chunks and moments."""
     return [
