@@ -132,13 +132,11 @@ out:
 }
 
 static lsmkv_status check_phase(const lsmkv_publish *publish, lsmkv_error *err) {
-    switch (publish->phase) {
-        case LSM_PUBLISH_WRITING:
-            return LSMKV_OK;
-        case LSM_PUBLISH_FAILED:
-            return lsm_error_copy(err, &publish->failure);
-        case LSM_PUBLISH_ENDED:
-            break;
+    if (publish->phase == LSM_PUBLISH_WRITING) {
+        return LSMKV_OK;
+    }
+    if (publish->phase == LSM_PUBLISH_FAILED) {
+        return lsm_error_copy(err, &publish->failure);
     }
     return lsm_fail(err, LSMKV_INVALID_ARGUMENT, "this publish has ended");
 }
@@ -146,10 +144,8 @@ static lsmkv_status check_phase(const lsmkv_publish *publish, lsmkv_error *err) 
 /* After a failure nothing can be added: what was written is not known. */
 static lsmkv_status keep_failure(lsmkv_publish *publish, const lsmkv_error *failure,
                                  lsmkv_error *err) {
-    if (publish->phase == LSM_PUBLISH_WRITING) {
-        publish->phase = LSM_PUBLISH_FAILED;
-        publish->failure = *failure;
-    }
+    publish->phase = LSM_PUBLISH_FAILED;
+    publish->failure = *failure;
     return lsm_error_copy(err, failure);
 }
 
@@ -173,6 +169,7 @@ lsmkv_status lsm_publish_put(lsmkv_publish *publish, int64_t ttl_ms,
     if (ttl_ms > 0) {
         uint64_t now_ms = lsm_clock_follow_ms(&publish->db->clock);
         uint64_t at;
+        /* unreachable: the clock is below 2^63 */
         at = lsm_add_ok(now_ms, (uint64_t)ttl_ms, &at) ? at : LSM_NEVER - 1;
         lsm_put_u64(time, at);
         times = lsm_slice_make(time, sizeof(time));
@@ -193,7 +190,7 @@ out:
 static bool is_pointed_into(const lsmkv_publish *publish, uint64_t number) {
     const lsm_level *level = &publish->runs[0].level;
 
-    for (size_t i = 0; publish->run_count > 0 && i < level->count; i++) {
+    for (size_t i = 0; i < level->count; i++) {
         const lsm_table_info *info = &level->tables[i]->info;
         for (size_t k = 0; k < info->segment_count; k++) {
             if (info->segments[k].number == number) {
@@ -303,10 +300,10 @@ static lsmkv_status make_tables(lsmkv_publish *publish, lsmkv_error *err) {
     lsmkv_db *db = publish->db;
 
     LSM_TRY(lsm_publish_gather(publish, err));
-    drop_useless_values(publish);
     if (publish->run_count == 0) {
-        return LSMKV_OK;
+        return LSMKV_OK; /* no rows, so no values */
     }
+    drop_useless_values(publish);
     for (size_t i = 0; i < publish->runs[0].level.count; i++) {
         publish->record.row_count += publish->runs[0].level.tables[i]->info.entry_count;
     }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "db/level_iter.h"
 #include "format/filename.h"
 #include "table/merge_iter.h"
@@ -64,16 +65,14 @@ static void unlink_table(lsmkv_db *db, uint64_t number) {
     lsm_ignore(lsm_dir_unlink(db->dir, name, NULL)); /* else the next open does */
 }
 
-/* Completes the table that is being written, if there is one. */
+/* Completes the table that is being written, which each run ends with. */
 static lsmkv_status finish_table(lsmkv_publish *publish, lsm_publish_run *run,
                                  lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_live_table *table = NULL;
     lsm_table_info info;
 
-    if (publish->writer == NULL) {
-        return LSMKV_OK;
-    }
+    LSM_ASSERT(publish->writer != NULL);
     void *tables = run->level.tables;
     bool ok = lsm_grow(&tables, &run->capacity, run->level.count + 1,
                        sizeof(lsm_live_table *));
@@ -179,6 +178,7 @@ static lsmkv_status merge_row(lsmkv_publish *publish, lsm_publish_run *run,
         return LSMKV_OK;
     }
     lsm_buf_clear(last);
+    /* unreachable: every row of a run had its key in there before */
     if (!lsm_buf_append(last, input->key.data, input->key.size)) {
         return lsm_fail_memory(err, input->key.size);
     }
@@ -205,12 +205,11 @@ static lsmkv_status merge_rows(lsmkv_publish *publish, lsm_publish_run *run,
         }
     }
     if (input->status != LSMKV_OK) {
-        LSM_TRY(lsm_error_copy(err, &input->error));
-    }
-    if (seen != expected) {
-        LSM_TRY(lsm_fail(err, LSMKV_CORRUPTION,
-                         "a publish read %llu rows back, and wrote %llu",
-                         (unsigned long long)seen, (unsigned long long)expected));
+        status = lsm_error_copy(err, &input->error);
+    } else if (seen != expected) {
+        status = lsm_fail(err, LSMKV_CORRUPTION,
+                          "a publish read %llu rows back, and wrote %llu",
+                          (unsigned long long)seen, (unsigned long long)expected);
     }
 out:
     lsm_epoch_leave(token);
@@ -325,23 +324,26 @@ out:
     return status;
 }
 
-/* Exchanges the memory that rows are gathered in for that of another size; 0: none. */
-static lsmkv_status reserve_rows(lsmkv_publish *publish, size_t capacity,
-                                 lsmkv_error *err) {
-    lsmkv_status status = LSMKV_OK;
-
+/* Gives back the memory that rows are gathered in. */
+static void free_rows(lsmkv_publish *publish) {
     lsm_db_charge_rows(publish->db, publish->rows_capacity, 0);
     lsm_free(publish->rows);
-    publish->rows = lsm_alloc(capacity);
+    publish->rows = NULL;
     publish->rows_size = 0;
     publish->rows_capacity = 0;
-    if (publish->rows == NULL && capacity != 0) {
-        LSM_TRY(lsm_fail_memory(err, capacity));
+}
+
+/* Exchanges that memory for as much as is wanted. */
+static lsmkv_status reserve_rows(lsmkv_publish *publish, size_t capacity,
+                                 lsmkv_error *err) {
+    free_rows(publish);
+    publish->rows = lsm_alloc(capacity);
+    if (publish->rows == NULL) {
+        return lsm_fail_memory(err, capacity);
     }
     publish->rows_capacity = capacity;
     lsm_db_charge_rows(publish->db, 0, capacity);
-out:
-    return status;
+    return LSMKV_OK;
 }
 
 /* Room for a row of that size. */
@@ -353,7 +355,7 @@ static lsmkv_status make_room(lsmkv_publish *publish, size_t size, lsmkv_error *
     if (publish->rows_capacity - publish->rows_size < size) {
         LSM_TRY(spill(publish, err));
     }
-    if (publish->rows_capacity < size || publish->rows_capacity == 0) {
+    if (publish->rows_capacity < size) {
         size_t capacity = usual < ROWS_BYTES_MAX ? (size_t)usual : ROWS_BYTES_MAX;
         LSM_TRY(reserve_rows(publish, capacity < size ? size : capacity, err));
     }
@@ -453,7 +455,7 @@ lsmkv_status lsm_publish_gather(lsmkv_publish *publish, lsmkv_error *err) {
     LSM_TRY(spill(publish, err));
     LSM_TRY(finish_run(publish, err));
     LSM_TRY(finish_values(publish, err));
-    LSM_TRY(reserve_rows(publish, 0, err));
+    free_rows(publish);
     if (publish->run_count > 1 ||
         (publish->run_count == 1 && publish->runs[0].ordinal != 0)) {
         LSM_TRY(merge_runs(publish, 0, 0, err));
@@ -478,7 +480,7 @@ void lsm_publish_drop_runs(lsmkv_publish *publish, bool unlinks) {
     }
     lsm_edit_deinit(&publish->edit);
     lsm_edit_init(&publish->edit);
-    lsm_ignore(reserve_rows(publish, 0, NULL));
+    free_rows(publish);
     lsm_free(publish->entries);
     publish->entries = NULL;
     publish->entry_count = publish->entry_capacity = 0;
