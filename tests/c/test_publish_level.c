@@ -6,9 +6,17 @@
  */
 #include "expiry_help.h"
 
+#include <errno.h>
+
 #include "db/publish.h"
 
-enum { PUTS_MAX = 40000, VALUE_SIZE = 400, ROWS = 50 };
+enum {
+    PUTS_MAX = 40000,
+    VALUE_SIZE = 400,
+    ROWS = 50,
+    LEVEL_BYTES = 1024,
+    L0_TRIGGER = 2
+};
 
 /* At how many levels below the first a table lies across the keys of a namespace. */
 static uint32_t levels_taken(expiry_db *d, uint32_t id) {
@@ -32,8 +40,29 @@ static uint32_t levels_taken(expiry_db *d, uint32_t id) {
     return count;
 }
 
+/* Whether levels are ever too large, so that tables move on. */
+static void let_compact(expiry_db *d, bool lets) {
+    lsm_mutex_lock(&d->db->mu);
+    d->db->options.level_base_bytes = lets ? LEVEL_BYTES : UINT64_C(1) << 40;
+    d->db->options.l0_compact_trigger = lets ? L0_TRIGGER : 1000;
+    lsm_mutex_unlock(&d->db->mu);
+}
+
+/* Whether they stay taken when what has begun ends and nothing begins any more. */
+static bool stay_taken(expiry_db *d, uint32_t id) {
+    if (levels_taken(d, id) < LSMKV_LEVEL_COUNT - 1) {
+        return false;
+    }
+    let_compact(d, false);
+    while (lsm_test_step(d->db, 100) > 0) {
+    }
+    bool stay = levels_taken(d, id) == LSMKV_LEVEL_COUNT - 1;
+    let_compact(d, !stay);
+    return stay;
+}
+
 /* Writes to both sides of a namespace until tables lie across it at all levels but the
- * first, which they do at some moments. */
+ * first, which they do at some moments, and keeps it so. */
 static void fill_until_taken(expiry_db *d, const lsmkv_namespace *below,
                              const lsmkv_namespace *above, uint32_t id) {
     char value[VALUE_SIZE];
@@ -42,7 +71,7 @@ static void fill_until_taken(expiry_db *d, const lsmkv_namespace *below,
     uint32_t i = 0;
 
     memset(value, 'x', sizeof(value));
-    for (; i < PUTS_MAX && levels_taken(d, id) < LSMKV_LEVEL_COUNT - 1; i++) {
+    for (; i < PUTS_MAX && !stay_taken(d, id); i++) {
         lsmkv_write how = {.space = i % 2 == 0 ? below : above};
         int size = snprintf(key, sizeof(key), "%08u", i * 7919 % 20011);
         CHECK_OK(lsmkv_put(d->db, &how, (lsmkv_bytes){key, (size_t)size},
@@ -62,9 +91,9 @@ static void begin(expiry_db *d) {
     lsmkv_options_init(&options);
     options.memtable_bytes = 16 << 10;
     options.table_bytes = 64 << 10;
-    options.level_base_bytes = 1024;
+    options.level_base_bytes = LEVEL_BYTES;
     options.level_multiplier = 2;
-    options.l0_compact_trigger = 2;
+    options.l0_compact_trigger = L0_TRIGGER;
     options.seed = 7;
     CHECK_OK(lsm_test_open(d->env, "db", &options, &d->db, &err));
 }
@@ -95,27 +124,50 @@ static void check_rows(expiry_db *d) {
     lsmkv_namespace_free(space);
 }
 
-LSM_TEST(a_publish_finds_a_place_where_every_level_is_taken) {
-    expiry_db d;
-    lsmkv_error err;
-    lsmkv_report report;
+static lsmkv_publish *begun(expiry_db *d, const char *name) {
     lsmkv_publish *publish = NULL;
-    lsmkv_namespace *below = NULL;
-    lsmkv_namespace *above = NULL;
-    char name[LSM_NAME_SIZE_MAX];
+    lsmkv_error err;
 
-    begin(&d);
-    open_space(&d, "below", &below);
-    CHECK_OK(lsmkv_publish_begin(d.db, word_bytes("n"), word_bytes("1"), NULL, &publish,
-                                 &err));
-    open_space(&d, "above", &above);
+    CHECK_OK(lsmkv_publish_begin(d->db, word_bytes(name), word_bytes("1"), NULL,
+                                 &publish, &err));
+    return publish;
+}
+
+static void put_rows(lsmkv_publish *publish) {
+    lsmkv_error err;
+
     for (int i = 0; i < ROWS; i++) {
         char key[16];
         int size = snprintf(key, sizeof(key), "%04d", i);
         lsmkv_pair pair = {{key, (size_t)size}, {key, (size_t)size}};
         CHECK_OK(lsmkv_publish_put(publish, NULL, &pair, 1, &err));
     }
-    fill_until_taken(&d, below, above, publish->record.space.id);
+}
+
+LSM_TEST(a_publish_finds_a_place_where_every_level_is_taken) {
+    expiry_db d;
+    lsmkv_error err;
+    lsmkv_report report;
+    lsmkv_namespace *below = NULL;
+    lsmkv_namespace *above = NULL;
+    char name[LSM_NAME_SIZE_MAX];
+
+    begin(&d);
+    open_space(&d, "below", &below);
+    lsmkv_publish *publish = begun(&d, "n");
+    lsmkv_publish *unlucky = begun(&d, "m");
+    open_space(&d, "above", &above);
+    uint32_t id = publish->record.space.id;
+    put_rows(publish);
+    put_rows(unlucky);
+    fill_until_taken(&d, below, above, id);
+    CHECK_OK(lsmkv_flush(d.db, &err));
+    CHECK_EQ(levels_taken(&d, id), LSMKV_LEVEL_COUNT - 1);
+    lsm_sim_fail(d.env, LSM_SIM_READ, 0, EIO, true); /* that of the compactions */
+    CHECK_STATUS(lsmkv_publish_commit(unlucky, &err), LSMKV_IO_ERROR);
+    lsm_sim_fail(d.env, LSM_SIM_READ, 0, 0, false);
+    lsmkv_publish_free(unlucky);
+    CHECK_EQ(levels_taken(&d, id), LSMKV_LEVEL_COUNT - 1);
     CHECK_OK(lsmkv_publish_commit(publish, &err));
     lsmkv_publish_free(publish);
     check_rows(&d);
