@@ -577,6 +577,9 @@ static lsmkv_status next(lsmkv_inspection *inspection, lsmkv_part *part,
         if (next_inside(inspection, part)) {
             return LSMKV_OK;
         }
+        if (state->stage == INDEX && state->cursor.failed) {
+            return lsm_fail_memory(err, LSM_IKEY_SIZE_MAX);
+        }
         state->stage = BLOCKS;
         return next_piece(inspection, part, err);
     }
