@@ -133,13 +133,11 @@ static int compare_blocks(const void *a, const void *b) {
                            ((const lsm_found_block *)b)->offset);
 }
 
-/* Puts the blocks in order. false: they overlap. */
+/* Puts the blocks in order, of which the properties are one. false: they overlap. */
 static bool sort_blocks(lsm_table_plan *plan) {
     uint64_t begin = 0;
 
-    if (plan->count > 1) {
-        qsort(plan->blocks, plan->count, sizeof(*plan->blocks), compare_blocks);
-    }
+    qsort(plan->blocks, plan->count, sizeof(*plan->blocks), compare_blocks);
     for (size_t i = 0; i < plan->count; i++) {
         const lsm_found_block *block = &plan->blocks[i];
         if (block->offset < begin) {
@@ -232,6 +230,7 @@ lsmkv_status lsm_table_plan_make(lsmkv_inspection *inspection, lsm_table_plan *p
     bool ok = false;
 
     if (inspection->size >= LSM_FOOTER_SIZE) {
+        /* unreachable: the window has it, since the type of the file was told by it */
         LSM_TRY(lsm_inspect_fetch(inspection, inspection->size - LSM_FOOTER_SIZE,
                                   LSM_FOOTER_SIZE, &bytes, err));
         status = lsm_footer_decode(bytes, inspection->size, inspection->name,
@@ -242,6 +241,7 @@ lsmkv_status lsm_table_plan_make(lsmkv_inspection *inspection, lsm_table_plan *p
                              (unsigned long long)inspection->size);
     }
     plan->has_footer = status == LSMKV_OK;
+    /* unreachable: that was refused when the type of the file was told */
     LSM_TRY(status == LSMKV_UNSUPPORTED_VERSION
                 ? lsm_error_copy(err, &plan->footer_problem)
                 : LSMKV_OK);

@@ -30,7 +30,7 @@ typedef struct table_state {
     size_t sequence;
     lsm_properties said; /* by the properties block */
     lsm_properties counted;
-    lsm_found_block said_in; /* size 0: there are none */
+    lsm_found_block said_in;
 } table_state;
 
 static void destroy(void *memory) {
@@ -401,10 +401,10 @@ static bool show_separator(lsmkv_inspection *inspection, lsmkv_part *part) {
     table_state *state = inspection->state;
     lsm_block_handle handle = {0};
 
-    if (!lsm_block_cursor_next(&state->cursor) ||
-        !lsm_block_handle_decode(state->cursor.field, &handle)) {
+    if (!lsm_block_cursor_next(&state->cursor)) {
         return false;
     }
+    (void)lsm_block_handle_decode(state->cursor.field, &handle); /* it has been once */
     lsm_slice ikey = lsm_buf_slice(&state->cursor.key);
     lsm_part_begin(inspection, part, LSMKV_PART_ENTRY, "separator");
     part->offset = state->found.offset;
@@ -441,19 +441,28 @@ static bool show_range(lsmkv_inspection *inspection, lsmkv_part *part) {
     return true;
 }
 
-/* Whether the properties agree with what was found, where nothing is missing. */
+/* Says of all blocks together what is wrong, where each is whole and none is missing:
+ * that the index leads elsewhere, or the properties tell other numbers. */
 static bool show_counts(lsmkv_inspection *inspection, lsmkv_part *part) {
     table_state *state = inspection->state;
     const lsm_properties *said = &state->said;
     const lsm_properties *counted = &state->counted;
 
-    if (state->damaged || state->said_in.size == 0 ||
-        (said->data_block_count == counted->data_block_count &&
-         said->entry_count == counted->entry_count &&
-         said->tombstone_count == counted->tombstone_count &&
-         said->key_bytes == counted->key_bytes &&
-         said->value_bytes == counted->value_bytes &&
-         said->range_delete_count == counted->range_delete_count)) {
+    if (state->damaged) {
+        return false;
+    }
+    if (state->plan.searched) {
+        lsm_inspect_say(inspection, "index and footer do not lead to these blocks");
+        damage(inspection, part, "index", state->plan.footer.tail_offset,
+               inspection->size);
+        return true;
+    }
+    if (said->data_block_count == counted->data_block_count &&
+        said->entry_count == counted->entry_count &&
+        said->tombstone_count == counted->tombstone_count &&
+        said->key_bytes == counted->key_bytes &&
+        said->value_bytes == counted->value_bytes &&
+        said->range_delete_count == counted->range_delete_count) {
         return false;
     }
     lsm_inspect_say(inspection,

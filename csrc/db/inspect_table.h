@@ -16,7 +16,7 @@ typedef struct lsm_table_plan {
     lsm_footer footer;
     bool has_footer;
     lsmkv_error footer_problem;
-    bool searched;           /* what no block covers is damage that was found so */
+    bool searched;           /* index and footer do not lead to the blocks */
     lsm_found_block *blocks; /* ascending, disjoint; owned */
     size_t count;
     size_t capacity;
