@@ -72,6 +72,11 @@ lsmkv_status lsm_inspect_header(lsmkv_inspection *inspection,
                                 lsm_record_file_header *header, const uint8_t **bytes,
                                 size_t *size, bool *ok,
                                 lsmkv_error *err) LSM_MUST_CHECK;
+/* Whether the device could not read all of the bytes [from, to). */
+static inline bool lsm_inspect_unread(const lsmkv_inspection *inspection, uint64_t from,
+                                      uint64_t to) {
+    return from < inspection->unread_to && inspection->unread_from < to;
+}
 
 /* Begins a part without facts. */
 void lsm_part_begin(lsmkv_inspection *inspection, lsmkv_part *part,

@@ -104,6 +104,7 @@ static lsmkv_status show_gap(lsmkv_inspection *inspection, lsmkv_part *part,
         LSM_TRY(look(inspection, to, &found, err));
     }
     LSM_TRY(are_zero(inspection, from, to, &zero, err));
+    zero = zero && !lsm_inspect_unread(inspection, from, to);
     state->at = to;
     lsm_inspect_say(inspection, zero ? "nothing was written here"
                                      : "a frame expected, and none verifies here");

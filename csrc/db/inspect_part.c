@@ -72,7 +72,7 @@ void lsm_part_problem(lsmkv_inspection *inspection, lsmkv_part *part,
     lsm_part_begin(inspection, part, kind, name);
     part->offset = from;
     part->size = to - from;
-    if (from < inspection->unread_to && inspection->unread_from < to) {
+    if (lsm_inspect_unread(inspection, from, to)) {
         lsm_inspect_say(inspection, "the device cannot read all of these bytes");
     }
     lsm_part_text(inspection, "problem", inspection->problem.message);
