@@ -60,6 +60,7 @@ lsmkv_status lsm_inspect_fetch(lsmkv_inspection *inspection, uint64_t offset,
         want = left < want ? left : want;
         lsm_buf_clear(window);
         /* One byte, so that a window of nothing is somewhere, too. */
+        /* unreachable: where size_t has 64 bits */
         if (want >= SIZE_MAX || !lsm_buf_reserve(window, (size_t)want + 1)) {
             return lsm_fail_memory(err, (size_t)want);
         }

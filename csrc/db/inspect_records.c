@@ -162,6 +162,7 @@ out:
 }
 
 static const char *record_name(lsm_record_type type) {
+    /* unreachable: lsm_record_peek lets no other type pass */
     switch (type) {
         case LSM_RECORD_BATCH:
             return "batch";
@@ -208,6 +209,7 @@ typedef struct tally {
 } tally;
 
 static void count(tally *counts, uint8_t tag) {
+    /* unreachable: the reader of batches refuses other kinds */
     switch (lsm_tag_kind(tag)) {
         case LSM_KIND_PUT:
             counts->puts++;
@@ -234,6 +236,7 @@ static void show_batch(lsmkv_inspection *inspection, lsmkv_part *part) {
     record_state *state = inspection->state;
     lsm_slice payload = state->record.payload;
     lsm_batch_reader reader;
+    lsm_batch_reader first;
     lsm_batch_record record;
     tally counts = {0};
     uint32_t total = 0;
@@ -244,7 +247,7 @@ static void show_batch(lsmkv_inspection *inspection, lsmkv_part *part) {
         damaged_record(inspection, part);
         return;
     }
-    uint64_t sequence = reader.sequence;
+    first = reader;
     while (lsm_batch_reader_next(&reader, &record)) {
         count(&counts, record.tag);
         total++;
@@ -257,8 +260,8 @@ static void show_batch(lsmkv_inspection *inspection, lsmkv_part *part) {
         return;
     }
     begin_record(inspection, part);
-    lsm_part_number(inspection, "sequence", sequence);
-    lsm_part_number(inspection, "last_sequence", sequence + total - 1);
+    lsm_part_number(inspection, "sequence", first.sequence);
+    lsm_part_number(inspection, "last_sequence", first.sequence + total - 1);
     lsm_part_number(inspection, "time", reader.time_ms);
     lsm_part_number(inspection, "count", total);
     lsm_part_number(inspection, "puts", counts.puts);
@@ -266,7 +269,8 @@ static void show_batch(lsmkv_inspection *inspection, lsmkv_part *part) {
     lsm_part_number(inspection, "range_deletes", counts.range_deletes);
     lsm_part_number(inspection, "large_values", counts.large);
     lsm_part_number(inspection, "cached_values", counts.cached);
-    if (inspection->how.entries && lsm_batch_reader_init(&state->batch, payload)) {
+    if (inspection->how.entries) {
+        state->batch = first;
         state->stage = BATCH;
     }
 }
@@ -324,6 +328,7 @@ static lsmkv_status show_edit(lsmkv_inspection *inspection, lsmkv_part *part,
 
 /* What belongs in this type of file, beside marks. */
 static bool belongs(lsmkv_file_type type, lsm_record_type record) {
+    /* unreachable: lsm_record_peek lets no other type pass */
     switch (record) {
         case LSM_RECORD_MARK:
             return true;

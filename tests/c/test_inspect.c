@@ -6,72 +6,14 @@
  * cover the file end to end, and what was not written must be called damage.
  */
 #include "calls_help.h"
+#include "inspect_help.h"
 
 #include <errno.h>
 
 #include "base/alloc.h"
-#include "db/inspect.h"
 #include "format/filename.h"
 
 enum { FILES_MAX = 16, ALLOCATIONS_MAX = 200 };
-
-/* What a pass over a file saw. */
-typedef struct seen {
-    lsmkv_file_type type;
-    uint64_t at; /* the file was shown up to here */
-    uint64_t parts, entries, damage, rest;
-    uint64_t damage_at;
-} seen;
-
-static void cover(seen *s, const lsmkv_part *part) {
-    bool alone = part->kind == LSMKV_PART_BLOCK || part->kind == LSMKV_PART_RECORD ||
-                 part->kind == LSMKV_PART_FRAME || part->kind == LSMKV_PART_REST ||
-                 part->kind == LSMKV_PART_DAMAGE;
-    bool header = s->at == 0 && part->offset == LSM_RECORD_FILE_HEADER_SIZE;
-
-    if (alone && (part->offset == s->at || header)) {
-        s->at = part->offset + part->size;
-    } else {
-        CHECK(!alone || part->kind == LSMKV_PART_DAMAGE); /* said of what was shown */
-    }
-    s->damage_at =
-        part->kind == LSMKV_PART_DAMAGE && s->damage == 0 ? part->offset : s->damage_at;
-    s->damage += part->kind == LSMKV_PART_DAMAGE;
-    s->rest += part->kind == LSMKV_PART_REST;
-    s->entries += part->kind == LSMKV_PART_ENTRY;
-    s->parts++;
-}
-
-static lsmkv_status look(lsm_env *env, const char *name, const lsmkv_inspect_how *how,
-                         seen *s, lsmkv_error *err) {
-    lsmkv_inspection *inspection = NULL;
-    lsmkv_part part;
-
-    *s = (seen){0};
-    lsmkv_status status = lsm_inspect_open(env, SIM_PATH, name, how, &inspection, err);
-    if (status != LSMKV_OK) {
-        CHECK(inspection == NULL);
-        return status;
-    }
-    s->type = inspection->type;
-    while ((status = lsm_inspect_next(inspection, &part, err)) == LSMKV_OK) {
-        CHECK(part.size <= inspection->size &&
-              part.offset <= inspection->size - part.size);
-        CHECK((s->parts == 0) == (part.kind == LSMKV_PART_FILE));
-        cover(s, &part);
-    }
-    lsm_inspect_free(inspection);
-    return status;
-}
-
-static seen look_at(lsm_env *env, const char *name, const lsmkv_inspect_how *how) {
-    lsmkv_error err;
-    seen s;
-
-    lsm_error_clear(&err);
-    CHECK_STATUS(look(env, name, how, &s, &err), LSMKV_NOT_FOUND);
-    return s;
-}
 
 /* Copies of the files of a database that was closed without being closed. */
 typedef struct files {
@@ -286,14 +228,19 @@ LSM_TEST(inspection_refuses_what_it_cannot_know) {
     lsm_dir *dir = NULL;
     lsm_env *env = sim_make(1, &dir);
     uint8_t zeros[300] = {0};
+    char long_name[LSM_NAME_SIZE_MAX + 1] = {0};
     lsmkv_error err;
     seen s;
 
     lsm_error_clear(&err);
+    memset(long_name, 'n', LSM_NAME_SIZE_MAX);
     CHECK_STATUS(look(env, "absent", NULL, &s, &err), LSMKV_NOT_FOUND);
     CHECK_STATUS(look(env, "a/b", NULL, &s, &err), LSMKV_INVALID_ARGUMENT);
     CHECK_STATUS(look(env, "..", NULL, &s, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK_STATUS(look(env, ".", NULL, &s, &err), LSMKV_INVALID_ARGUMENT);
     CHECK_STATUS(look(env, "", NULL, &s, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK_STATUS(look(env, long_name, NULL, &s, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK_STATUS(look(env, long_name + 1, NULL, &s, &err), LSMKV_NOT_FOUND);
     CHECK(lsm_sim_file_write(env, SIM_PATH, "zeros", zeros, sizeof(zeros)));
     CHECK_STATUS(look(env, "zeros", NULL, &s, &err), LSMKV_NOT_A_DATABASE);
     for (int type = LSMKV_FILE_LOG; type <= LSMKV_FILE_HOTLIST; type++) {
