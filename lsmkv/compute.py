@@ -5,8 +5,9 @@
 caller computes (`flights.py`), in this order: take a snapshot, look once more, call the
 function, store the value unless anything came to the key since the snapshot, land. So a
 put or delete that comes while a value is computed wins, and who waits for a value that
-could not be stored asks again: nobody gets one that is older than a delete which was
-over before the call began.
+could not be stored asks again. So does who comes when it may have been stored already
+(`Flight.settling`), for a delete may have come behind it: nobody gets a value that is
+older than a delete which was over before the call began.
 """
 
 from __future__ import annotations
@@ -162,10 +163,13 @@ class Turn:
         """Find out which of the unseen flights are missing, and land the others."""
         blocked = []
         for flight in self.unseen:
+            flight.settling = True
             found = self._look_again(flight.place[1], waits)
             if type(found) is bytes:
                 self._land(flight, Landed(found, True))
-            elif found is _compute.BLOCKED:
+                continue
+            flight.settling = False
+            if found is _compute.BLOCKED:
                 blocked.append(flight)
             else:
                 self.missing.append(flight)
@@ -184,10 +188,12 @@ class Turn:
         key, kept = flight.place[1], _base.to_bytes(value)
         snapshot = self._snapshot
         assert snapshot is not None
+        flight.settling = True
         stored = _compute.store_since(
             self.want.space, key, kept, self.want.times, snapshot, waits
         )
         if stored is _compute.BLOCKED:
+            flight.settling = False
             return False
         _compute.count(self.want.space, _compute.COMPUTED, 1)
         self._land(flight, Landed(kept, stored))
@@ -467,10 +473,11 @@ async def _aentries(space: Any, keys: list[bytes]) -> Iterable[tuple[bytes, Entr
 
 
 def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | None:
+    late = flight.settling
     if coalesced:
         _compute.count(want.space, _compute.COALESCED, 1)
     try:
-        return flight.future.result(want.left())
+        return _trusted(flight.future.result(want.left()), late)
     finally:
         want.flights.leave(flight)
 
@@ -478,14 +485,20 @@ def _wait(want: Want, flight: Flight, *, coalesced: bool = True) -> Landed | Non
 async def _await(want: Want, flight: Flight, *, coalesced: bool) -> Landed | None:
     import asyncio
 
+    late = flight.settling
     if coalesced:
         _compute.count(want.space, _compute.COALESCED, 1)
     try:
         # The future is running, so who gives up waiting cannot cancel it.
         waiting = asyncio.wrap_future(flight.future)
-        return await asyncio.wait_for(waiting, want.left())
+        return _trusted(await asyncio.wait_for(waiting, want.left()), late)
     finally:
         want.flights.leave(flight)
+
+
+def _trusted(landed: Landed | None, late: bool) -> Landed | None:
+    """Have who came late ask again, as if nothing had been stored."""
+    return landed._replace(stored=False) if late and landed is not None else landed
 
 
 def _refresh(want: Want, keys: list[bytes], lead: Callable[..., object]) -> None:

@@ -48,17 +48,28 @@ class Landed(NamedTuple):
 
 
 class Flight:
-    """A computation that is going on."""
+    """A computation that is going on.
 
-    __slots__ = ("future", "landed", "loop", "place", "waits")
+    Attributes:
+        place: Of what.
+        loop: The event loop that computes, if one does.
+        landed: Whether it has ended.
+        settling: Whether its value is being read or stored, or has been: a write that
+            comes after that may be over before it lands.
+        waits: For which others it waits.
+        future: What it comes to; None: it was given up.
+    """
+
+    __slots__ = ("future", "landed", "loop", "place", "settling", "waits")
 
     def __init__(self, place: Place, loop: Any) -> None:
         """Begin, on an event loop or, with None, anywhere else; nobody waits yet."""
         self.place = place
         self.loop = loop
         self.landed = False
+        self.settling = False
         self.waits: set[Flight] = set()  # under the lock of the flights
-        self.future: Future[Landed | None] = Future()  # None: given up
+        self.future: Future[Landed | None] = Future()
         self.future.set_running_or_notify_cancel()
 
 

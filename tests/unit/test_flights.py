@@ -11,7 +11,7 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import lsmkv
+import lsmkv.aio
 from harness.flights import (
     WAIT,
     Slow,
@@ -30,7 +31,7 @@ from harness.flights import (
     until,
     waiting,
 )
-from lsmkv import _namespace
+from lsmkv import _compute, _namespace, compute
 
 
 @pytest.fixture(params=["database", "namespace", "cache"])
@@ -409,20 +410,84 @@ def test_a_computation_that_began_before_a_write_never_shows_after_it(
 
     asked = [pool.submit(ask) for _ in range(3)]
     asked += [pool.submit(asyncio.run, aask()) for _ in range(2)]
-    for number in range(1, 300):
-        state["written"] = number
-        if number % 2:
-            space.put(b"key", b"%d" % number)
-        else:
-            space.delete(b"key")
-        for _ in range(3):
-            found = space.get(b"key")
-            assert found is None or int(found) >= number
-            time.sleep(0)
-        assert int(space.get_or_compute(b"key", compute)) >= number
-    state["over"] = True
+    try:
+        for number in range(1, 300):
+            state["written"] = number
+            if number % 2:
+                space.put(b"key", b"%d" % number)
+            else:
+                space.delete(b"key")
+            for _ in range(3):
+                found = space.get(b"key")
+                assert found is None or int(found) >= number
+                time.sleep(0)
+            assert int(space.get_or_compute(b"key", compute)) >= number
+    finally:
+        state["over"] = True
     for each in asked:
         each.result(WAIT)
+
+
+def ask_in_every_way(db: lsmkv.DB) -> list[Callable[[], bytes]]:
+    """Return calls that ask for `key`, and compute "new"."""
+
+    async def new() -> bytes:
+        return b"new"
+
+    async def new_many(keys: list[bytes]) -> list[bytes]:
+        return [b"new"] * len(keys)
+
+    async def ask_many() -> bytes:
+        async with lsmkv.aio.wrap(db) as adb:
+            return (await adb.get_or_compute_many([b"key"], new_many))[0]
+
+    return [
+        lambda: db.get_or_compute(b"key", lambda: b"new"),
+        lambda: db.get_or_compute_many([b"key"], lambda keys: [b"new"])[0],
+        lambda: asyncio.run(db.aget_or_compute(b"key", new)),
+        lambda: asyncio.run(ask_many()),
+    ]
+
+
+@pytest.mark.parametrize("way", range(4))
+@pytest.mark.parametrize("what", ["stored", "found"])
+def test_a_value_that_was_deleted_before_the_call_is_not_waited_for(
+    db: lsmkv.DB,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    way: int,
+) -> None:
+    """One call has stored its value, or found one, and halts before it says so."""
+    begun, go = threading.Event(), threading.Event()
+    look, store = compute.Turn._look_again, _compute.store_since
+
+    def halt(outcome: object) -> object:
+        if not begun.is_set():
+            begun.set()
+            assert go.wait(WAIT)
+        return outcome
+
+    def look_again(turn: compute.Turn, key: bytes, waits: bool) -> object:
+        if not begun.is_set():
+            db.put(key, b"old")
+        return halt(look(turn, key, waits))
+
+    if what == "found":
+        monkeypatch.setattr(compute.Turn, "_look_again", look_again)
+    else:
+        monkeypatch.setattr(_compute, "store_since", lambda *how: halt(store(*how)))
+    first = pool.submit(db.get_or_compute, b"key", lambda: b"old")
+    assert begun.wait(WAIT)
+    assert db[b"key"] == b"old"
+    del db[b"key"]
+    later = pool.submit(ask_in_every_way(db)[way])
+    until(lambda: waiting(db, 1))
+    go.set()
+    assert later.result(WAIT) == b"new"
+    assert first.result(WAIT) == b"old"
+    assert db[b"key"] == b"new"
+    assert nothing_flies(db)
 
 
 def test_everything_at_once_stays_in_order(
