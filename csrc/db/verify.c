@@ -39,32 +39,14 @@ static void tell(lsm_verify *verify, const lsmkv_error *problem) {
     pass_on(verify, problem);
 }
 
-/* An open table, for the caller to unref. */
-static lsmkv_status take_table(lsmkv_db *db, lsm_live_table *live, lsm_table **tablep,
-                               lsmkv_error *problem) {
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status =
-        lsm_table_cache_get(&db->table_cache, live, false, tablep, problem);
-    if (status == LSMKV_OK) {
-        lsm_table_ref(*tablep);
-    }
-    lsm_epoch_leave(token);
-    return status;
-}
-
 static void verify_tables(lsm_verify *verify, const lsm_version *version) {
     for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
         for (size_t i = 0; i < version->levels[level].count; i++) {
             lsm_live_table *live = version->levels[level].tables[i];
             lsmkv_error problem;
-            lsmkv_status status;
             lsm_table *table;
-            bool tried = false;
             lsm_error_clear(&problem);
-            do {
-                status = take_table(verify->db, live, &table, &problem);
-            } while (lsm_db_again(verify->db, status, &problem, &tried));
-            if (status != LSMKV_OK) {
+            if (lsm_verify_take_table(verify->db, live, &table, &problem) != LSMKV_OK) {
                 tell(verify, &problem);
                 continue;
             }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One scan of each table that points anywhere. A table that cannot be read is no
- * finding here: the check of the table itself has told.
+ * One scan of each table that points anywhere. Damage of the table is no finding here:
+ * the check of the table itself has told.
  */
 #include "db/verify_pointers.h"
 
@@ -23,6 +23,8 @@ static bool check_entry(pointer_scan *scan, const lsm_iter *iter,
                         lsmkv_error *problem) {
     uint8_t tag = lsm_trailer_tag(lsm_ikey_trailer(iter->key));
     lsm_slice value;
+    lsmkv_status status;
+    bool tried = false;
 
     if (lsm_tag_kind(tag) != LSM_KIND_POINTER) {
         return true;
@@ -38,10 +40,13 @@ static bool check_entry(pointer_scan *scan, const lsm_iter *iter,
     if (segment == NULL) {
         return true; /* seen when the shares are compared */
     }
-    lsm_buf_clear(&scan->value);
     lsm_error_clear(problem);
-    if (lsm_segment_read(segment, &pointer, false, &scan->value, &value, problem) !=
-        LSMKV_OK) {
+    do {
+        lsm_buf_clear(&scan->value);
+        status =
+            lsm_segment_read(segment, &pointer, false, &scan->value, &value, problem);
+    } while (lsm_db_again(scan->check->db, status, problem, &tried));
+    if (status != LSMKV_OK) {
         tell(scan->check, problem);
     }
     return true;
@@ -65,18 +70,52 @@ static void check_shares(const pointer_scan *scan, const lsm_table_info *info) {
     }
 }
 
+static lsmkv_status take_table(lsmkv_db *db, lsm_live_table *live, lsm_table **tablep,
+                               lsmkv_error *problem) {
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsmkv_status status =
+        lsm_table_cache_get(&db->table_cache, live, false, tablep, problem);
+    if (status == LSMKV_OK) {
+        lsm_table_ref(*tablep);
+    }
+    lsm_epoch_leave(token);
+    return status;
+}
+
+lsmkv_status lsm_verify_take_table(lsmkv_db *db, lsm_live_table *live,
+                                   lsm_table **tablep, lsmkv_error *problem) {
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        status = take_table(db, live, tablep, problem);
+    } while (lsm_db_again(db, status, problem, &tried));
+    return status;
+}
+
 static lsm_iter *open_table(const lsm_pointer_check *check, lsm_live_table *live,
                             lsmkv_error *problem) {
     lsm_table *table;
     lsm_iter *iter = NULL;
-    lsm_epoch_token token = lsm_epoch_enter(&check->db->epoch);
 
-    if (lsm_table_cache_get(&check->db->table_cache, live, false, &table, problem) ==
-        LSMKV_OK) {
-        iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
+    if (lsm_verify_take_table(check->db, live, &table, problem) != LSMKV_OK) {
+        return NULL;
     }
-    lsm_epoch_leave(token);
+    iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
+    if (iter == NULL) {
+        (void)lsm_fail_memory(problem, sizeof(*iter));
+    }
+    lsm_table_unref(table);
     return iter;
+}
+
+/* What ended the scan of a table: a failure of the moment may not have been met by the
+ * check of the table itself. */
+static void tell_end(const lsm_pointer_check *check, const lsmkv_error *problem) {
+    if (problem->status != LSMKV_CORRUPTION &&
+        problem->status != LSMKV_UNSUPPORTED_VERSION) {
+        tell(check, problem);
+    }
 }
 
 static void check_table(const lsm_pointer_check *check, lsm_live_table *live) {
@@ -87,6 +126,7 @@ static void check_table(const lsm_pointer_check *check, lsm_live_table *live) {
     lsm_error_clear(&problem);
     lsm_iter *iter = open_table(check, live, &problem);
     if (iter == NULL) {
+        tell_end(check, &problem);
         return;
     }
     for (lsm_iter_seek_first(iter); ok && iter->valid; lsm_iter_next(iter)) {
@@ -96,6 +136,8 @@ static void check_table(const lsm_pointer_check *check, lsm_live_table *live) {
         tell(check, &problem);
     } else if (iter->status == LSMKV_OK) {
         check_shares(&scan, &live->info);
+    } else {
+        tell_end(check, &iter->error);
     }
     lsm_iter_destroy(iter);
     lsm_segment_shares_deinit(&scan.shares);

@@ -15,6 +15,11 @@ typedef struct lsm_pointer_check {
     void *context;
 } lsm_pointer_check;
 
+/* An open table, for the caller to unref. */
+lsmkv_status lsm_verify_take_table(lsmkv_db *db, lsm_live_table *live,
+                                   lsm_table **tablep,
+                                   lsmkv_error *problem) LSM_MUST_CHECK;
+
 void lsm_verify_pointers(const lsm_pointer_check *check);
 
 #endif
