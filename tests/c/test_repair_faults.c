@@ -132,7 +132,9 @@ static void confuse_files(lsm_env *env) {
 /* What a repair told. */
 typedef struct told {
     uint64_t count;
-    bool type; /* that a file is of another type */
+    bool type;     /* that a file is of another type */
+    uint64_t hash; /* of all problems, in any order */
+    lsmkv_report report;
 } told;
 
 static void on_problem(void *context, const lsmkv_error *problem) {
@@ -142,17 +144,19 @@ static void on_problem(void *context, const lsmkv_error *problem) {
           problem->status == LSMKV_CHANGED || problem->status == LSMKV_NOT_A_DATABASE);
     CHECK(problem->message[0] != '\0' && strlen(problem->file) < LSM_NAME_SIZE_MAX);
     t->type = t->type || strstr(problem->message, "a file of type") != NULL;
+    t->hash += lsm_xxh3(problem->message, strlen(problem->message)) +
+               lsm_xxh3(problem->file, strlen(problem->file)) * 31 +
+               (uint64_t)problem->offset * 17;
     t->count++;
 }
 
 static lsmkv_status repair(lsm_env *env, const char *into, told *t, lsmkv_error *err) {
     lsm_test_repair_request request = {SIM_PATH, into, on_problem, t};
-    lsmkv_report report = {0};
 
     *t = (told){0};
     lsm_error_clear(err);
-    lsmkv_status status = lsm_test_repair(env, &request, &report, err);
-    CHECK_EQ(report.problem_count, t->count);
+    lsmkv_status status = lsm_test_repair(env, &request, &t->report, err);
+    CHECK_EQ(t->report.problem_count, t->count);
     return status;
 }
 
@@ -291,6 +295,52 @@ LSM_TEST(a_repair_takes_all_of_a_whole_database_and_tells_what_is_damaged) {
         lsm_sim_destroy(env);
     }
     dead_end(&dead);
+}
+
+LSM_TEST(a_repair_without_a_target_tells_the_same_and_writes_nothing) {
+    dead_db dead;
+
+    dead_begin(&dead);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(wrecks); i++) {
+        lsm_env *env = dead_copy(&dead);
+        lsmkv_error err;
+        told dry;
+        told t;
+        wrecks[i].wreck(env);
+        uint64_t steps = lsm_sim_steps(env);
+        CHECK_OK(repair(env, NULL, &dry, &err));
+        CHECK_EQ(lsm_sim_steps(env), steps);
+        CHECK_OK(repair(env, "into", &t, &err));
+        CHECK_EQ(dry.hash, t.hash);
+        CHECK(memcmp(&dry.report, &t.report, sizeof(t.report)) == 0);
+        lsm_sim_destroy(env);
+    }
+    dead_end(&dead);
+}
+
+/* Of what was damaged in the middle of its files. */
+LSM_TEST(a_repair_without_a_target_that_lacks_memory_says_so) {
+    lsmkv_status status = LSMKV_NO_MEMORY;
+    uint64_t live = lsm_alloc_live();
+    dead_db dead;
+    lsmkv_error err;
+    told whole;
+
+    dead_begin(&dead);
+    damage_middles(dead.env);
+    lsm_sim_exempt_memory(dead.env);
+    CHECK_OK(repair(dead.env, NULL, &whole, &err));
+    for (uint64_t at = 0; status != LSMKV_OK || at < STRIDE * 10; at += STRIDE) {
+        told t;
+        CHECK(at < CALLS_MAX);
+        lsm_alloc_fail_after(at, 0);
+        status = repair(dead.env, NULL, &t, &err);
+        lsm_alloc_fail_never();
+        CHECK(status == LSMKV_NO_MEMORY ||
+              (status == LSMKV_OK && t.hash == whole.hash));
+    }
+    dead_end(&dead);
+    CHECK_EQ(lsm_alloc_live(), live);
 }
 
 LSM_TEST(a_repair_that_lacks_memory_once_leaves_nothing_out) {
