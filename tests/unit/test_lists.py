@@ -255,10 +255,12 @@ def test_threads_append_without_loss_and_each_in_its_order(
 
     with ThreadPoolExecutor(9) as pool:
         looking = pool.submit(look)
-        working = [pool.submit(work, number) for number in range(8)]
-        for each in working:
-            each.result(WAIT)
-        stop.set()
+        try:
+            working = [pool.submit(work, number) for number in range(8)]
+            for each in working:
+                each.result(WAIT)
+        finally:
+            stop.set()
         looking.result(WAIT)
     for which, key in enumerate(lists):
         items = [tuple(map(int, each.split())) for each in space.tail(key)]
