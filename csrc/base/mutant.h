@@ -41,6 +41,7 @@
     X(INPUTS_DROPPED_BEFORE_EDIT_SYNC,                                                 \
       "a compaction drops inputs before a synced edit")                                \
     X(REWRITE_FORGETS_CACHES, "a rewritten MANIFEST forgets the cache segments")       \
+    X(REWRITE_FORGETS_LOGS, "a rewritten MANIFEST forgets which logs must exist")      \
     X(TABLE_NOT_SYNCED, "a table is named by the MANIFEST without being synced")       \
     X(NO_DIR_SYNC_AFTER_TABLE, "the name of a table is not synced before its edit")    \
     X(SYNC_ERROR_IGNORED, "the answer of a table's sync is ignored")                   \

@@ -57,7 +57,8 @@ lsmkv_status lsm_db_describe_locked(lsmkv_db *db, const lsm_edit *edit,
     everything->time_ms = edit->time_ms;
     for (size_t i = 0; ok && i < db->log_count; i++) {
         uint64_t number = lsm_wal_number(db->logs[i].writer);
-        if (db->logs[i].recorded && number >= everything->first_log) {
+        if (db->logs[i].recorded && number >= everything->first_log &&
+            !LSM_MUTANT(REWRITE_FORGETS_LOGS)) {
             ok = lsm_edit_add_log(everything, number,
                                   lsm_wal_file_id(db->logs[i].writer));
         }

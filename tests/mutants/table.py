@@ -258,6 +258,13 @@ MUTANTS = (
         "is dropped, but is not there",
         1,
     ),
+    Mutant(
+        "REWRITE_FORGETS_LOGS",
+        "durability.md",
+        "a_rewritten_manifest_still_tells_which_logs_must_be_there",
+        "OK, expected CORRUPTION",
+        1,
+    ),
     Mutant("TABLE_NOT_SYNCED", "Badger #1625", "sim", r"CORRUPTION: .*\.tbl", 6),
     Mutant(
         "NO_DIR_SYNC_AFTER_TABLE",
