@@ -254,10 +254,6 @@ const lsmkv_warm_report *lsm_warm_report(const lsm_warm *warm) {
 static bool find_bounded(lsm_warm *warm, lsm_live_table *live) {
     lsm_table_cache *cache = &warm->db->table_cache;
     lsm_key_range range = range_of(warm);
-
-    if (!lsm_range_overlaps(lsm_live_table_range(live), range)) {
-        return false;
-    }
     bool room = lsm_table_cache_open_count(cache) < cache->open_max;
     lsm_table *table = lsm_table_cache_hold(cache, live, !room);
     if (table == NULL) {
