@@ -14,7 +14,10 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
-enum { COPY_CODEC = 7 };
+enum {
+    COPY_CODEC = 7,
+    VARINT_ROOM = 10, /* that any number may take */
+};
 
 /* A codec that copies. */
 static void *copy_create(int level) {
@@ -108,6 +111,9 @@ typedef enum knob {
     KNOB_MULTIPLIER,
     KNOB_TRIGGER,
     KNOB_CODEC,
+    KNOB_LOG,
+    KNOB_WARM,
+    KNOB_STATS,
 } knob;
 
 static void turn(lsmkv_options *given, knob which, int64_t value) {
@@ -157,6 +163,15 @@ static void turn(lsmkv_options *given, knob which, int64_t value) {
         case KNOB_CODEC:
             given->codec = (int32_t)value;
             break;
+        case KNOB_LOG:
+            given->log_bytes = (uint64_t)value;
+            break;
+        case KNOB_WARM:
+            given->warm_bytes = value;
+            break;
+        case KNOB_STATS:
+            given->stats_interval_ms = (int32_t)value;
+            break;
     }
 }
 
@@ -187,6 +202,9 @@ LSM_TEST(every_limit_is_inclusive_and_named_in_the_message) {
         {KNOB_MULTIPLIER, "level_multiplier", 2, 1000, 1, 1001},
         {KNOB_TRIGGER, "l0_compact_trigger", 1, 10000, 10001, UINT32_MAX},
         {KNOB_CODEC, "codec", -1, 0, -2, LSMKV_CODEC_COUNT},
+        {KNOB_LOG, "log_bytes", 4096, INT64_C(1) << 40, 4095, (INT64_C(1) << 40) + 1},
+        {KNOB_WARM, "warm_bytes", -1, INT64_MAX, -2, INT64_MIN},
+        {KNOB_STATS, "stats_interval_ms", -1, 3600000, -2, 3600001},
     };
 
     for (size_t i = 0; i < LSM_ARRAY_COUNT(cases); i++) {
@@ -432,8 +450,59 @@ LSM_TEST(encoding_says_when_there_is_no_memory) {
 
     CHECK_OK(lsm_options_resolve(NULL, &options, &err));
     lsm_buf_init(&value);
+    CHECK(lsm_options_encode(&options, &value));
+    size_t size = value.size;
+    lsm_buf_deinit(&value);
+    for (size_t taken = 0; taken < 2 * size; taken++) { /* of the memory there is */
+        lsm_buf_init(&value);
+        CHECK(lsm_buf_reserve(&value, 2 * size));
+        size_t left = value.capacity - taken;
+        value.size = taken;
+        lsm_alloc_fail_after(0, 1);
+        bool encoded = lsm_options_encode(&options, &value);
+        lsm_alloc_fail_never();
+        CHECK(encoded ? left >= size : left < size + VARINT_ROOM);
+        lsm_buf_deinit(&value);
+    }
     lsm_alloc_fail_after(0, 1);
     CHECK(!lsm_options_encode(&options, &value));
     lsm_alloc_fail_never();
-    lsm_buf_deinit(&value);
+}
+
+LSM_TEST(what_is_not_trusted_needs_a_mebibyte_or_the_default) {
+    static const uint64_t right[] = {0, MIB, 64 * MIB};
+    lsmkv_options given;
+    lsm_options options;
+    lsmkv_error err;
+
+    lsmkv_options_init(&given);
+    given.untrusted = true;
+    given.read_only = true;
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(right); i++) {
+        given.memory_bytes = right[i];
+        CHECK_OK(lsm_options_resolve(&given, &options, &err));
+    }
+    given.memory_bytes = MIB - 1;
+    CHECK_STATUS(lsm_options_resolve(&given, &options, &err), LSMKV_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "memory_bytes") != NULL);
+}
+
+LSM_TEST(options_in_force_are_told_as_they_would_be_given) {
+    static const int64_t thresholds[] = {0, 1, 1024, LSMKV_VALUE_SIZE_MAX};
+    lsmkv_options given;
+    lsmkv_options told;
+    lsm_options options;
+    lsmkv_error err;
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(thresholds); i++) {
+        lsmkv_options_init(&given);
+        given.blob_threshold_bytes = thresholds[i];
+        CHECK_OK(lsm_options_resolve(&given, &options, &err));
+        lsm_options_describe(&options, &told);
+        CHECK_EQ(told.blob_threshold_bytes, thresholds[i]);
+        CHECK_EQ(told.block_cache_bytes, options.cache_bytes);
+        CHECK_OK(lsm_options_resolve(&told, &options, &err));
+        CHECK_EQ(options.blob_threshold,
+                 thresholds[i] == 0 ? SIZE_MAX : (size_t)thresholds[i]);
+    }
 }

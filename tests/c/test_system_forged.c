@@ -7,6 +7,7 @@
  */
 #include "calls_help.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -274,6 +275,36 @@ LSM_TEST(a_database_whose_system_namespace_makes_no_sense_does_not_open) {
     check_refused(lost, forge("published/x", "1", 1));
     check_refused(torn, torn);
     check_refused(unnamed, unnamed);
+}
+
+/* As where a backup lacks the end of its MANIFEST: the error names the file, unless
+ * that cannot be told any more. */
+LSM_TEST(a_version_whose_tables_are_in_a_lost_edit_names_the_manifest) {
+    lsmkv_error err;
+    bool unnamed = false;
+    all a;
+
+    begin(&a);
+    put_one(&a, forge_version("publish/x/1", LSM_PUBLISH_COMPLETE, (uint64_t)1 << 40,
+                              SIZE_MAX));
+    CHECK_STATUS(reopen(&a, true, &err), LSMKV_CORRUPTION);
+    CHECK(strncmp(err.file, "MANIFEST", 8) == 0);
+    CHECK(strstr(err.message, "lost an edit") != NULL);
+    for (uint64_t n = 0; !unnamed; n++) {
+        lsmkv_options options;
+        lsmkv_db *db = NULL;
+        lsm_env *env = sim_crash(a.env, 1, LSM_CRASH_ALL, 512);
+        lsmkv_options_init(&options);
+        options.read_only = true;
+        lsm_sim_fail(env, LSM_SIM_OPEN, n, EIO, false);
+        lsmkv_status status = lsm_test_open(env, SIM_PATH, &options, &db, &err);
+        CHECK(status == LSMKV_CORRUPTION || status == LSMKV_IO_ERROR);
+        unnamed = status == LSMKV_CORRUPTION && err.file[0] == '\0';
+        lsm_sim_destroy(env);
+        CHECK(n < PLACES_MAX);
+    }
+    CHECK(strstr(err.message, "lost an edit") != NULL);
+    end(&a);
 }
 
 /* A version that nobody sees costs nothing; and one that was never finished goes. */
