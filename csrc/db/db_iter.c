@@ -234,9 +234,7 @@ static bool leave_key_backward(lsmkv_iter *iter) {
                             lsm_trailer_make(LSM_SEQUENCE_MAX, LSM_TAG_SEEK))) {
                 return false;
             }
-            if (!inner->valid && inner->status == LSMKV_OK) {
-                lsm_iter_seek_last(inner);
-            } else if (inner->valid) {
+            if (inner->valid) { /* unless that failed: this key is there */
                 lsm_iter_prev(inner);
             }
             return true;
