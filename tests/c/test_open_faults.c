@@ -342,13 +342,16 @@ LSM_TEST(a_database_that_should_be_new_is_left_as_it_is_where_there_is_one) {
 LSM_TEST(a_database_is_not_made_below_a_directory_that_is_not_there) {
     char path[256];
     char below[300];
+    lsmkv_options options;
     lsmkv_error err;
     lsmkv_db *db = NULL;
 
     (void)snprintf(path, sizeof(path), "%s/lsmkv-open-XXXXXX", P_tmpdir);
     CHECK(mkdtemp(path) != NULL);
     (void)snprintf(below, sizeof(below), "%s/none/db", path);
-    CHECK_STATUS(lsmkv_open(below, NULL, &db, &err), LSMKV_IO_ERROR);
+    lsmkv_options_init(&options);
+    CHECK_STATUS(lsm_test_open(lsm_env_posix(), below, &options, &db, &err),
+                 LSMKV_IO_ERROR);
     CHECK(strstr(err.message, "No such file") != NULL);
     CHECK_EQ(rmdir(path), 0);
 }
