@@ -531,8 +531,9 @@ static lsmkv_status look_at_cached(const lsm_readstate *state, const lsm_found *
 }
 
 /* OK, NOT_FOUND, WOULD_BLOCK or an error. */
-static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey,
-                            bool with_value, seen_version *seen, lsmkv_error *err) {
+static lsmkv_status look_at_once(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey,
+                                 bool with_value, seen_version *seen,
+                                 lsmkv_error *err) {
     lsm_epoch_token token;
     lsm_found found;
     lsmkv_status status = lsm_db_enter(db, &token, err);
@@ -563,6 +564,19 @@ static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey
         }
     }
     lsm_epoch_leave(token);
+    return status;
+}
+
+static lsmkv_status look_at(lsmkv_db *db, const lsmkv_read *read, lsm_slice skey,
+                            bool with_value, seen_version *seen, lsmkv_error *err) {
+    lsmkv_error failure;
+    lsmkv_error *to = err != NULL ? err : &failure;
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        status = look_at_once(db, read, skey, with_value, seen, to);
+    } while (lsm_db_again(db, status, to, &tried));
     return status;
 }
 

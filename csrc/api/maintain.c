@@ -505,22 +505,38 @@ void lsmkv_get_uuid(const lsmkv_db *db, uint8_t uuid[LSMKV_UUID_SIZE]) {
     memcpy(uuid, db->uuid, LSMKV_UUID_SIZE);
 }
 
+static lsmkv_status count_once(lsmkv_db *db, const lsmkv_snapshot *snapshot,
+                               const lsm_key_range *keys, uint64_t *count,
+                               lsmkv_error *err) {
+    lsm_epoch_token token;
+    lsmkv_status status = lsm_db_enter(db, &token, err);
+
+    if (status == LSMKV_OK) {
+        status = lsm_db_count(db, snapshot, keys, count, err);
+        lsm_epoch_leave(token);
+    }
+    return status;
+}
+
 lsmkv_status lsmkv_approximate_count(lsmkv_db *db, const lsmkv_read *read,
                                      const lsmkv_range *range, uint64_t *count,
                                      lsmkv_error *err) {
     LSM_BUDGET_SCOPE before = lsm_budget_enter(db->budget);
     lsmkv_status status = LSMKV_OK;
-    lsm_epoch_token token;
+    lsmkv_error failure;
     lsm_buf start = {0};
     lsm_buf stop = {0};
+    bool tried = false;
 
     *count = 0;
     LSM_TRY(lsm_check_read(db, read, err));
     LSM_TRY(bounds(lsm_read_space(read), range, &start, &stop, err));
-    LSM_TRY(lsm_db_enter(db, &token, err));
     lsm_key_range keys = {lsm_buf_slice(&start), lsm_buf_slice(&stop), true};
-    status = lsm_db_count(db, read != NULL ? read->snapshot : NULL, &keys, count, err);
-    lsm_epoch_leave(token);
+    do {
+        status = count_once(db, read != NULL ? read->snapshot : NULL, &keys, count,
+                            &failure);
+    } while (lsm_db_again(db, status, &failure, &tried));
+    LSM_TRY(status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure));
 out:
     lsm_buf_deinit(&start);
     lsm_buf_deinit(&stop);

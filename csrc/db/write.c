@@ -233,25 +233,38 @@ static void note_failure_locked(lsmkv_db *db, const lsmkv_error *failure)
     }
 }
 
+/* Looks for the newest version of a condition's key. *visible: it is no delete, and has
+ * not expired. */
+static lsmkv_status find_newest(lsmkv_db *db, const lsm_condition *condition,
+                                bool nonblocking, lsm_found *found, bool *visible,
+                                lsmkv_error *err) {
+    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+    lsm_lookup lookup = lsm_lookup_make(condition->skey, lsm_db_published(db));
+    lsmkv_status status =
+        lsm_db_find(db, &lookup, nonblocking, lsm_db_readstate(db), found, err);
+
+    *visible =
+        status == LSMKV_OK && lsm_found_visible(found, lsm_clock_now_ms(&db->clock));
+    lsm_epoch_leave(token);
+    return status;
+}
+
 /* Whether the leader's condition holds: OK or NOT_FOUND. Only leaders publish, so what
  * is found stays the newest. */
 static lsmkv_status check_condition(lsmkv_db *db, const lsm_writer *leader,
                                     bool nonblocking, lsmkv_error *err) {
     const lsm_condition *condition = leader->condition;
+    lsmkv_status status;
     lsm_found found;
     bool visible = false;
+    bool tried = false;
 
     if (condition == NULL || LSM_MUTANT(CONDITION_NOT_CHECKED)) {
         return LSMKV_OK;
     }
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsm_lookup lookup = lsm_lookup_make(condition->skey, lsm_db_published(db));
-    lsmkv_status status =
-        lsm_db_find(db, &lookup, nonblocking, lsm_db_readstate(db), &found, err);
-    if (status == LSMKV_OK) {
-        visible = lsm_found_visible(&found, lsm_clock_now_ms(&db->clock));
-    }
-    lsm_epoch_leave(token);
+    do {
+        status = find_newest(db, condition, nonblocking, &found, &visible, err);
+    } while (lsm_db_again(db, status, err, &tried));
     if (status != LSMKV_OK && status != LSMKV_NOT_FOUND) {
         return status;
     }
