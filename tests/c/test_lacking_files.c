@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Goal: a scan that runs out of file descriptors frees some and goes on as if nothing
- * had been, wherever it was and wherever it goes; one that finds a value of a cache
- * damaged goes on behind it. Method: keys of many versions, of rows deleted and of
- * large values, spread over many tables and value files, none of which is open; scans
- * of every kind, with the n-th opening failing, for every n.
+ * Goal: a call that runs out of file descriptors frees some and goes on as if nothing
+ * had been, a scan also wherever it was and wherever it goes; one that finds a value of
+ * a cache damaged goes on behind it. Method: keys of many versions, of rows deleted and
+ * of large values, spread over many tables and value files, none of which is open;
+ * scans of every kind, with the n-th opening failing, for every n.
  */
 #include "forge_help.h"
 
@@ -185,6 +185,134 @@ LSM_TEST(scans_that_lack_descriptors_go_on_where_they_were) {
             CHECK(++n < OPENINGS_MAX);
         }
         CHECK(n > 4);
+    }
+    lsm_sim_destroy(env);
+}
+
+/* The calls that look keys up, by one each: a key that is there, one that is not. */
+static lsmkv_status use_get(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_pin pin = {0};
+    lsmkv_entry entry;
+    char key[16];
+    lsmkv_status status = lsmkv_get(db, NULL, key_at(key, 1), &pin, err);
+
+    lsmkv_pin_release(&pin);
+    if (status == LSMKV_OK) {
+        status = lsmkv_get_entry(db, NULL, key_at(key, KEYS - 1), &entry, &pin, err);
+        lsmkv_pin_release(&pin);
+    }
+    return status;
+}
+
+static lsmkv_status use_get_many(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_lookup lookups[KEYS];
+    char keys[KEYS][16];
+    lsmkv_pin pin = {0};
+
+    for (size_t i = 0; i < KEYS; i++) {
+        lookups[i] = (lsmkv_lookup){.key = key_at(keys[i], i)};
+    }
+    lsmkv_status status = lsmkv_get_many(db, NULL, lookups, KEYS, &pin, err);
+    for (size_t i = 0; status == LSMKV_OK && i < KEYS; i++) {
+        CHECK_EQ(lookups[i].found, !is_gone(i));
+    }
+    lsmkv_pin_release(&pin);
+    return status;
+}
+
+static lsmkv_status use_get_view(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_view *view = NULL;
+    lsmkv_bytes value;
+    char key[16];
+    lsmkv_status status = lsmkv_get_view(db, NULL, key_at(key, 0), &view, &value, err);
+
+    CHECK(status != LSMKV_OK || value.size == LARGE_SIZE);
+    lsmkv_view_free(view);
+    return status;
+}
+
+static lsmkv_status use_get_rows(lsmkv_db *db, lsmkv_error *err) {
+    static uint8_t out[LARGE_SIZE];
+    uint8_t there = 0;
+    size_t count = 0;
+    char key[16];
+    lsmkv_bytes bytes = key_at(key, 0);
+    lsmkv_keys keys = {.bytes = &bytes, .count = 1};
+    lsmkv_gather to = {
+        .out = out, .found = &there, .row_bytes = LARGE_SIZE, .stride = LARGE_SIZE};
+    lsmkv_status status = lsmkv_get_rows(db, NULL, &keys, &to, &count, err);
+
+    CHECK(status != LSMKV_OK || count == 1);
+    return status;
+}
+
+static lsmkv_status use_ttl(lsmkv_db *db, lsmkv_error *err) {
+    int64_t left_ms = 0;
+    char key[16];
+    lsmkv_status status = lsmkv_ttl(db, NULL, key_at(key, 3), &left_ms, err);
+
+    CHECK(status != LSMKV_OK || left_ms == -1);
+    return status;
+}
+
+static lsmkv_status use_touch(lsmkv_db *db, lsmkv_error *err) {
+    const lsmkv_write how = {.ttl_ms = 100000};
+    char key[16];
+
+    return lsmkv_touch(db, &how, key_at(key, 0), err); /* reads the large value, too */
+}
+
+static lsmkv_status use_put_since(lsmkv_db *db, lsmkv_error *err) {
+    lsmkv_snapshot *snapshot = NULL;
+    char key[16];
+
+    CHECK_EQ(lsmkv_snapshot_create(db, &snapshot, err), LSMKV_OK);
+    lsmkv_write how = {.since = snapshot};
+    lsmkv_status status =
+        lsmkv_put(db, &how, key_at(key, 3), (lsmkv_bytes){"new", 3}, err);
+    lsmkv_snapshot_free(snapshot);
+    return status;
+}
+
+static lsmkv_status use_count(lsmkv_db *db, lsmkv_error *err) {
+    char keys[2][16];
+    lsmkv_range range = {key_at(keys[0], 3), key_at(keys[1], 20), true, true};
+    uint64_t count = 0;
+    lsmkv_status status = lsmkv_approximate_count(db, NULL, &range, &count, err);
+
+    CHECK(status != LSMKV_OK || count > 0);
+    return status;
+}
+
+/* Makes a call in a database that was just opened, while its n-th opening fails. false:
+ * it has no more. */
+static bool use(lsm_env *made, lsmkv_status (*call)(lsmkv_db *db, lsmkv_error *err),
+                uint64_t n) {
+    lsm_env *env = sim_crash(made, 1, LSM_CRASH_ALL, 512);
+    lsmkv_db *db = open_db(env);
+    lsmkv_error err;
+
+    lsm_error_clear(&err);
+    lsm_sim_fail(env, LSM_SIM_OPEN, n, EMFILE, false);
+    CHECK_OK(call(db, &err));
+    bool met = lsm_sim_failed_name(env)[0] != '\0';
+    lsm_test_abandon(db);
+    lsm_sim_destroy(env);
+    return met;
+}
+
+LSM_TEST(calls_that_lack_descriptors_close_what_they_do_not_need_and_go_on) {
+    static lsmkv_status (*const calls[])(lsmkv_db *db, lsmkv_error *err) = {
+        use_get, use_get_many, use_get_view,  use_get_rows,
+        use_ttl, use_touch,    use_put_since, use_count};
+    lsm_env *env = make_db();
+
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(calls); i++) {
+        uint64_t n = 0;
+        while (use(env, calls[i], n)) {
+            CHECK(++n < OPENINGS_MAX);
+        }
+        CHECK(n > 0);
     }
     lsm_sim_destroy(env);
 }
