@@ -161,13 +161,18 @@ static lsmkv_status begin_segment(lsmkv_db *db, lsm_cache_piece *piece,
     lsmkv_status status = LSMKV_OK;
     lsm_segment *segment = piece->segment;
     lsm_edit_cache info = {segment->number, segment->file_id, segment->space_id};
+    lsmkv_error failure;
     lsm_edit edit;
+    bool tried = false;
 
     lsm_edit_init(&edit);
     if (!lsm_edit_add_cache(&edit, &info)) {
         LSM_TRY(lsm_fail_memory(err, sizeof(info)));
     }
-    LSM_TRY(lsm_cache_segment_begin(segment, &piece->file, err));
+    do {
+        status = lsm_cache_segment_begin(segment, &piece->file, &failure);
+    } while (lsm_db_again(db, status, &failure, &tried));
+    LSM_TRY(status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure));
     status = lsm_db_install(db, &edit, 0, err);
     if (status != LSMKV_OK) {
         lsm_cache_unlink(db, segment);

@@ -135,6 +135,8 @@ lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice
     lsm_segment *source = source_of(values, pointer.segment);
     size_t times = lsm_times_size(tag);
     lsm_slice value;
+    lsmkv_error failure;
+    bool tried = false;
 
     *placed = field;
     if (source == NULL) {
@@ -147,8 +149,12 @@ lsmkv_status lsm_job_values_place(lsm_job_values *values, uint8_t tag, lsm_slice
     if (values->writer == NULL) {
         LSM_TRY(lsm_db_create_values(values->db, &values->writer, err));
     }
-    lsm_buf_clear(&values->value);
-    LSM_TRY(lsm_segment_read(source, &pointer, false, &values->value, &value, err));
+    do {
+        lsm_buf_clear(&values->value);
+        status =
+            lsm_segment_read(source, &pointer, false, &values->value, &value, &failure);
+    } while (lsm_db_again(values->db, status, &failure, &tried));
+    LSM_TRY(status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure));
     LSM_TRY(lsm_segment_check(source, &pointer, value, err));
     pointer.segment = lsm_value_writer_number(values->writer);
     LSM_TRY(lsm_value_writer_add(values->writer, value, &pointer.offset, err));

@@ -50,9 +50,16 @@ lsmkv_status lsm_db_create_table(lsmkv_db *db, lsm_table_writer **writerp,
 
 lsmkv_status lsm_db_create_values(lsmkv_db *db, lsm_value_writer **writerp,
                                   lsmkv_error *err) {
+    lsmkv_error failure;
+    lsmkv_status status;
     uint64_t number;
     uint64_t file_id;
+    bool tried = false;
 
     take_number(db, &number, &file_id);
-    return lsm_value_writer_create(db->dir, db->uuid, number, file_id, writerp, err);
+    do {
+        status = lsm_value_writer_create(db->dir, db->uuid, number, file_id, writerp,
+                                         &failure);
+    } while (lsm_db_again(db, status, &failure, &tried));
+    return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);
 }
