@@ -487,3 +487,22 @@ LSM_TEST(calls_that_meet_an_error_of_the_disk_say_so_and_can_be_repeated) {
 LSM_TEST(calls_on_a_full_disk_say_so_and_can_be_repeated) {
     fail_everywhere(ENOSPC);
 }
+
+/* Tables and files that are not needed are closed, and the call goes on. */
+LSM_TEST(calls_that_lack_descriptors_once_go_through) {
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(rows); i++) {
+        bool failed = rows[i] != use_checkpoint && rows[i] != reopen;
+        for (uint64_t at = 0; failed; at = next_place(at, 16)) {
+            world w;
+            begin(&w);
+            lsm_test_abandon(w.db);
+            open_world(&w); /* so that nothing is open */
+            uint64_t before = lsm_sim_call_count(w.env, LSM_SIM_OPEN);
+            lsm_sim_fail(w.env, LSM_SIM_OPEN, at, EMFILE, false);
+            CHECK_EQ(rows[i](&w), LSMKV_OK);
+            failed = lsm_sim_call_count(w.env, LSM_SIM_OPEN) - before > at;
+            heal(&w);
+            end(&w);
+        }
+    }
+}
