@@ -153,6 +153,30 @@ LSM_TEST(background_threads_write_a_hot_list_now_and_then) {
     end(&at);
 }
 
+LSM_TEST(background_threads_of_a_poisoned_database_write_nothing) {
+    lsmkv_error failure;
+    lsmkv_error err;
+    place at;
+
+    begin(&at);
+    put_all(&at, 0);
+    CHECK_OK(lsmkv_flush(at.db, &err));
+    check_all(&at);
+    (void)lsm_fail(&failure, LSMKV_IO_ERROR, "as if the disk had failed");
+    (void)lsm_db_poison(at.db, &failure);
+    grow_old(&at);
+    lsm_sleep_us(WAIT_US); /* in which they would, if they did */
+    CHECK(!has_hot_list(&at));
+    check_all(&at);
+    CHECK_STATUS(lsmkv_close(at.db, &err), LSMKV_IO_ERROR);
+    CHECK(strcmp(err.message, "as if the disk had failed") == 0);
+    lsmkv_free(at.db);
+    CHECK(!has_hot_list(&at));
+    start(&at);
+    check_all(&at);
+    end(&at);
+}
+
 static bool has_failed(place *at) {
     lsm_mutex_lock(&at->db->mu);
     bool failed = at->db->background_failures != 0;
@@ -212,6 +236,41 @@ LSM_TEST(writes_are_slowed_down_by_many_tables_and_not_stopped) {
     CHECK_EQ(stats_of(&at).stall_count, before + 1);
     lsm_scheduler_unclaim(at.db);
     CHECK_OK(lsmkv_settle(at.db, &err));
+    check_all(&at);
+    end(&at);
+}
+
+static void compact_it(void *context) {
+    place *at = context;
+    lsmkv_error err;
+
+    if (lsmkv_compact(at->db, NULL, NULL, &err) != LSMKV_OK) {
+        abort();
+    }
+}
+
+static uint32_t pauses_of(place *at) {
+    lsm_mutex_lock(&at->db->mu);
+    uint32_t pauses = at->db->pause_compactions;
+    lsm_mutex_unlock(&at->db->mu);
+    return pauses;
+}
+
+LSM_TEST(compactions_by_hand_wait_for_each_other) {
+    lsm_thread thread;
+    lsmkv_error err;
+    place at;
+
+    begin(&at);
+    put_all(&at, 0);
+    CHECK_OK(lsm_scheduler_claim(at.db, &err)); /* one that takes its time */
+    CHECK(lsm_thread_start(&thread, compact_it, &at, "compact"));
+    while (pauses_of(&at) != 2) {
+        lsm_sleep_us(100);
+    }
+    lsm_scheduler_unclaim(at.db);
+    lsm_thread_join(&thread);
+    CHECK_EQ(pauses_of(&at), 0);
     check_all(&at);
     end(&at);
 }

@@ -14,26 +14,31 @@
 #include <string.h>
 
 #include "api/testing.h"
+#include "db/cache_space.h"
+#include "db/catalog.h"
 #include "env/sync.h"
 #include "format/filename.h"
 
 enum { SIZE = 300, PUTS_MAX = 5000 };
 
-/* The system, with a gate before a write into the middle of a file. */
+/* Where a writer can be held. */
+typedef enum passage { NOWHERE, AT_OPEN, AT_WRITE } passage;
+
+/* The system, with a gate before a segment is made, or written in. */
 static struct {
     lsm_env env;
     lsm_env_ops ops;
     pthread_mutex_t mu;
     pthread_cond_t changed;
-    bool closes; /* behind the next write */
+    passage closes; /* for the next that comes by */
     bool closed;
     bool held;
 } gate = {.mu = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static int gated_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put) {
+static void pass(passage at) {
     (void)pthread_mutex_lock(&gate.mu);
-    if (gate.closes) {
-        gate.closes = false;
+    if (gate.closes == at) {
+        gate.closes = NOWHERE;
         gate.closed = true;
         gate.held = true;
         (void)pthread_cond_broadcast(&gate.changed);
@@ -43,7 +48,21 @@ static int gated_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t 
         gate.held = false;
     }
     (void)pthread_mutex_unlock(&gate.mu);
+}
+
+static int gated_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put) {
+    pass(AT_WRITE);
     return lsm_env_posix()->ops->file_write(file, offset, piece, put);
+}
+
+static int gated_open(lsm_dir *dir, const char *name, lsm_open_mode mode,
+                      lsm_file **filep) {
+    uint64_t number;
+
+    if (mode != LSM_OPEN_READ && lsm_filename_parse(name, &number) == LSM_NAME_CACHE) {
+        pass(AT_OPEN);
+    }
+    return lsm_env_posix()->ops->file_open(dir, name, mode, filep);
 }
 
 typedef struct scene {
@@ -52,6 +71,7 @@ typedef struct scene {
     lsmkv_namespace *space;
     lsm_thread slow;
     lsmkv_status status; /* of the slow writer */
+    lsmkv_status drop_status;
 } scene;
 
 static lsmkv_bytes text(const char *from) {
@@ -92,20 +112,19 @@ static void begin(scene *s) {
     gate.env = (lsm_env){.ops = &gate.ops, .threaded = true};
     gate.ops = *lsm_env_posix()->ops;
     gate.ops.file_write = gated_write;
+    gate.ops.file_open = gated_open;
     (void)snprintf(s->path, sizeof(s->path), "%s/lsmkv-caches-XXXXXX", P_tmpdir);
     CHECK(mkdtemp(s->path) != NULL);
     lsmkv_options_init(&options);
     options.memory_bytes = 1 << 20;
     CHECK_OK(lsm_test_open(&gate.env, s->path, &options, &s->db, &err));
     s->space = open_cache(s);
-    CHECK_OK(put(s, "first", &err));
 }
 
-/* A writer that has its place in the segment and does not come further. */
-static void begin_slow(scene *s) {
-    begin(s);
+/* A writer that comes so far and no further. */
+static void hold_one(scene *s, passage at) {
     (void)pthread_mutex_lock(&gate.mu);
-    gate.closes = true;
+    gate.closes = at;
     (void)pthread_mutex_unlock(&gate.mu);
     CHECK(lsm_thread_start(&s->slow, put_slowly, s, "slow"));
     (void)pthread_mutex_lock(&gate.mu);
@@ -113,6 +132,15 @@ static void begin_slow(scene *s) {
         (void)pthread_cond_wait(&gate.changed, &gate.mu);
     }
     (void)pthread_mutex_unlock(&gate.mu);
+}
+
+/* It has its place in a segment. */
+static void begin_slow(scene *s) {
+    lsmkv_error err;
+
+    begin(s);
+    CHECK_OK(put(s, "first", &err));
+    hold_one(s, AT_WRITE);
 }
 
 static void let_go(scene *s) {
@@ -215,6 +243,43 @@ LSM_TEST(cache_writer_whose_cache_is_dropped_meanwhile_is_told_so) {
     lsmkv_namespace_free(s.space);
     s.space = open_cache(&s);
     CHECK_EQ(get(&s, "slow"), LSMKV_NOT_FOUND);
+    CHECK_EQ(stats_of(&s).segment_count, 0);
+    end(&s);
+}
+
+static void drop_it(void *context) {
+    scene *s = context;
+    lsmkv_error err;
+
+    s->drop_status = lsmkv_namespace_drop(s->db, text("cache"), &err);
+}
+
+/* Whether the drop has come to where it waits for the segment. */
+static bool waits_for_segment(scene *s) {
+    const lsm_cache_space *cache = s->space->space->cache;
+
+    lsm_mutex_lock(&s->db->mu);
+    bool waits = cache->dropped && cache->rolling;
+    lsm_mutex_unlock(&s->db->mu);
+    return waits;
+}
+
+LSM_TEST(cache_that_is_dropped_while_a_segment_is_begun_waits_for_that) {
+    lsm_thread dropper;
+    scene s;
+
+    begin(&s);
+    hold_one(&s, AT_OPEN);
+    CHECK(lsm_thread_start(&dropper, drop_it, &s, "drop"));
+    while (!waits_for_segment(&s)) {
+        lsm_sleep_us(100);
+    }
+    let_go(&s);
+    lsm_thread_join(&dropper);
+    CHECK_EQ(s.drop_status, LSMKV_OK);
+    CHECK_EQ(s.status, LSMKV_INVALID_ARGUMENT);
+    lsmkv_namespace_free(s.space);
+    s.space = open_cache(&s);
     CHECK_EQ(stats_of(&s).segment_count, 0);
     end(&s);
 }
