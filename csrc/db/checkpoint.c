@@ -146,7 +146,9 @@ static void name_of(const lsm_checkpoint *work, size_t index,
 static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
     lsmkv_status status = LSMKV_OK;
     lsm_wal_writer *manifest = NULL;
+    lsmkv_error failure;
     char name[LSM_FILENAME_SIZE];
+    bool tried = false;
 
     size_t total = work->everything.added_count + work->everything.segment_count;
     total -=
@@ -157,8 +159,11 @@ static lsmkv_status fill(lsm_checkpoint *work, lsmkv_error *err) {
         LSM_TRY(share_file(work, name, err));
     }
     LSM_TRY(lsm_dir_sync(work->to.dir, err));
-    LSM_TRY(lsm_manifest_create(work->to.dir, &work->header, &work->everything,
-                                &manifest, &work->to.renamed, err));
+    do { /* what lacks a descriptor has renamed nothing, and leaves nothing */
+        status = lsm_manifest_create(work->to.dir, &work->header, &work->everything,
+                                     &manifest, &work->to.renamed, &failure);
+    } while (lsm_db_again(work->db, status, &failure, &tried));
+    LSM_TRY(status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure));
     status = lsm_wal_close(manifest, err);
 out:
     return status;
