@@ -366,6 +366,8 @@ static lsmkv_status try_often(lsmkv_db *db, lsmkv_error *failure) {
 
 lsmkv_status lsm_db_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
     lsmkv_error failure;
+    lsmkv_status status;
+    bool tried = false;
 
     *changed = false;
     if (db->follow == NULL) {
@@ -376,7 +378,9 @@ lsmkv_status lsm_db_refresh(lsmkv_db *db, bool *changed, lsmkv_error *err) {
     uint64_t begun_us = lsm_env_monotonic_us(db->env);
     uint64_t before = lsm_db_published(db);
     (void)lsm_clock_follow_ms(&db->clock);
-    lsmkv_status status = try_often(db, &failure);
+    do {
+        status = try_often(db, &failure);
+    } while (lsm_db_again(db, status, &failure, &tried));
     *changed = lsm_db_published(db) != before;
     end_refresh(db, begun_us, status == LSMKV_OK ? NULL : &failure);
     return status == LSMKV_OK ? LSMKV_OK : lsm_error_copy(err, &failure);

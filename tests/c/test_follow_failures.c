@@ -207,6 +207,23 @@ LSM_TEST(refresh_survives_every_failing_call) {
     }
 }
 
+LSM_TEST(refresh_that_lacks_a_descriptor_closes_what_it_does_not_need) {
+    for (int number = 0; number < 3; number++) {
+        bool met = true;
+        for (uint64_t n = 0; met; n++) {
+            story s;
+            start(&s);
+            tell(&s, number);
+            lsm_sim_fail(s.env, LSM_SIM_OPEN, n, EMFILE, false);
+            CHECK_EQ(refresh(&s), LSMKV_OK);
+            met = lsm_sim_failed_name(s.env)[0] != 0;
+            check_told(&s, number);
+            end(&s);
+            CHECK(n < 1000);
+        }
+    }
+}
+
 /* The name of the newest file of a kind. */
 static void find_newest(story *s, lsm_file_kind kind, char name[LSM_NAME_SIZE_MAX]) {
     lsmkv_error err;
