@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: a sync of all logs and a flush that seals one of them wait for each other,
+ * whoever comes first, and both go through. Method: a real directory below an
+ * environment that holds the sync or the cutting of a log until the other has begun.
+ */
+#include "test.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/testing.h"
+#include "db/db.h"
+#include "env/sync.h"
+
+enum { LARGE = 2000, KEYS = 10, PAUSE_US = 5000 };
+
+/* Where somebody can be held: both are done to logs, by whoever syncs or seals. */
+typedef enum passage { NOWHERE, AT_SYNC, AT_TRUNCATE } passage;
+
+static struct {
+    lsm_env env;
+    lsm_env_ops ops;
+    pthread_mutex_t mu;
+    pthread_cond_t changed;
+    passage closes; /* for the next that comes by */
+    bool closed;
+    bool held;
+} gate = {.mu = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void pass(passage at, const lsm_file *file) {
+    (void)pthread_mutex_lock(&gate.mu);
+    if (gate.closes == at && strstr(file->name, ".log") != NULL) {
+        gate.closes = NOWHERE;
+        gate.held = true;
+        (void)pthread_cond_broadcast(&gate.changed);
+        while (gate.closed) {
+            (void)pthread_cond_wait(&gate.changed, &gate.mu);
+        }
+        gate.held = false;
+    }
+    (void)pthread_mutex_unlock(&gate.mu);
+}
+
+static int gated_sync(lsm_file *file) {
+    pass(AT_SYNC, file);
+    return lsm_env_posix()->ops->file_sync(file);
+}
+
+static int gated_truncate(lsm_file *file, uint64_t size) {
+    pass(AT_TRUNCATE, file);
+    return lsm_env_posix()->ops->file_truncate(file, size);
+}
+
+static void close_gate(passage at) {
+    (void)pthread_mutex_lock(&gate.mu);
+    gate.closes = at;
+    gate.closed = true;
+    (void)pthread_mutex_unlock(&gate.mu);
+}
+
+static void await_gate(void) {
+    (void)pthread_mutex_lock(&gate.mu);
+    while (!gate.held) {
+        (void)pthread_cond_wait(&gate.changed, &gate.mu);
+    }
+    (void)pthread_mutex_unlock(&gate.mu);
+}
+
+static void open_gate(void) {
+    (void)pthread_mutex_lock(&gate.mu);
+    gate.closed = false;
+    (void)pthread_cond_broadcast(&gate.changed);
+    (void)pthread_mutex_unlock(&gate.mu);
+}
+
+typedef struct scene {
+    char path[256];
+    lsmkv_db *db;
+    lsmkv_status status; /* of the other thread */
+} scene;
+
+static lsmkv_bytes key_of(char to[16], int number) {
+    return (lsmkv_bytes){to, (size_t)snprintf(to, 16, "key%03d", number)};
+}
+
+static void open_it(scene *s) {
+    lsmkv_options options;
+    lsmkv_error err;
+
+    lsmkv_options_init(&options);
+    options.memory_bytes = 1 << 20;
+    options.blob_threshold_bytes = LARGE;
+    CHECK_OK(lsm_test_open(&gate.env, s->path, &options, &s->db, &err));
+}
+
+/* No job starts before then. */
+static void retry_at(scene *s, uint64_t us) {
+    lsm_mutex_lock(&s->db->mu);
+    s->db->retry_at_us = us;
+    lsm_cond_broadcast(&s->db->work);
+    lsm_mutex_unlock(&s->db->mu);
+}
+
+/* A memtable of large values, whose log is to be sealed, waits for its flush. */
+static void begin(scene *s) {
+    static const uint8_t value[LARGE] = {1};
+    lsmkv_error err;
+    char key[16];
+
+    *s = (scene){.status = LSMKV_CLOSED};
+    gate.env = (lsm_env){.ops = &gate.ops, .threaded = true};
+    gate.ops = *lsm_env_posix()->ops;
+    gate.ops.file_sync = gated_sync;
+    gate.ops.file_truncate = gated_truncate;
+    (void)snprintf(s->path, sizeof(s->path), "%s/lsmkv-seal-XXXXXX", P_tmpdir);
+    CHECK(mkdtemp(s->path) != NULL);
+    open_it(s);
+    retry_at(s, UINT64_MAX);
+    for (int i = 0; i < KEYS; i++) {
+        CHECK_OK(
+            lsmkv_put(s->db, NULL, key_of(key, i), (lsmkv_bytes){value, LARGE}, &err));
+    }
+    CHECK_OK(lsm_db_rotate(s->db, &err));
+    CHECK_OK(lsmkv_put(s->db, NULL, key_of(key, KEYS), (lsmkv_bytes){"x", 1}, &err));
+}
+
+static void sync_it(void *context) {
+    scene *s = context;
+    lsmkv_error err;
+
+    s->status = lsmkv_sync(s->db, &err);
+}
+
+static void end(scene *s) {
+    lsmkv_error err;
+    char key[16];
+    lsmkv_pin pin;
+
+    CHECK_OK(lsmkv_flush(s->db, &err));
+    lsm_test_abandon(s->db);
+    open_it(s);
+    for (int i = 0; i <= KEYS; i++) {
+        CHECK_OK(lsmkv_get(s->db, NULL, key_of(key, i), &pin, &err));
+        CHECK_EQ(pin.value.size, i < KEYS ? LARGE : 1);
+        lsmkv_pin_release(&pin);
+    }
+    CHECK_OK(lsmkv_close(s->db, &err));
+    lsmkv_free(s->db);
+    CHECK_OK(lsmkv_destroy(s->path, &err));
+}
+
+LSM_TEST(a_sync_waits_for_the_log_that_is_being_sealed) {
+    lsm_thread thread;
+    scene s;
+
+    begin(&s);
+    close_gate(AT_TRUNCATE);
+    retry_at(&s, 0);
+    await_gate();
+    CHECK(lsm_thread_start(&thread, sync_it, &s, "sync"));
+    lsm_sleep_us(PAUSE_US); /* to come so far in */
+    CHECK_EQ(s.db->counters.sync_count, 0);
+    open_gate();
+    lsm_thread_join(&thread);
+    CHECK_EQ(s.status, LSMKV_OK);
+    end(&s);
+}
+
+LSM_TEST(a_log_is_sealed_behind_the_sync_of_it) {
+    lsm_thread thread;
+    scene s;
+
+    begin(&s);
+    close_gate(AT_SYNC);
+    CHECK(lsm_thread_start(&thread, sync_it, &s, "sync"));
+    await_gate();
+    retry_at(&s, 0);
+    lsm_sleep_us(PAUSE_US); /* to come so far in */
+    CHECK_EQ(s.db->counters.flush_count, 0);
+    open_gate();
+    lsm_thread_join(&thread);
+    CHECK_EQ(s.status, LSMKV_OK);
+    end(&s);
+}
