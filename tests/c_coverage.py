@@ -46,8 +46,8 @@ table/table_salvage table/salvage_search segment/cache_segment segment/segment
 segment/segment_files db/follow db/manifest_follow db/manifest_load db/recover
 db/repair_source db/repair_scan db/repair_system db/view
 """
-DECODERS_LEAST = 98
-ENGINE_LEAST = 94.0
+DECODERS_LEAST = 99
+ENGINE_LEAST = 96
 _ASSERTION = re.compile(r"\bLSM_(?:DEBUG_)?ASSERT\(")
 _MUTANT = re.compile(r"!?\bLSM_MUTANT\(")
 _TOKEN = re.compile(r"&&|\|\||[()?:,;]")

@@ -186,7 +186,7 @@ LSM_TEST(a_follower_sees_two_caches_grow) {
             lsmkv_namespace_open(p.writer, text(names[i]), &how, &written[i], &err));
     }
     for (int k = 0; k < 30; k++) {
-        char key[8];
+        char key[16];
         (void)snprintf(key, sizeof(key), "key%02d", k);
         for (size_t i = 0; i < 2; i++) {
             uint8_t value[200];
