@@ -47,7 +47,7 @@ segment/segment_files db/follow db/manifest_follow db/manifest_load db/recover
 db/repair_source db/repair_scan db/repair_system db/view
 """
 DECODERS_LEAST = 99
-ENGINE_LEAST = 96
+ENGINE_LEAST = 97
 _ASSERTION = re.compile(r"\bLSM_(?:DEBUG_)?ASSERT\(")
 _MUTANT = re.compile(r"!?\bLSM_MUTANT\(")
 _TOKEN = re.compile(r"&&|\|\||[()?:,;]")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import lsmkv
+from harness.running import copy_running
 
 USERS, LARGE, LATE = 400, 20, 30
 NEWER = 100  # users that were written again
@@ -40,7 +41,7 @@ def build(path: Path) -> None:
             db.put(b"late/%03d" % number, b"only in the log")
             db.put(b"late-large/%03d" % number, draw.randbytes(1500))
         db.sync()
-        shutil.copytree(running, path)
+        copy_running(db, path)
     shutil.rmtree(running)
 
 

@@ -6,13 +6,13 @@ byte.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 import lsmkv
+from harness.running import copy_running
 
 SMALL = lsmkv.Options(
     memory_bytes=1 << 20, memtable_bytes=16 << 10, table_bytes=4 << 10
@@ -61,9 +61,8 @@ def test_a_whole_database_comes_out_the_same(
         db.delete_range(b"00100", b"00200")
         rows = dict(db.items())
         if not closed:
-            db.settle()
             source = path.with_name("died")
-            shutil.copytree(path, source)
+            copy_running(db, source)
         else:
             source = path
     before = contents(source)

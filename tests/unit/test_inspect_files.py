@@ -9,7 +9,6 @@ independent reader of the tests; files with holes.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 import lsmkv
 from golden import reader
+from harness.running import copy_running
 from lsmkv import _base
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
@@ -112,7 +112,7 @@ def database(path: Path) -> Path:
         db.put(b"key 50", b"above the range")
         db.sync()
         copy = path.with_name("copy")
-        shutil.copytree(path, copy)
+        copy_running(db, copy)
     return copy
 
 
