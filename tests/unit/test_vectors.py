@@ -473,8 +473,9 @@ def test_times_to_live_batches_and_snapshots_are_those_of_any_value(
             True
         ]
         assert len(list(space.keys(snapshot=snapshot))) == 10
-    space.put_many([50, 51], rows[:2], ttl=0.05)
+    space.put_many([50, 51], rows[:2], ttl=1000)
     assert space.gather([50, 51])[1].all()
+    space.put_many([50, 51], rows[:2], ttl=0.05)
     time.sleep(0.06)
     assert not space.gather([50, 51], missing="zero")[1].any()
     with pytest.raises(lsmkv.InvalidArgumentError, match="a batch is synced"):
