@@ -14,8 +14,10 @@
  * space is short it is compacted first, which shows what is dead, and moves values on
  * the way: rewriting pointers is cheap beside moving a value that was dead already.
  *
- * Why this comes to rest: a pass moves at least a value out of a segment of which two
- * fifths or more are dead, into one that is alive altogether.
+ * Why this comes to rest: a pass is made for a segment that it will empty, so it moves
+ * at least a value out of one of which two fifths or more are dead, into one that is
+ * alive altogether. What only level 0 points to no pass empties, so its space does not
+ * count as won.
  */
 #include <stdlib.h>
 
@@ -125,6 +127,10 @@ static const lsm_version_segment *next_worst(const lsm_version *version,
     return worst;
 }
 
+static int compare_numbers(const void *left, const void *right) {
+    return lsm_compare_u64(*(const uint64_t *)left, *(const uint64_t *)right);
+}
+
 static lsmkv_status pick_table(const lsm_version *version, uint32_t level, size_t index,
                                lsm_pick *pick, lsmkv_error *err) {
     *pick = (lsm_pick){.level = level, .output_level = level, .score = 1};
@@ -142,6 +148,8 @@ lsmkv_status lsm_pick_segments(const lsm_version *version, const lsm_options *op
                                lsmkv_error *err) {
     const lsm_version_segment *worst = NULL;
     segment_space space;
+    uint64_t *numbers;
+    size_t count;
 
     *pick = (lsm_pick){0};
     if (version->segment_count == 0) {
@@ -158,20 +166,28 @@ lsmkv_status lsm_pick_segments(const lsm_version *version, const lsm_options *op
             return status;
         }
     }
-    for (int i = 0; i < TRIES_MAX; i++) {
+    lsmkv_status status =
+        lsm_pick_moving(version, options, moment, &numbers, &count, err);
+    if (status != LSMKV_OK) {
+        return status;
+    }
+    *pick = (lsm_pick){0};
+    status = LSMKV_NOT_FOUND;
+    for (int i = 0; i < TRIES_MAX && status == LSMKV_NOT_FOUND; i++) {
         uint32_t level = 0;
         size_t index = 0;
 
         worst = next_worst(version, worst);
-        if (worst == NULL) {
+        if (worst == NULL || bsearch(&worst->segment->number, numbers, count,
+                                     sizeof(*numbers), compare_numbers) == NULL) {
             break;
         }
         if (find_table(version, worst->segment->number, &level, &index)) {
-            return pick_table(version, level, index, pick, err);
+            status = pick_table(version, level, index, pick, err);
         }
     }
-    *pick = (lsm_pick){0};
-    return LSMKV_NOT_FOUND;
+    lsm_free(numbers);
+    return status;
 }
 
 double lsm_pick_pointed_score(const lsm_version *version, const lsm_options *options) {
@@ -197,8 +213,16 @@ static int compare_alive(const void *left, const void *right) {
     return x != y ? (x > y) - (x < y) : (a > b) - (a < b);
 }
 
-static int compare_numbers(const void *left, const void *right) {
-    return lsm_compare_u64(*(const uint64_t *)left, *(const uint64_t *)right);
+/* Whether no table below level 0 points to it. */
+static bool is_of_level_0(const lsm_version *version,
+                          const lsm_version_segment *segment) {
+    const lsm_level *level = &version->levels[0];
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < level->count; i++) {
+        bytes += bytes_in(&level->tables[i]->info, segment->segment->number);
+    }
+    return bytes != 0 && bytes >= segment->live_bytes;
 }
 
 /* Fills in the numbers of those to empty, from the deadest on. */
@@ -226,6 +250,9 @@ static size_t choose(const lsm_version *version, const lsm_options *options,
             break;
         }
         numbers[count++] = order[i]->segment->number;
+        if (is_of_level_0(version, order[i])) {
+            continue;
+        }
         left -= order[i]->live_bytes < left ? order[i]->live_bytes : left;
         uint64_t dead = size > order[i]->live_bytes ? size - order[i]->live_bytes : 0;
         space.total -= dead < space.total ? dead : space.total;
