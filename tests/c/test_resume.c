@@ -138,6 +138,14 @@ static void heal(world *w) {
     lsm_sim_fail(w->env, LSM_SIM_SYNC, 0, 0, false);
 }
 
+/* The flush runs again, and nothing fails any more. */
+static void begin_flushing(world *w) {
+    begin_failing(w);
+    heal(w);
+    (void)lsm_test_step(w->db, 1);
+    CHECK(runs_a_flush(w));
+}
+
 LSM_TEST(resume_says_what_still_fails_and_then_that_it_is_done) {
     lsmkv_error err;
     world w;
@@ -159,10 +167,7 @@ LSM_TEST(resume_forgives_one_failure_of_what_had_begun_before) {
     lsmkv_error err;
     world w;
 
-    begin_failing(&w);
-    heal(&w);
-    (void)lsm_test_step(w.db, 1);
-    CHECK(runs_a_flush(&w));
+    begin_flushing(&w);
     lsm_sim_fail(w.env, LSM_SIM_APPEND, 0, ENOSPC, false);
     CHECK_OK(lsmkv_resume(w.db, &err));
     CHECK_EQ(stats_of(&w).flush_count, 1);
@@ -173,10 +178,7 @@ LSM_TEST(resume_forgives_no_second_failure) {
     lsmkv_error err;
     world w;
 
-    begin_failing(&w);
-    heal(&w);
-    (void)lsm_test_step(w.db, 1);
-    CHECK(runs_a_flush(&w));
+    begin_flushing(&w);
     lsm_sim_fail(w.env, LSM_SIM_APPEND, 0, ENOSPC, true);
     CHECK_STATUS(lsmkv_resume(w.db, &err), LSMKV_DISK_FULL);
     heal(&w);
@@ -189,10 +191,7 @@ LSM_TEST(resume_ends_with_the_failure_that_is_final) {
     lsmkv_error err;
     world w;
 
-    begin_failing(&w);
-    heal(&w);
-    (void)lsm_test_step(w.db, 1);
-    CHECK(runs_a_flush(&w));
+    begin_flushing(&w);
     lsm_sim_fail(w.env, LSM_SIM_SYNC, 0, EIO, true);
     while (stats_of(&w).state != LSM_STATE_POISONED) {
         CHECK_STATUS(lsmkv_resume(w.db, &err), LSMKV_IO_ERROR);
@@ -212,10 +211,7 @@ LSM_TEST(resume_forgives_no_failure_that_is_final) {
     lsmkv_error err;
     world w;
 
-    begin_failing(&w);
-    heal(&w);
-    (void)lsm_test_step(w.db, 1);
-    CHECK(runs_a_flush(&w));
+    begin_flushing(&w);
     lsm_sim_fail(w.env, LSM_SIM_SYNC, 1, EIO, false);
     CHECK_STATUS(lsmkv_resume(w.db, &err), LSMKV_IO_ERROR);
     CHECK_EQ(stats_of(&w).state, LSM_STATE_POISONED);
