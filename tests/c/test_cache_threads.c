@@ -6,14 +6,12 @@
  * there or is a miss. Method: a real directory below an environment that holds a write
  * into a cache segment until the test has seen enough.
  */
-#include "test.h"
+#include "gate_help.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/testing.h"
 #include "db/cache_space.h"
 #include "db/catalog.h"
 #include "env/sync.h"
@@ -22,36 +20,10 @@
 enum { SIZE = 300, PUTS_MAX = 5000 };
 
 /* Where a writer can be held. */
-typedef enum passage { NOWHERE, AT_OPEN, AT_WRITE } passage;
-
-/* The system, with a gate before a segment is made, or written in. */
-static struct {
-    lsm_env env;
-    lsm_env_ops ops;
-    pthread_mutex_t mu;
-    pthread_cond_t changed;
-    passage closes; /* for the next that comes by */
-    bool closed;
-    bool held;
-} gate = {.mu = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static void pass(passage at) {
-    (void)pthread_mutex_lock(&gate.mu);
-    if (gate.closes == at) {
-        gate.closes = NOWHERE;
-        gate.closed = true;
-        gate.held = true;
-        (void)pthread_cond_broadcast(&gate.changed);
-        while (gate.closed) {
-            (void)pthread_cond_wait(&gate.changed, &gate.mu);
-        }
-        gate.held = false;
-    }
-    (void)pthread_mutex_unlock(&gate.mu);
-}
+enum { AT_OPEN = NOWHERE + 1, AT_WRITE };
 
 static int gated_write(lsm_file *file, uint64_t offset, lsm_slice piece, size_t *put) {
-    pass(AT_WRITE);
+    gate_pass(AT_WRITE);
     return lsm_env_posix()->ops->file_write(file, offset, piece, put);
 }
 
@@ -60,7 +32,7 @@ static int gated_open(lsm_dir *dir, const char *name, lsm_open_mode mode,
     uint64_t number;
 
     if (mode != LSM_OPEN_READ && lsm_filename_parse(name, &number) == LSM_NAME_CACHE) {
-        pass(AT_OPEN);
+        gate_pass(AT_OPEN);
     }
     return lsm_env_posix()->ops->file_open(dir, name, mode, filep);
 }
@@ -109,8 +81,7 @@ static void begin(scene *s) {
     lsmkv_error err;
 
     *s = (scene){.status = LSMKV_CLOSED};
-    gate.env = (lsm_env){.ops = &gate.ops, .threaded = true};
-    gate.ops = *lsm_env_posix()->ops;
+    gate_begin();
     gate.ops.file_write = gated_write;
     gate.ops.file_open = gated_open;
     (void)snprintf(s->path, sizeof(s->path), "%s/lsmkv-caches-XXXXXX", P_tmpdir);
@@ -122,16 +93,10 @@ static void begin(scene *s) {
 }
 
 /* A writer that comes so far and no further. */
-static void hold_one(scene *s, passage at) {
-    (void)pthread_mutex_lock(&gate.mu);
-    gate.closes = at;
-    (void)pthread_mutex_unlock(&gate.mu);
+static void hold_one(scene *s, int place) {
+    gate_close(place);
     CHECK(lsm_thread_start(&s->slow, put_slowly, s, "slow"));
-    (void)pthread_mutex_lock(&gate.mu);
-    while (!gate.held) {
-        (void)pthread_cond_wait(&gate.changed, &gate.mu);
-    }
-    (void)pthread_mutex_unlock(&gate.mu);
+    gate_await();
 }
 
 /* It has its place in a segment. */
@@ -144,10 +109,7 @@ static void begin_slow(scene *s) {
 }
 
 static void let_go(scene *s) {
-    (void)pthread_mutex_lock(&gate.mu);
-    gate.closed = false;
-    (void)pthread_cond_broadcast(&gate.changed);
-    (void)pthread_mutex_unlock(&gate.mu);
+    gate_open();
     lsm_thread_join(&s->slow);
 }
 

@@ -4,44 +4,24 @@
  * whoever comes first, and both go through. Method: a real directory below an
  * environment that holds the sync or the cutting of a log until the other has begun.
  */
-#include "test.h"
+#include "gate_help.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/testing.h"
 #include "db/db.h"
 #include "env/sync.h"
 
 enum { LARGE = 2000, KEYS = 10, PAUSE_US = 5000 };
 
 /* Where somebody can be held: both are done to logs, by whoever syncs or seals. */
-typedef enum passage { NOWHERE, AT_SYNC, AT_TRUNCATE } passage;
+enum { AT_SYNC = NOWHERE + 1, AT_TRUNCATE };
 
-static struct {
-    lsm_env env;
-    lsm_env_ops ops;
-    pthread_mutex_t mu;
-    pthread_cond_t changed;
-    passage closes; /* for the next that comes by */
-    bool closed;
-    bool held;
-} gate = {.mu = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static void pass(passage at, const lsm_file *file) {
-    (void)pthread_mutex_lock(&gate.mu);
-    if (gate.closes == at && strstr(file->name, ".log") != NULL) {
-        gate.closes = NOWHERE;
-        gate.held = true;
-        (void)pthread_cond_broadcast(&gate.changed);
-        while (gate.closed) {
-            (void)pthread_cond_wait(&gate.changed, &gate.mu);
-        }
-        gate.held = false;
+static void pass(int place, const lsm_file *file) {
+    if (strstr(file->name, ".log") != NULL) {
+        gate_pass(place);
     }
-    (void)pthread_mutex_unlock(&gate.mu);
 }
 
 static int gated_sync(lsm_file *file) {
@@ -52,28 +32,6 @@ static int gated_sync(lsm_file *file) {
 static int gated_truncate(lsm_file *file, uint64_t size) {
     pass(AT_TRUNCATE, file);
     return lsm_env_posix()->ops->file_truncate(file, size);
-}
-
-static void close_gate(passage at) {
-    (void)pthread_mutex_lock(&gate.mu);
-    gate.closes = at;
-    gate.closed = true;
-    (void)pthread_mutex_unlock(&gate.mu);
-}
-
-static void await_gate(void) {
-    (void)pthread_mutex_lock(&gate.mu);
-    while (!gate.held) {
-        (void)pthread_cond_wait(&gate.changed, &gate.mu);
-    }
-    (void)pthread_mutex_unlock(&gate.mu);
-}
-
-static void open_gate(void) {
-    (void)pthread_mutex_lock(&gate.mu);
-    gate.closed = false;
-    (void)pthread_cond_broadcast(&gate.changed);
-    (void)pthread_mutex_unlock(&gate.mu);
 }
 
 typedef struct scene {
@@ -111,8 +69,7 @@ static void begin(scene *s) {
     char key[16];
 
     *s = (scene){.status = LSMKV_CLOSED};
-    gate.env = (lsm_env){.ops = &gate.ops, .threaded = true};
-    gate.ops = *lsm_env_posix()->ops;
+    gate_begin();
     gate.ops.file_sync = gated_sync;
     gate.ops.file_truncate = gated_truncate;
     (void)snprintf(s->path, sizeof(s->path), "%s/lsmkv-seal-XXXXXX", P_tmpdir);
@@ -157,13 +114,13 @@ LSM_TEST(a_sync_waits_for_the_log_that_is_being_sealed) {
     scene s;
 
     begin(&s);
-    close_gate(AT_TRUNCATE);
+    gate_close(AT_TRUNCATE);
     retry_at(&s, 0);
-    await_gate();
+    gate_await();
     CHECK(lsm_thread_start(&thread, sync_it, &s, "sync"));
     lsm_sleep_us(PAUSE_US); /* to come so far in */
     CHECK_EQ(s.db->counters.sync_count, 0);
-    open_gate();
+    gate_open();
     lsm_thread_join(&thread);
     CHECK_EQ(s.status, LSMKV_OK);
     end(&s);
@@ -174,13 +131,13 @@ LSM_TEST(a_log_is_sealed_behind_the_sync_of_it) {
     scene s;
 
     begin(&s);
-    close_gate(AT_SYNC);
+    gate_close(AT_SYNC);
     CHECK(lsm_thread_start(&thread, sync_it, &s, "sync"));
-    await_gate();
+    gate_await();
     retry_at(&s, 0);
     lsm_sleep_us(PAUSE_US); /* to come so far in */
     CHECK_EQ(s.db->counters.flush_count, 0);
-    open_gate();
+    gate_open();
     lsm_thread_join(&thread);
     CHECK_EQ(s.status, LSMKV_OK);
     end(&s);
