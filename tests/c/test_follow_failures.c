@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "db/db.h"
 #include "db/follow.h"
+#include "env/sim_env.h"
 #include "format/filename.h"
 
 enum { VALUE_SIZE = 300, THRESHOLD = 200 };
@@ -366,29 +367,55 @@ LSM_TEST(polling_pauses_longer_after_each_failure_up_to_a_minute) {
     CHECK_EQ(lsm_follow_pause_us(2 * MINUTE, 3), 2 * MINUTE); /* as it was asked for */
 }
 
-LSM_TEST(a_write_that_failed_is_seen_until_the_writer_goes_on_without_it) {
+static lsmkv_status put_lost(story *s, bool sync) {
     lsmkv_error err;
-    uint8_t bytes[VALUE_SIZE] = {9};
+    uint8_t bytes[VALUE_SIZE];
+    const lsmkv_write how = {.sync = sync};
+
+    memset(bytes, 9, sizeof(bytes));
+    return lsmkv_put(s->writer, &how, (lsmkv_bytes){"x", 1},
+                     (lsmkv_bytes){bytes, VALUE_SIZE}, &err);
+}
+
+/* Of which the disk takes all but one byte. */
+LSM_TEST(a_write_that_failed_half_way_is_never_seen) {
+    bool failed = true;
     story s;
 
     start(&s);
-    /* All of the record but a few bytes of its padding, or none of it. */
-    for (uint64_t quota = 1; quota < 700; quota += 13) {
-        char name[LSM_NAME_SIZE_MAX];
-        find_newest(&s, LSM_NAME_LOG, name);
-        put(&s, "b", 2);
-        lsm_sim_set_quota(s.env, quota);
-        CHECK_STATUS(lsmkv_put(s.writer, NULL, (lsmkv_bytes){"x", 1},
-                               (lsmkv_bytes){bytes, VALUE_SIZE}, &err),
-                     LSMKV_DISK_FULL);
-        CHECK_EQ(refresh(&s), LSMKV_OK);
-        CHECK_EQ(get(&s, NULL, "x"), 0);
+    for (uint64_t taken = 0; failed; taken++) {
+        lsm_sim_set_quota(s.env, lsm_sim_of(s.env)->used + taken);
+        lsmkv_status status = put_lost(&s, false);
         lsm_sim_set_quota(s.env, 0);
+        failed = status == LSMKV_DISK_FULL;
+        CHECK(failed || (status == LSMKV_OK && taken > VALUE_SIZE));
+        CHECK_EQ(refresh(&s), LSMKV_OK);
+        CHECK_EQ(get(&s, NULL, "x"), failed ? 0 : 9);
         put(&s, "a", 1);
         CHECK_EQ(refresh(&s), LSMKV_OK);
         check_untold(&s);
-        CHECK_EQ(get(&s, NULL, "x"), 0);
     }
+    end(&s);
+}
+
+/* Its record is whole, and looks like one that was acknowledged: to a follower, and to
+ * the writer when it starts again. */
+LSM_TEST(a_write_that_could_not_be_synced_is_shown_as_the_writer_will_recover_it) {
+    lsmkv_error err;
+    story s;
+
+    start(&s);
+    CHECK_OK(lsmkv_sync(s.writer, &err)); /* of the log's name, too */
+    lsm_sim_fail(s.env, LSM_SIM_SYNC, 0, EIO, false);
+    CHECK_STATUS(put_lost(&s, true), LSMKV_IO_ERROR);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    CHECK_EQ(get(&s, NULL, "x"), 9);
+    lsm_test_abandon(s.writer);
+    open_one(&s, &s.writer, false);
+    put(&s, "a", 1);
+    CHECK_EQ(refresh(&s), LSMKV_OK);
+    CHECK_EQ(get(&s, NULL, "x"), 9);
+    check_untold(&s);
     end(&s);
 }
 
