@@ -39,19 +39,51 @@ static void tell(lsm_verify *verify, const lsmkv_error *problem) {
     pass_on(verify, problem);
 }
 
+static void tell_of_pointer(void *context, const lsmkv_error *problem) {
+    tell((lsm_verify *)context, problem);
+}
+
+/* The open table, for the caller to unref. */
+static lsmkv_status take_table(lsmkv_db *db, lsm_live_table *live, lsm_table **tablep,
+                               lsmkv_error *problem) {
+    lsmkv_status status;
+    bool tried = false;
+
+    do {
+        lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
+        status = lsm_table_cache_get(&db->table_cache, live, false, tablep, problem);
+        if (status == LSMKV_OK) {
+            lsm_table_ref(*tablep);
+        }
+        lsm_epoch_leave(token);
+    } while (lsm_db_again(db, status, problem, &tried));
+    return status;
+}
+
+static void verify_table(lsm_verify *verify, const lsm_version *version,
+                         lsm_live_table *live) {
+    uint64_t problem_count = verify->report->problem_count;
+    lsmkv_error problem;
+    lsm_table *table;
+
+    lsm_error_clear(&problem);
+    if (take_table(verify->db, live, &table, &problem) != LSMKV_OK) {
+        tell(verify, &problem);
+        return;
+    }
+    lsm_table_verify(table, pass_on, verify, verify->report);
+    if (live->info.segment_count > 0) {
+        lsm_verify_pointers(
+            &(lsm_pointer_check){verify->db, version, tell_of_pointer, verify}, table,
+            live, verify->report->problem_count != problem_count);
+    }
+    lsm_table_unref(table);
+}
+
 static void verify_tables(lsm_verify *verify, const lsm_version *version) {
     for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
         for (size_t i = 0; i < version->levels[level].count; i++) {
-            lsm_live_table *live = version->levels[level].tables[i];
-            lsmkv_error problem;
-            lsm_table *table;
-            lsm_error_clear(&problem);
-            if (lsm_verify_take_table(verify->db, live, &table, &problem) != LSMKV_OK) {
-                tell(verify, &problem);
-                continue;
-            }
-            lsm_table_verify(table, pass_on, verify, verify->report);
-            lsm_table_unref(table);
+            verify_table(verify, version, version->levels[level].tables[i]);
         }
     }
 }
@@ -199,10 +231,6 @@ static void verify_segments(lsm_verify *verify, const lsm_version *version,
     }
 }
 
-static void tell_of_pointer(void *context, const lsmkv_error *problem) {
-    tell(context, problem);
-}
-
 lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *context,
                            lsmkv_report *report, lsmkv_error *err) {
     lsm_verify verify = {
@@ -232,8 +260,6 @@ lsmkv_status lsm_db_verify(lsmkv_db *db, lsmkv_problem_fn on_problem, void *cont
     release_files(db);
     verify_segments(&verify, set.version, &expect);
     verify_tables(&verify, set.version);
-    lsm_verify_pointers(
-        &(lsm_pointer_check){db, set.version, tell_of_pointer, &verify});
     lsm_version_unref(set.version);
     lsm_gc_collect(db);
     /* Any other failure is a finding. */

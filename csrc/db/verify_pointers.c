@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One scan of each table that points anywhere. Damage of the table is no finding here:
- * the check of the table itself has told.
+ * One scan of a table, up to what cannot be read of it.
  */
 #include "db/verify_pointers.h"
 
@@ -70,63 +69,17 @@ static void check_shares(const pointer_scan *scan, const lsm_table_info *info) {
     }
 }
 
-static lsmkv_status take_table(lsmkv_db *db, lsm_live_table *live, lsm_table **tablep,
-                               lsmkv_error *problem) {
-    lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
-    lsmkv_status status =
-        lsm_table_cache_get(&db->table_cache, live, false, tablep, problem);
-    if (status == LSMKV_OK) {
-        lsm_table_ref(*tablep);
-    }
-    lsm_epoch_leave(token);
-    return status;
-}
-
-lsmkv_status lsm_verify_take_table(lsmkv_db *db, lsm_live_table *live,
-                                   lsm_table **tablep, lsmkv_error *problem) {
-    lsmkv_status status;
-    bool tried = false;
-
-    do {
-        status = take_table(db, live, tablep, problem);
-    } while (lsm_db_again(db, status, problem, &tried));
-    return status;
-}
-
-static lsm_iter *open_table(const lsm_pointer_check *check, lsm_live_table *live,
-                            lsmkv_error *problem) {
-    lsm_table *table;
-    lsm_iter *iter = NULL;
-
-    if (lsm_verify_take_table(check->db, live, &table, problem) != LSMKV_OK) {
-        return NULL;
-    }
-    iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
-    if (iter == NULL) {
-        (void)lsm_fail_memory(problem, sizeof(*iter));
-    }
-    lsm_table_unref(table);
-    return iter;
-}
-
-/* What ended the scan of a table: a failure of the moment may not have been met by the
- * check of the table itself. */
-static void tell_end(const lsm_pointer_check *check, const lsmkv_error *problem) {
-    if (problem->status != LSMKV_CORRUPTION &&
-        problem->status != LSMKV_UNSUPPORTED_VERSION) {
-        tell(check, problem);
-    }
-}
-
-static void check_table(const lsm_pointer_check *check, lsm_live_table *live) {
+void lsm_verify_pointers(const lsm_pointer_check *check, lsm_table *table,
+                         const lsm_live_table *live, bool told) {
     pointer_scan scan = {.check = check};
     lsmkv_error problem;
+    lsm_iter *iter = lsm_table_iter(table, LSM_ACCESS_SCAN);
     bool ok = true;
 
     lsm_error_clear(&problem);
-    lsm_iter *iter = open_table(check, live, &problem);
     if (iter == NULL) {
-        tell_end(check, &problem);
+        (void)lsm_fail_memory(&problem, sizeof(*iter));
+        tell(check, &problem);
         return;
     }
     for (lsm_iter_seek_first(iter); ok && iter->valid; lsm_iter_next(iter)) {
@@ -136,24 +89,10 @@ static void check_table(const lsm_pointer_check *check, lsm_live_table *live) {
         tell(check, &problem);
     } else if (iter->status == LSMKV_OK) {
         check_shares(&scan, &live->info);
-    } else {
-        tell_end(check, &iter->error);
+    } else if (!told || iter->status == LSMKV_NO_MEMORY) {
+        tell(check, &iter->error);
     }
     lsm_iter_destroy(iter);
     lsm_segment_shares_deinit(&scan.shares);
     lsm_buf_deinit(&scan.value);
-}
-
-void lsm_verify_pointers(const lsm_pointer_check *check) {
-    if (check->version->segment_count == 0) {
-        return;
-    }
-    for (size_t level = 0; level < LSMKV_LEVEL_COUNT; level++) {
-        for (size_t i = 0; i < check->version->levels[level].count; i++) {
-            lsm_live_table *live = check->version->levels[level].tables[i];
-            if (live->info.segment_count > 0) {
-                check_table(check, live);
-            }
-        }
-    }
 }

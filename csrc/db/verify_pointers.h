@@ -15,11 +15,9 @@ typedef struct lsm_pointer_check {
     void *context;
 } lsm_pointer_check;
 
-/* An open table, for the caller to unref. */
-lsmkv_status lsm_verify_take_table(lsmkv_db *db, lsm_live_table *live,
-                                   lsm_table **tablep,
-                                   lsmkv_error *problem) LSM_MUST_CHECK;
-
-void lsm_verify_pointers(const lsm_pointer_check *check);
+/* Checks one table. `told`: the check of the table itself has found something, so that
+ * the scan of it may end for the same reason, which is not told again. */
+void lsm_verify_pointers(const lsm_pointer_check *check, lsm_table *table,
+                         const lsm_live_table *live, bool told);
 
 #endif

@@ -14,7 +14,7 @@
 #include "db/db.h"
 #include "format/filename.h"
 
-enum { PLACES_MAX = 3000, SHARES_MAX = 16 };
+enum { PLACES_MAX = 3000, PROBLEMS_MAX = 200, SHARES_MAX = 16 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 11 };
@@ -138,6 +138,48 @@ LSM_TEST(verify_with_whatever_fails_passes_over_no_damage) {
     fail_everywhere(env, -1, 0, &whole);
     fail_everywhere(env, LSM_SIM_READ, EIO, &whole);
     fail_everywhere(env, LSM_SIM_OPEN, EMFILE, &whole);
+    lsm_sim_destroy(env);
+}
+
+/* Where a verify has found problems in tables. */
+typedef struct place_list {
+    lsmkv_error problems[PROBLEMS_MAX];
+    size_t count;
+} place_list;
+
+static void note_place(void *context, const lsmkv_error *problem) {
+    place_list *places = context;
+
+    if (strstr(problem->file, ".tbl") == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < places->count; i++) {
+        CHECK(places->problems[i].offset != problem->offset ||
+              strcmp(places->problems[i].file, problem->file) != 0);
+    }
+    CHECK(places->count < PROBLEMS_MAX);
+    places->problems[places->count++] = *problem;
+}
+
+LSM_TEST(verify_tells_once_of_a_table_that_cannot_be_read) {
+    lsm_env *env = make_settled();
+    size_t most = 0;
+    bool met = true;
+
+    for (uint64_t n = 0; met; n += STRIDE) {
+        lsmkv_db *db = open_db(env, false);
+        lsmkv_error err;
+        lsmkv_report report;
+        place_list places = {.count = 0};
+        lsm_sim_fail(env, LSM_SIM_READ, n, EIO, true);
+        CHECK_OK(lsmkv_verify(db, note_place, &places, &report, &err));
+        met = lsm_sim_failed_name(env)[0] != '\0';
+        lsm_sim_fail(env, LSM_SIM_READ, 0, 0, false);
+        CHECK(!met || report.problem_count > 0);
+        most = places.count > most ? places.count : most;
+        dead_close(db);
+    }
+    CHECK(most > 2);
     lsm_sim_destroy(env);
 }
 
