@@ -208,7 +208,7 @@ struct lsmkv_db {
 
     /* Warm starts; db/warm.h. */
     uint64_t opened_us;                       /* constant after open; monotonic */
-    uint64_t hot_begun_us LSM_GUARDED_BY(mu); /* when the last hot list was */
+    uint64_t hot_begun_us LSM_GUARDED_BY(mu); /* the last hot list, or the opening */
     bool hot_saving LSM_GUARDED_BY(mu);       /* somebody has `saving` */
     struct lsm_hot_save *saving;              /* owned; of who has set hot_saving */
     uint64_t hot_print;                       /* of the last list; likewise */

@@ -296,11 +296,9 @@ bool lsm_hot_save_step(lsm_hot_save *save) {
 }
 
 uint64_t lsm_hot_wait_us_locked(lsmkv_db *db) {
-    uint64_t now = lsm_env_monotonic_us(db->env);
-    uint64_t due = db->opened_us > db->hot_begun_us ? db->opened_us : db->hot_begun_us;
+    uint64_t past = lsm_env_monotonic_us(db->env) - db->hot_begun_us;
 
-    due += PERIOD_US;
-    return due > now ? due - now : 0;
+    return past < PERIOD_US ? PERIOD_US - past : 0;
 }
 
 bool lsm_hot_due_locked(lsmkv_db *db) {

@@ -32,7 +32,7 @@ enum { VALUE_FILES_DIVISOR = 4 }; /* their part of max_open_files */
 /* Handles made so far. */
 static _Atomic uint64_t instances;
 
-lsmkv_db *lsm_db_create(lsm_env *env) {
+lsmkv_db *lsm_db_create(lsm_env *env) LSM_UNSHARED {
     lsmkv_db *db = lsm_calloc(1, sizeof(*db));
     if (db == NULL || !lsm_epoch_init(&db->epoch)) {
         lsm_free(db);
@@ -41,6 +41,7 @@ lsmkv_db *lsm_db_create(lsm_env *env) {
     db->env = env;
     db->threaded = lsm_env_threaded(env);
     db->opened_us = lsm_env_monotonic_us(env);
+    db->hot_begun_us = db->opened_us;
     db->fork_generation = lsm_fork_generation();
     atomic_init(&db->refs, 1);
     db->instance = atomic_fetch_add(&instances, 1) + 1;
