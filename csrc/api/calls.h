@@ -51,7 +51,15 @@ static inline void lsm_count_misses(lsm_space_counters *counters, uint64_t misse
     }
 }
 
-/* In lsmkv.c. */
+/* How long a value has, in ms; -1: for ever. */
+static inline int64_t lsm_time_left(uint64_t end, uint64_t now_ms) {
+    if (end == LSM_NEVER || end - now_ms > INT64_MAX) {
+        return -1;
+    }
+    return (int64_t)(end - now_ms);
+}
+
+/* In put.c. */
 
 /* Adds a put to a batch as `how` says. */
 lsmkv_status lsm_batch_add_put(lsm_batch *batch, const lsmkv_write *how,
@@ -60,7 +68,10 @@ lsmkv_status lsm_batch_add_put(lsm_batch *batch, const lsmkv_write *how,
 /* Binds a batch to the database of the namespace that its next record names. */
 lsmkv_status lsm_batch_take_space(lsmkv_batch *batch, const lsmkv_write *how,
                                   lsmkv_error *err) LSM_MUST_CHECK;
-/* Writes a batch that may be empty. */
+/* Writes a batch of one record or more, ... */
+lsmkv_status lsm_write_as(lsmkv_db *db, lsm_write_how resolved, lsm_batch *batch,
+                          lsmkv_error *err) LSM_MUST_CHECK;
+/* ... or one that may be empty. */
 lsmkv_status lsm_write_any(lsmkv_db *db, const lsmkv_write *how, lsm_batch *batch,
                            lsmkv_error *err) LSM_MUST_CHECK;
 

@@ -80,6 +80,13 @@ static inline bool lsm_read_stays(const lsmkv_read *read, const lsm_meaning *mar
     return LSM_LIKELY(mark == NULL) || lsm_published_stays(read->space, mark);
 }
 
+/* Whether what was read of a published name is nothing because its version was released
+ * before the read had its state; then there is another one. */
+static inline bool lsm_read_was_too_late(const lsmkv_read *read, lsmkv_status status,
+                                         const lsm_meaning *mark) {
+    return status == LSMKV_NOT_FOUND && !lsm_read_stays(read, mark);
+}
+
 /* The namespace that is read, lent. */
 static inline lsm_space *lsm_space_of_read(lsmkv_db *db, const lsmkv_read *read) {
     return read != NULL && read->space != NULL ? read->space->space

@@ -15,54 +15,12 @@
 #ifndef LSM_DB_CATALOG_H
 #define LSM_DB_CATALOG_H
 
-#include <stdatomic.h>
-
-#include "base/status.h"
 #include "base/slice.h"
-#include "db/counters.h"
+#include "base/status.h"
+#include "db/live_space.h"
 #include "format/space.h"
 
-/* What a namespace that is a cache has beside; in cache_space.h. */
-typedef struct lsm_cache_space lsm_cache_space;
-
-/* From which write on a published name means which namespace. */
-typedef struct lsm_meaning {
-    struct lsm_meaning *next; /* the one before; owned */
-    uint64_t sequence;        /* of the switch; 0: before this open */
-    uint32_t id;
-    lsmkv_space_options options; /* of the namespace */
-} lsm_meaning;
-
-/* A namespace; or, with `meaning`, a published name, which means another namespace from
- * one version to the next (db/published.h). */
-typedef struct lsm_space {
-    _Atomic uint32_t refs; /* the list, handles */
-    uint32_t id;
-    bool sealed;         /* published: nobody writes to it */
-    lsm_space_name name; /* constant; none: published, or the default one */
-    _Atomic bool dropped;
-    _Atomic(lsm_meaning *) meaning;       /* newest first; release/acquire */
-    _Atomic int64_t default_ttl_ms;       /* 0: none */
-    _Atomic int64_t default_stale_ms;     /* likewise */
-    _Atomic int64_t blob_threshold_bytes; /* -1: the database's */
-    _Atomic int32_t codec;                /* -1: the database's */
-    _Atomic int32_t codec_level;
-    /* Constant: as lsmkv_space_options has them. */
-    uint32_t vector_dim;
-    int32_t vector_dtype;
-    int32_t vector_metric;
-    lsm_space_counters counters;
-    _Atomic int64_t max_bytes;
-    int32_t cache_policy;
-    lsm_cache_space *cache; /* constant; owned; NULL: it is no cache */
-} lsm_space;
-
 struct lsm_batch;
-
-struct lsmkv_namespace {
-    lsmkv_db *db;     /* one reference */
-    lsm_space *space; /* one reference */
-};
 
 /* Reads all definitions; for open. */
 lsmkv_status lsm_catalog_load(lsmkv_db *db, lsmkv_error *err) LSM_MUST_CHECK;
@@ -122,15 +80,6 @@ lsmkv_status lsm_catalog_commit_new(lsmkv_db *db, struct lsm_batch *batch,
 lsmkv_status lsm_catalog_next_add(lsm_catalog_next *next,
                                   const lsm_space_definition *definition,
                                   lsmkv_error *err) LSM_MUST_CHECK;
-
-/* NULL: no memory. One reference. */
-lsm_space *lsm_space_create(const lsm_space_definition *definition, lsmkv_error *err);
-/* What it has counted, and about how large it is. Between begin and end of a call. */
-void lsm_space_stats(lsmkv_db *db, lsm_space *space, lsmkv_space_stats *stats);
-void lsm_space_ref(lsm_space *space);
-void lsm_space_unref(lsm_space *space); /* NULL is fine */
-/* Of a published name: those of its current version. */
-void lsm_space_options(const lsm_space *space, lsmkv_space_options *options);
 
 /* For a table writer, with the database as its context: the codec of a namespace. Takes
  * mu. */

@@ -401,6 +401,12 @@ lsm_space *lsm_catalog_find_locked(const lsmkv_db *db, uint32_t id)
 bool lsm_catalog_knows_locked(const lsmkv_db *db, const lsm_batch *batch)
     LSM_REQUIRES(db->mu);
 void lsm_catalog_remove_locked(lsmkv_db *db, lsm_space *space) LSM_REQUIRES(db->mu);
+/* For who creates one: room on the list (false: no memory), then the namespace, whose
+ * reference is taken. */
+bool lsm_catalog_reserve_locked(lsmkv_db *db) LSM_REQUIRES(db->mu) LSM_MUST_CHECK;
+void lsm_catalog_insert_locked(lsmkv_db *db, lsm_space *space) LSM_REQUIRES(db->mu);
+/* After the codec of one was altered. */
+void lsm_catalog_count_codecs_locked(lsmkv_db *db) LSM_REQUIRES(db->mu);
 /* For a follower: puts namespaces in the place of those there are. What is gone counts
  * as dropped, what stays keeps its handles. */
 void lsm_catalog_switch_locked(lsmkv_db *db, lsm_catalog_next *next)
