@@ -5,6 +5,7 @@
 #ifndef LSM_TESTS_CALLS_HELP_H
 #define LSM_TESTS_CALLS_HELP_H
 
+#include "db_help.h"
 #include "sim_help.h"
 
 #include "api/testing.h"
@@ -26,27 +27,24 @@ typedef struct all {
     const lsmkv_snapshot *used_snapshot;
 } all;
 
-static inline lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static inline void open_spaces(all *a) {
     lsmkv_namespace_how plain = {.create = true};
     lsmkv_namespace_how cache = {.create = true,
                                  .has_max_bytes = true,
                                  .options = {.max_bytes = LSMKV_CACHE_BYTES_MIN}};
-    lsmkv_pair pair = {text("key"), text("value 8b")};
+    lsmkv_pair pair = {bytes_of("key"), bytes_of("value 8b")};
     lsmkv_publish *publish = NULL;
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_namespace_open(a->db, text("space"), &plain, &a->space, &err));
-    CHECK_OK(lsmkv_namespace_open(a->db, text("cache"), &cache, &a->cache, &err));
-    CHECK_OK(lsmkv_publish_begin(a->db, text("name"), text("1"), NULL, &publish, &err));
+    CHECK_OK(lsmkv_namespace_open(a->db, bytes_of("space"), &plain, &a->space, &err));
+    CHECK_OK(lsmkv_namespace_open(a->db, bytes_of("cache"), &cache, &a->cache, &err));
+    CHECK_OK(lsmkv_publish_begin(a->db, bytes_of("name"), bytes_of("1"), NULL, &publish,
+                                 &err));
     CHECK_OK(lsmkv_publish_put(publish, NULL, &pair, 1, &err));
     CHECK_OK(lsmkv_publish_commit(publish, &err));
     lsmkv_publish_free(publish);
-    CHECK_OK(
-        lsmkv_published_open(a->db, text("name"), text(""), NULL, &a->published, &err));
+    CHECK_OK(lsmkv_published_open(a->db, bytes_of("name"), bytes_of(""), NULL,
+                                  &a->published, &err));
 }
 
 static inline void begin(all *a) {
@@ -64,24 +62,23 @@ static inline void begin(all *a) {
     open_spaces(a);
     lsmkv_write in_cache = {.space = a->cache};
     lsmkv_write in_space = {.space = a->space};
-    CHECK_OK(lsmkv_put(a->db, NULL, text("key"), text("value 8b"), &err));
-    CHECK_OK(
-        lsmkv_put(a->db, NULL, text("large"), (lsmkv_bytes){value, VALUE_SIZE}, &err));
-    CHECK_OK(lsmkv_put(a->db, &in_space, text("key"), text("value 8b"), &err));
-    CHECK_OK(lsmkv_put(a->db, &in_cache, text("key"), text("value 8b"), &err));
+    CHECK_OK(lsmkv_put(a->db, NULL, bytes_of("key"), bytes_of("value 8b"), &err));
+    CHECK_OK(lsmkv_put(a->db, NULL, bytes_of("large"), (lsmkv_bytes){value, VALUE_SIZE},
+                       &err));
+    CHECK_OK(lsmkv_put(a->db, &in_space, bytes_of("key"), bytes_of("value 8b"), &err));
+    CHECK_OK(lsmkv_put(a->db, &in_cache, bytes_of("key"), bytes_of("value 8b"), &err));
     CHECK_OK(lsmkv_flush(a->db, &err));
     CHECK_OK(lsmkv_snapshot_create(a->db, &a->snapshot, &err));
     CHECK_OK(lsmkv_iter_create(a->db, NULL, NULL, &a->iter, &err));
     CHECK_OK(lsmkv_iter_seek_first(a->iter, &err));
     CHECK_OK(lsmkv_batch_create(&a->batch, &err));
-    CHECK_OK(lsmkv_batch_put(a->batch, NULL, text("key"), text("value 8b"), &err));
     CHECK_OK(
-        lsmkv_publish_begin(a->db, text("name"), text("2"), NULL, &a->publish, &err));
+        lsmkv_batch_put(a->batch, NULL, bytes_of("key"), bytes_of("value 8b"), &err));
+    CHECK_OK(lsmkv_publish_begin(a->db, bytes_of("name"), bytes_of("2"), NULL,
+                                 &a->publish, &err));
 }
 
 static inline void end(all *a) {
-    lsmkv_error err;
-
     lsmkv_publish_free(a->publish);
     lsmkv_batch_free(a->batch);
     lsmkv_iter_free(a->iter);
@@ -89,8 +86,7 @@ static inline void end(all *a) {
     lsmkv_namespace_free(a->published);
     lsmkv_namespace_free(a->cache);
     lsmkv_namespace_free(a->space);
-    CHECK_OK(lsmkv_close(a->db, &err));
-    lsmkv_free(a->db);
+    close_db(a->db);
     lsm_sim_destroy(a->env);
 }
 

@@ -8,6 +8,7 @@
 #ifndef LSM_TESTS_DEAD_HELP_H
 #define LSM_TESTS_DEAD_HELP_H
 
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -123,13 +124,6 @@ static inline void dead_check(const dead_db *dead, lsmkv_db *db) {
     }
 }
 
-static inline void dead_close(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
-}
-
 /* Reads all of it, then lets go of it. */
 static inline void dead_check_open(const dead_db *dead, lsm_env *env, const char *path,
                                    bool read_only) {
@@ -138,7 +132,7 @@ static inline void dead_check_open(const dead_db *dead, lsm_env *env, const char
 
     CHECK_OK(dead_open(env, path, read_only, &db, &err));
     dead_check(dead, db);
-    dead_close(db);
+    close_db(db);
 }
 
 /* Until two full memtables wait and the third has something, too. */

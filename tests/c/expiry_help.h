@@ -6,6 +6,7 @@
 #ifndef LSM_TESTS_EXPIRY_HELP_H
 #define LSM_TESTS_EXPIRY_HELP_H
 
+#include "db_help.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -48,10 +49,7 @@ static inline void expiry_begin(expiry_db *d) {
 }
 
 static inline void expiry_close(expiry_db *d) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(d->db, &err));
-    lsmkv_free(d->db);
+    close_db(d->db);
     d->db = NULL;
 }
 

@@ -6,6 +6,7 @@
  * reads. Method: a real directory; where one would have to wait for minutes, the clock
  * that the threads look at is set back in the handle.
  */
+#include "db_help.h"
 #include "child_help.h"
 
 #include <sched.h>
@@ -28,10 +29,6 @@ typedef struct place {
     lsmkv_db *db;
 } place;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static void start(place *at) {
     lsmkv_options options;
     lsmkv_error err;
@@ -50,10 +47,7 @@ static void begin(place *at) {
 }
 
 static void stop(place *at) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(at->db, &err));
-    lsmkv_free(at->db);
+    close_db(at->db);
 }
 
 static void end(place *at) {
@@ -70,7 +64,7 @@ static void put_all(place *at, int64_t ttl_ms) {
     for (int i = 0; i < KEYS; i++) {
         char key[16];
         (void)snprintf(key, sizeof(key), "key%03d", i);
-        CHECK_OK(lsmkv_put(at->db, &how, text(key), text(key), &err));
+        CHECK_OK(lsmkv_put(at->db, &how, bytes_of(key), bytes_of(key), &err));
     }
 }
 
@@ -80,7 +74,7 @@ static void check_all(place *at) {
         lsmkv_error err;
         lsmkv_pin pin;
         (void)snprintf(key, sizeof(key), "key%03d", i);
-        CHECK_OK(lsmkv_get(at->db, NULL, text(key), &pin, &err));
+        CHECK_OK(lsmkv_get(at->db, NULL, bytes_of(key), &pin, &err));
         lsmkv_pin_release(&pin);
     }
 }
@@ -236,7 +230,7 @@ LSM_TEST(writes_are_slowed_down_by_many_tables_and_not_stopped) {
         CHECK_OK(lsmkv_flush(at.db, &err));
     }
     uint64_t before = stats_of(&at).stall_count;
-    CHECK_OK(lsmkv_put(at.db, NULL, text("key000"), text("x"), &err));
+    CHECK_OK(lsmkv_put(at.db, NULL, bytes_of("key000"), bytes_of("x"), &err));
     CHECK_EQ(stats_of(&at).stall_count, before + 1);
     lsm_scheduler_unclaim(at.db);
     CHECK_OK(lsmkv_settle(at.db, &err));
@@ -298,8 +292,8 @@ LSM_TEST(a_thread_for_evictions_is_started_once) {
     CHECK_EQ(lsm_test_step(at.db, 1), 0); /* threads do that here */
     CHECK(!has_evictor(&at));
     for (int i = 0; i < 2; i++) {
-        CHECK_OK(lsmkv_namespace_open(at.db, text(i == 0 ? "a" : "b"), &how, &spaces[i],
-                                      &err));
+        CHECK_OK(lsmkv_namespace_open(at.db, bytes_of(i == 0 ? "a" : "b"), &how,
+                                      &spaces[i], &err));
         CHECK(has_evictor(&at));
     }
     for (int i = 0; i < 2; i++) {
@@ -325,7 +319,7 @@ LSM_TEST(a_close_waits_for_who_holds_a_value) {
 
     begin(&at);
     put_all(&at, 0);
-    CHECK_OK(lsmkv_get(at.db, NULL, text("key007"), &pin, &err));
+    CHECK_OK(lsmkv_get(at.db, NULL, bytes_of("key007"), &pin, &err));
     CHECK(lsm_thread_start(&thread, close_it, &at, "close"));
     while (!lsmkv_is_closed(at.db)) {
         (void)sched_yield();
@@ -346,10 +340,10 @@ static int use_in_a_child(void *context) {
     lsmkv_error err;
     lsmkv_pin pin;
 
-    if (lsmkv_put(at->db, NULL, text("key"), text("x"), &err) != LSMKV_FORKED) {
+    if (lsmkv_put(at->db, NULL, bytes_of("key"), bytes_of("x"), &err) != LSMKV_FORKED) {
         return 1;
     }
-    if (lsmkv_get(at->db, NULL, text("key000"), &pin, &err) != LSMKV_FORKED) {
+    if (lsmkv_get(at->db, NULL, bytes_of("key000"), &pin, &err) != LSMKV_FORKED) {
         return 2;
     }
     if (lsmkv_sync(at->db, &err) != LSMKV_FORKED ||

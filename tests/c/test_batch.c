@@ -5,6 +5,7 @@
  * n and n + 1, every truncation and flipped bit in exactly sized copies, random bytes
  * and failing allocations.
  */
+#include "db_help.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -13,10 +14,6 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "format/batch.h"
-
-static lsmkv_bytes text(const char *string) {
-    return (lsmkv_bytes){string, strlen(string)};
-}
 
 static lsm_slice payload_of(const lsm_batch *batch) {
     CHECK(batch->count != 0);
@@ -36,8 +33,8 @@ LSM_TEST(batch_has_the_documented_bytes) {
 
     lsm_batch_init(&batch);
     CHECK_EQ(lsm_batch_payload_size(&batch), 0);
-    CHECK_OK(lsm_batch_put(&batch, 1, text("ab"), text("xyz"), &err));
-    CHECK_OK(lsm_batch_delete(&batch, 256, text("c"), &err));
+    CHECK_OK(lsm_batch_put(&batch, 1, bytes_of("ab"), bytes_of("xyz"), &err));
+    CHECK_OK(lsm_batch_delete(&batch, 256, bytes_of("c"), &err));
     lsm_batch_stamp(&batch, 5, 9);
     CHECK_EQ(batch.count, 2);
     CHECK(lsm_slice_equal(payload_of(&batch),
@@ -132,15 +129,15 @@ LSM_TEST(batch_limits_hold_at_n_and_n_plus_1) {
     lsmkv_bytes too_large = {filler, LSMKV_KEY_SIZE_MAX + 1};
     lsmkv_bytes huge_value = {filler, (size_t)LSMKV_VALUE_SIZE_MAX + 1};
     lsm_batch_init(&batch);
-    CHECK_OK(lsm_batch_put(&batch, 1, largest, text("v"), &err));
+    CHECK_OK(lsm_batch_put(&batch, 1, largest, bytes_of("v"), &err));
     size_t size = batch.record.size;
-    CHECK_STATUS(lsm_batch_put(&batch, 1, too_large, text("v"), &err),
+    CHECK_STATUS(lsm_batch_put(&batch, 1, too_large, bytes_of("v"), &err),
                  LSMKV_LIMIT_EXCEEDED);
     CHECK_STATUS(lsm_batch_delete(&batch, 1, too_large, &err), LSMKV_LIMIT_EXCEEDED);
-    CHECK_STATUS(lsm_batch_put(&batch, 1, text("k"), huge_value, &err),
+    CHECK_STATUS(lsm_batch_put(&batch, 1, bytes_of("k"), huge_value, &err),
                  LSMKV_LIMIT_EXCEEDED);
     huge_value.size = SIZE_MAX;
-    CHECK_STATUS(lsm_batch_put(&batch, 1, text("k"), huge_value, NULL),
+    CHECK_STATUS(lsm_batch_put(&batch, 1, bytes_of("k"), huge_value, NULL),
                  LSMKV_LIMIT_EXCEEDED);
     CHECK_EQ(batch.record.size, size);
     CHECK_EQ(batch.count, 1);
@@ -156,16 +153,17 @@ LSM_TEST(batch_size_limit_holds_at_n_and_n_plus_1) {
     lsm_batch batch;
 
     lsm_batch_init(&batch);
-    CHECK_OK(lsm_batch_delete(&batch, 1, text("k"), &err));
+    CHECK_OK(lsm_batch_delete(&batch, 1, bytes_of("k"), &err));
     batch.record.size = full - 7;
-    CHECK_STATUS(lsm_batch_delete(&batch, 1, text("k"), &err), LSMKV_LIMIT_EXCEEDED);
+    CHECK_STATUS(lsm_batch_delete(&batch, 1, bytes_of("k"), &err),
+                 LSMKV_LIMIT_EXCEEDED);
     batch.record.size = full;
-    CHECK_STATUS(lsm_batch_delete(&batch, 1, text(""), &err), LSMKV_LIMIT_EXCEEDED);
+    CHECK_STATUS(lsm_batch_delete(&batch, 1, bytes_of(""), &err), LSMKV_LIMIT_EXCEEDED);
     CHECK_EQ(batch.count, 1);
     lsm_alloc_fail_after(0, 1);
     batch.record.size = full - 7;
     batch.record.capacity = batch.record.size;
-    CHECK_STATUS(lsm_batch_delete(&batch, 1, text(""), &err), LSMKV_NO_MEMORY);
+    CHECK_STATUS(lsm_batch_delete(&batch, 1, bytes_of(""), &err), LSMKV_NO_MEMORY);
     lsm_alloc_fail_never();
     lsm_batch_deinit(&batch);
 }
@@ -178,13 +176,13 @@ LSM_TEST(batch_is_as_it_was_after_a_failed_allocation) {
 
     lsm_batch_init(&batch);
     lsm_alloc_fail_after(0, 1);
-    CHECK_STATUS(lsm_batch_put(&batch, 1, text("k"), large, &err), LSMKV_NO_MEMORY);
+    CHECK_STATUS(lsm_batch_put(&batch, 1, bytes_of("k"), large, &err), LSMKV_NO_MEMORY);
     lsm_alloc_fail_never();
     CHECK_EQ(batch.count, 0);
-    CHECK_OK(lsm_batch_put(&batch, 1, text("k"), text("v"), &err));
+    CHECK_OK(lsm_batch_put(&batch, 1, bytes_of("k"), bytes_of("v"), &err));
     lsm_slice before = payload_of(&batch);
     lsm_alloc_fail_after(0, 1);
-    CHECK_STATUS(lsm_batch_put(&batch, 1, text("k"), large, &err), LSMKV_NO_MEMORY);
+    CHECK_STATUS(lsm_batch_put(&batch, 1, bytes_of("k"), large, &err), LSMKV_NO_MEMORY);
     lsm_alloc_fail_never();
     CHECK_EQ(batch.count, 1);
     CHECK(lsm_slice_equal(payload_of(&batch), before));
@@ -243,8 +241,8 @@ LSM_TEST(no_truncated_batch_is_read_whole_and_no_flipped_one_crashes) {
 
         (void)snprintf(key, sizeof(key), "key-%d", i);
         memset(value, i, sizeof(value));
-        CHECK_OK(i % 4 == 3 ? lsm_batch_delete(&batch, 1, text(key), &err)
-                            : lsm_batch_put(&batch, 1, text(key), bytes, &err));
+        CHECK_OK(i % 4 == 3 ? lsm_batch_delete(&batch, 1, bytes_of(key), &err)
+                            : lsm_batch_put(&batch, 1, bytes_of(key), bytes, &err));
     }
     lsm_batch_stamp(&batch, 1, 2);
     lsm_slice payload = payload_of(&batch);
@@ -270,8 +268,8 @@ LSM_TEST(batch_reader_refuses_impossible_headers) {
     lsm_batch batch;
 
     lsm_batch_init(&batch);
-    CHECK_OK(lsm_batch_put(&batch, 1, text(""), text(""), &err));
-    CHECK_OK(lsm_batch_put(&batch, 1, text(""), text(""), &err));
+    CHECK_OK(lsm_batch_put(&batch, 1, bytes_of(""), bytes_of(""), &err));
+    CHECK_OK(lsm_batch_put(&batch, 1, bytes_of(""), bytes_of(""), &err));
     lsm_batch_stamp(&batch, 1, 2);
     uint8_t *payload = batch.record.data + LSM_RECORD_HEADER_SIZE;
     CHECK_EQ(read_copy(payload_of(&batch)), 2);

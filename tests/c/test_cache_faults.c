@@ -7,6 +7,7 @@
  * refused. Method: small caches in the simulator, where evictions run step by step;
  * each test is one story.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -31,10 +32,6 @@ typedef struct cache_db {
     lsmkv_namespace *space;
 } cache_db;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static lsmkv_namespace *open_cache(cache_db *c, const char *name, int64_t cap) {
     lsmkv_namespace_how how = {.create = true,
                                .alter = true,
@@ -43,7 +40,7 @@ static lsmkv_namespace *open_cache(cache_db *c, const char *name, int64_t cap) {
     lsmkv_namespace *space = NULL;
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_namespace_open(c->db, text(name), &how, &space, &err));
+    CHECK_OK(lsmkv_namespace_open(c->db, bytes_of(name), &how, &space, &err));
     return space;
 }
 
@@ -67,11 +64,8 @@ static void begin(cache_db *c) {
 }
 
 static void end(cache_db *c) {
-    lsmkv_error err;
-
     lsmkv_namespace_free(c->space);
-    CHECK_OK(lsmkv_close(c->db, &err));
-    lsmkv_free(c->db);
+    close_db(c->db);
     lsm_sim_destroy(c->env);
 }
 
@@ -150,9 +144,9 @@ LSM_TEST(cache_that_never_held_anything_is_dropped_without_a_word_in_the_manifes
     begin(&c);
     lsmkv_namespace_free(open_cache(&c, "idle", CAP));
     load(&c, 0, 3);
-    CHECK_OK(lsmkv_namespace_drop(c.db, text("idle"), &err));
+    CHECK_OK(lsmkv_namespace_drop(c.db, bytes_of("idle"), &err));
     CHECK_EQ(count_hits(&c, 0, 3), 3);
-    CHECK_OK(lsmkv_namespace_drop(c.db, text("cache"), &err));
+    CHECK_OK(lsmkv_namespace_drop(c.db, bytes_of("cache"), &err));
     CHECK_EQ(cache_files(c.env), 0);
     end(&c);
 }
@@ -169,7 +163,7 @@ LSM_TEST(cache_that_is_dropped_while_it_evicts_leaves_no_file) {
         lsmkv_namespace_free(open_cache(&c, "cache", CAP)); /* as it was */
         lsmkv_namespace *other = open_cache(&c, "other", CAP);
         (void)lsm_test_step(c.db, steps);
-        CHECK_OK(lsmkv_namespace_drop(c.db, text("cache"), &err));
+        CHECK_OK(lsmkv_namespace_drop(c.db, bytes_of("cache"), &err));
         CHECK_EQ(cache_files(c.env), 0);
         CHECK_STATUS(try_put(&c, 1, &err), LSMKV_INVALID_ARGUMENT);
         lsmkv_namespace_free(c.space);
@@ -198,7 +192,7 @@ LSM_TEST(cache_that_is_dropped_while_its_eviction_fails_goes_with_the_next_open)
         (void)lsm_test_step(c.db, 1);
         uint64_t before = lsm_sim_call_count(c.env, LSM_SIM_APPEND);
         lsm_sim_fail(c.env, LSM_SIM_APPEND, at, EIO, true);
-        lsmkv_status status = lsmkv_namespace_drop(c.db, text("cache"), &err);
+        lsmkv_status status = lsmkv_namespace_drop(c.db, bytes_of("cache"), &err);
         failed = lsm_sim_call_count(c.env, LSM_SIM_APPEND) - before > at;
         lsm_sim_fail(c.env, LSM_SIM_APPEND, 0, 0, false);
         CHECK(status == LSMKV_OK || (failed && status == LSMKV_IO_ERROR));
@@ -315,13 +309,11 @@ static void damage_cache_files(lsm_env *env) {
 
 /* Nobody reads the values before the evictions come to them. */
 LSM_TEST(cache_eviction_gives_up_what_is_pinned_and_damaged) {
-    lsmkv_error err;
     cache_db c;
 
     begin_pinned(&c);
     lsmkv_namespace_free(c.space);
-    CHECK_OK(lsmkv_close(c.db, &err));
-    lsmkv_free(c.db);
+    close_db(c.db);
     damage_cache_files(c.env);
     start(&c);
     c.space = open_cache(&c, "cache", CAP);
@@ -343,7 +335,7 @@ LSM_TEST(cache_whose_cap_falls_below_its_only_segment_begins_another) {
     c.space = open_cache(&c, "wide", 256 * CAP);
     lsmkv_write how = {.space = c.space};
     for (size_t i = 0; stats_of(&c).file_bytes <= CAP; i++) {
-        CHECK_OK(lsmkv_put(c.db, &how, key_of(key, i), text("a tiny value"), &err));
+        CHECK_OK(lsmkv_put(c.db, &how, key_of(key, i), bytes_of("a tiny value"), &err));
     }
     CHECK_EQ(stats_of(&c).segment_count, 1);
     lsmkv_namespace_free(open_cache(&c, "wide", CAP));
@@ -408,11 +400,11 @@ LSM_TEST(cache_puts_of_large_values_without_memory_say_so) {
         for (uint64_t at = 0; status != LSMKV_OK; at++) {
             CHECK(at < PLACES_MAX);
             lsm_alloc_fail_after(at, 1);
-            status = lsmkv_put(c.db, &how, text("key"), bytes, &err);
+            status = lsmkv_put(c.db, &how, bytes_of("key"), bytes, &err);
             lsm_alloc_fail_never();
             CHECK(status == LSMKV_OK || status == LSMKV_NO_MEMORY);
         }
-        CHECK_OK(lsmkv_get(c.db, &read, text("key"), &pin, &err));
+        CHECK_OK(lsmkv_get(c.db, &read, bytes_of("key"), &pin, &err));
         CHECK_EQ(pin.value.size, size);
         CHECK(memcmp(pin.value.data, value, size) == 0);
         lsmkv_pin_release(&pin);
@@ -450,10 +442,10 @@ LSM_TEST(cache_refuses_keys_over_a_256th_of_its_bytes) {
     begin(&c);
     lsmkv_write how = {.space = c.space};
     lsmkv_bytes key = {long_key, sizeof(long_key)};
-    CHECK_STATUS(lsmkv_put(c.db, &how, key, text("v"), &err), LSMKV_LIMIT_EXCEEDED);
+    CHECK_STATUS(lsmkv_put(c.db, &how, key, bytes_of("v"), &err), LSMKV_LIMIT_EXCEEDED);
     CHECK(strstr(err.message, "key of 257 bytes") != NULL);
     key.size -= 1;
-    CHECK_OK(lsmkv_put(c.db, &how, key, text("v"), &err));
+    CHECK_OK(lsmkv_put(c.db, &how, key, bytes_of("v"), &err));
     end(&c);
 }
 
@@ -465,13 +457,13 @@ LSM_TEST(cache_that_is_gone_takes_no_batch_that_was_made_for_it) {
     begin(&c);
     lsmkv_write how = {.space = c.space};
     CHECK_OK(lsmkv_batch_create(&batch, &err));
-    CHECK_OK(lsmkv_batch_put(batch, &how, text("a"), text("1"), &err));
-    CHECK_OK(lsmkv_batch_put(batch, NULL, text("a"), text("1"), &err));
-    CHECK_OK(lsmkv_namespace_drop(c.db, text("cache"), &err));
+    CHECK_OK(lsmkv_batch_put(batch, &how, bytes_of("a"), bytes_of("1"), &err));
+    CHECK_OK(lsmkv_batch_put(batch, NULL, bytes_of("a"), bytes_of("1"), &err));
+    CHECK_OK(lsmkv_namespace_drop(c.db, bytes_of("cache"), &err));
     CHECK_STATUS(lsmkv_write_batch(c.db, NULL, batch, &err), LSMKV_INVALID_ARGUMENT);
     CHECK(strstr(err.message, "has been dropped") != NULL);
     lsmkv_pin pin;
-    CHECK_STATUS(lsmkv_get(c.db, NULL, text("a"), &pin, &err), LSMKV_NOT_FOUND);
+    CHECK_STATUS(lsmkv_get(c.db, NULL, bytes_of("a"), &pin, &err), LSMKV_NOT_FOUND);
     lsmkv_batch_free(batch);
     end(&c);
 }
@@ -484,9 +476,10 @@ LSM_TEST(cache_on_a_disk_has_nothing_for_who_may_not_wait) {
 
     begin(&c);
     lsmkv_write how = {.space = c.space, .nonblocking = true};
-    CHECK_STATUS(lsmkv_put(c.db, &how, text("a"), text("1"), &err), LSMKV_WOULD_BLOCK);
+    CHECK_STATUS(lsmkv_put(c.db, &how, bytes_of("a"), bytes_of("1"), &err),
+                 LSMKV_WOULD_BLOCK);
     CHECK_OK(lsmkv_batch_create(&batch, &err));
-    CHECK_OK(lsmkv_batch_put(batch, &how, text("a"), text("1"), &err));
+    CHECK_OK(lsmkv_batch_put(batch, &how, bytes_of("a"), bytes_of("1"), &err));
     CHECK_STATUS(lsmkv_write_batch(c.db, &how, batch, &err), LSMKV_WOULD_BLOCK);
     lsmkv_batch_free(batch);
     CHECK_EQ(stats_of(&c).written_bytes, 0);

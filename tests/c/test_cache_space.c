@@ -5,6 +5,7 @@
  * databases in the simulator, where nothing is mapped and evictions run step by step;
  * each test is one story.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -24,10 +25,6 @@ typedef struct cache_db {
     lsmkv_namespace *space;
 } cache_db;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static void start(cache_db *c, int64_t max_bytes) {
     lsmkv_error err;
     lsmkv_options options;
@@ -40,7 +37,7 @@ static void start(cache_db *c, int64_t max_bytes) {
     options.memtable_bytes = 1 << 14;
     options.seed = 1;
     CHECK_OK(lsm_test_open(c->env, SIM_PATH, &options, &c->db, &err));
-    CHECK_OK(lsmkv_namespace_open(c->db, text("cache"), &how, &c->space, &err));
+    CHECK_OK(lsmkv_namespace_open(c->db, bytes_of("cache"), &how, &c->space, &err));
 }
 
 static void begin(cache_db *c) {
@@ -50,11 +47,8 @@ static void begin(cache_db *c) {
 }
 
 static void stop(cache_db *c) {
-    lsmkv_error err;
-
     lsmkv_namespace_free(c->space);
-    CHECK_OK(lsmkv_close(c->db, &err));
-    lsmkv_free(c->db);
+    close_db(c->db);
 }
 
 static void end(cache_db *c) {
@@ -218,7 +212,7 @@ LSM_TEST(cache_refuses_values_over_a_64th_of_its_bytes) {
     lsmkv_write how = {.space = c.space};
     CHECK_STATUS(put_how(&c, &how, 1, ROOM + 1, 0), LSMKV_LIMIT_EXCEEDED);
     CHECK_OK(lsmkv_batch_create(&batch, &err));
-    CHECK_STATUS(lsmkv_batch_put(batch, &how, text("a"),
+    CHECK_STATUS(lsmkv_batch_put(batch, &how, bytes_of("a"),
                                  (lsmkv_bytes){value, sizeof(value)}, &err),
                  LSMKV_LIMIT_EXCEEDED);
     lsmkv_batch_free(batch);
@@ -239,17 +233,17 @@ LSM_TEST(cache_is_one_from_its_creation_on) {
     lsmkv_space_options found;
 
     begin(&c);
-    CHECK_STATUS(lsmkv_namespace_open(c.db, text("cache"), &none, &other, &err),
+    CHECK_STATUS(lsmkv_namespace_open(c.db, bytes_of("cache"), &none, &other, &err),
                  LSMKV_INVALID_ARGUMENT);
-    CHECK_STATUS(lsmkv_namespace_open(c.db, text("tiny"), &tiny, &other, &err),
+    CHECK_STATUS(lsmkv_namespace_open(c.db, bytes_of("tiny"), &tiny, &other, &err),
                  LSMKV_INVALID_ARGUMENT);
-    CHECK_OK(lsmkv_namespace_open(c.db, text("plain"), &plain, &other, &err));
+    CHECK_OK(lsmkv_namespace_open(c.db, bytes_of("plain"), &plain, &other, &err));
     CHECK_STATUS(lsmkv_cache_pin(c.db, other, NULL, 0, true, &err),
                  LSMKV_INVALID_ARGUMENT);
     lsmkv_namespace_free(other);
-    CHECK_STATUS(lsmkv_namespace_open(c.db, text("plain"), &more, &other, &err),
+    CHECK_STATUS(lsmkv_namespace_open(c.db, bytes_of("plain"), &more, &other, &err),
                  LSMKV_INVALID_ARGUMENT);
-    CHECK_OK(lsmkv_namespace_open(c.db, text("cache"), &more, &other, &err));
+    CHECK_OK(lsmkv_namespace_open(c.db, bytes_of("cache"), &more, &other, &err));
     lsmkv_namespace_options(other, &found);
     CHECK_EQ(found.max_bytes, 2 * CAP);
     CHECK_EQ(found.cache_policy, LSMKV_CACHE_FIFO_REINSERT);
@@ -466,7 +460,7 @@ LSM_TEST(cache_with_a_lower_cap_shrinks_and_stays_usable) {
     lsmkv_namespace *wide;
 
     begin(&c);
-    CHECK_OK(lsmkv_namespace_open(c.db, text("wide"), &how, &wide, &err));
+    CHECK_OK(lsmkv_namespace_open(c.db, bytes_of("wide"), &how, &wide, &err));
     lsmkv_namespace *narrow = c.space;
     c.space = wide;
     for (size_t i = 0; i < 600; i++) {
@@ -475,7 +469,7 @@ LSM_TEST(cache_with_a_lower_cap_shrinks_and_stays_usable) {
     how.alter = true;
     how.options.max_bytes = CAP;
     lsmkv_namespace *again;
-    CHECK_OK(lsmkv_namespace_open(c.db, text("wide"), &how, &again, &err));
+    CHECK_OK(lsmkv_namespace_open(c.db, bytes_of("wide"), &how, &again, &err));
     lsmkv_namespace_free(again);
     put(&c, 1000, SIZE, 0);
     CHECK(stats_of(&c).file_bytes <= CAP + CAP / 20);
@@ -494,14 +488,14 @@ LSM_TEST(cache_that_is_dropped_leaves_no_file) {
     begin(&c);
     load(&c, 0, 200, 0);
     CHECK(file_bytes(c.env, &count) > 0);
-    CHECK_OK(lsmkv_namespace_drop(c.db, text("cache"), &err));
+    CHECK_OK(lsmkv_namespace_drop(c.db, bytes_of("cache"), &err));
     CHECK_EQ(file_bytes(c.env, &count), 0);
     lsmkv_write how = {.space = c.space};
     CHECK_STATUS(put_how(&c, &how, 1, SIZE, 0), LSMKV_INVALID_ARGUMENT);
     lsmkv_namespace_free(c.space);
     lsmkv_namespace_how fresh = {
         .create = true, .has_max_bytes = true, .options = {.max_bytes = CAP}};
-    CHECK_OK(lsmkv_namespace_open(c.db, text("cache"), &fresh, &c.space, &err));
+    CHECK_OK(lsmkv_namespace_open(c.db, bytes_of("cache"), &fresh, &c.space, &err));
     CHECK_EQ(count_hits(&c, 0, 200, 0), 0);
     put(&c, 3, SIZE, 1);
     CHECK(get(&c, 3, SIZE, 1));
@@ -526,7 +520,7 @@ LSM_TEST(cache_batches_scans_and_snapshots_pass_over_what_has_gone) {
         fill_value(value, SIZE, i, 0);
         lsmkv_bytes bytes = {value, SIZE};
         CHECK_OK(lsmkv_batch_put(batch, &how, key_of(key, i), bytes, &err));
-        CHECK_OK(lsmkv_batch_put(batch, NULL, key_of(key, i), text("plain"), &err));
+        CHECK_OK(lsmkv_batch_put(batch, NULL, key_of(key, i), bytes_of("plain"), &err));
     }
     CHECK_OK(lsmkv_write_batch(c.db, NULL, batch, &err));
     CHECK_OK(lsmkv_write_batch(c.db, NULL, batch, &err));

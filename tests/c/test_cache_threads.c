@@ -6,6 +6,7 @@
  * there or is a miss. Method: a real directory below an environment that holds a write
  * into a cache segment until the test has seen enough.
  */
+#include "db_help.h"
 #include "gate_help.h"
 
 #include <stdio.h>
@@ -46,10 +47,6 @@ typedef struct scene {
     lsmkv_status drop_status;
 } scene;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static lsmkv_namespace *open_cache(scene *s) {
     lsmkv_namespace_how how = {.create = true,
                                .has_max_bytes = true,
@@ -57,7 +54,7 @@ static lsmkv_namespace *open_cache(scene *s) {
     lsmkv_namespace *space = NULL;
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_namespace_open(s->db, text("cache"), &how, &space, &err));
+    CHECK_OK(lsmkv_namespace_open(s->db, bytes_of("cache"), &how, &space, &err));
     return space;
 }
 
@@ -66,7 +63,7 @@ static lsmkv_status put(scene *s, const char *key, lsmkv_error *err) {
     lsmkv_write how = {.space = s->space};
 
     memset(value, key[0], sizeof(value));
-    return lsmkv_put(s->db, &how, text(key), (lsmkv_bytes){value, SIZE}, err);
+    return lsmkv_put(s->db, &how, bytes_of(key), (lsmkv_bytes){value, SIZE}, err);
 }
 
 static void put_slowly(void *context) {
@@ -117,7 +114,7 @@ static lsmkv_status get(scene *s, const char *key) {
     lsmkv_read read = {.space = s->space};
     lsmkv_error err;
     lsmkv_pin pin;
-    lsmkv_status status = lsmkv_get(s->db, &read, text(key), &pin, &err);
+    lsmkv_status status = lsmkv_get(s->db, &read, bytes_of(key), &pin, &err);
 
     if (status == LSMKV_OK) {
         CHECK_EQ(pin.value.size, SIZE);
@@ -157,8 +154,7 @@ static void end(scene *s) {
     CHECK_OK(lsmkv_settle(s->db, &err));
     CHECK(lsm_test_files_match(s->db, stray));
     lsmkv_namespace_free(s->space);
-    CHECK_OK(lsmkv_close(s->db, &err));
-    lsmkv_free(s->db);
+    close_db(s->db);
     CHECK_OK(lsmkv_destroy(s->path, &err));
 }
 
@@ -199,7 +195,7 @@ LSM_TEST(cache_writer_whose_cache_is_dropped_meanwhile_is_told_so) {
     scene s;
 
     begin_slow(&s);
-    CHECK_OK(lsmkv_namespace_drop(s.db, text("cache"), &err));
+    CHECK_OK(lsmkv_namespace_drop(s.db, bytes_of("cache"), &err));
     let_go(&s);
     CHECK_EQ(s.status, LSMKV_INVALID_ARGUMENT);
     lsmkv_namespace_free(s.space);
@@ -213,7 +209,7 @@ static void drop_it(void *context) {
     scene *s = context;
     lsmkv_error err;
 
-    s->drop_status = lsmkv_namespace_drop(s->db, text("cache"), &err);
+    s->drop_status = lsmkv_namespace_drop(s->db, bytes_of("cache"), &err);
 }
 
 /* Whether the drop has come to where it waits for the segment. */

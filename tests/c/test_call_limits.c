@@ -4,6 +4,7 @@
  * change nothing. Method: one wrong argument at a time, in a database that has one of
  * everything.
  */
+#include "db_help.h"
 #include "calls_help.h"
 
 #include "base/alloc.h"
@@ -12,8 +13,8 @@ static const uint8_t long_key[LSMKV_KEY_SIZE_MAX + 1] = {1};
 
 LSM_TEST(keys_over_their_limit_are_refused_wherever_they_come_in) {
     lsmkv_bytes key = {long_key, sizeof(long_key)};
-    lsmkv_lookup lookups[2] = {{.key = text("key")}, {.key = key}};
-    lsmkv_pair pair = {key, text("value 8b")};
+    lsmkv_lookup lookups[2] = {{.key = bytes_of("key")}, {.key = key}};
+    lsmkv_pair pair = {key, bytes_of("value 8b")};
     lsmkv_keys keys = {.bytes = &key, .count = 1};
     lsmkv_rows rows = {"value 8b", ROW_BYTES, ROW_BYTES};
     lsmkv_view *view = NULL;
@@ -34,12 +35,12 @@ LSM_TEST(keys_over_their_limit_are_refused_wherever_they_come_in) {
     CHECK_STATUS(lsmkv_get_view(a.db, NULL, key, &view, &value, &err), expected);
     CHECK_STATUS(lsmkv_get_many(a.db, NULL, lookups, 2, &pin, &err), expected);
     CHECK_STATUS(lsmkv_ttl(a.db, NULL, key, &ttl_ms, &err), expected);
-    CHECK_STATUS(lsmkv_put(a.db, NULL, key, text("v"), &err), expected);
-    CHECK_STATUS(lsmkv_put(a.db, &since, key, text("v"), &err), expected);
-    CHECK_STATUS(lsmkv_put(a.db, &in_cache, key, text("v"), &err), expected);
+    CHECK_STATUS(lsmkv_put(a.db, NULL, key, bytes_of("v"), &err), expected);
+    CHECK_STATUS(lsmkv_put(a.db, &since, key, bytes_of("v"), &err), expected);
+    CHECK_STATUS(lsmkv_put(a.db, &in_cache, key, bytes_of("v"), &err), expected);
     CHECK_STATUS(lsmkv_delete(a.db, NULL, key, &err), expected);
     CHECK_STATUS(lsmkv_touch(a.db, NULL, key, &err), expected);
-    CHECK_STATUS(lsmkv_batch_put(a.batch, NULL, key, text("v"), &err), expected);
+    CHECK_STATUS(lsmkv_batch_put(a.batch, NULL, key, bytes_of("v"), &err), expected);
     CHECK_STATUS(lsmkv_batch_delete(a.batch, NULL, key, &err), expected);
     CHECK_STATUS(lsmkv_batch_put_rows(a.batch, NULL, &keys, &rows, &err), expected);
     CHECK_STATUS(lsmkv_put_rows(a.db, NULL, &keys, &rows, &count, &err), expected);
@@ -50,7 +51,7 @@ LSM_TEST(keys_over_their_limit_are_refused_wherever_they_come_in) {
 }
 
 LSM_TEST(times_that_make_no_sense_are_refused_wherever_they_come_in) {
-    lsmkv_pair pair = {text("key"), text("value 8b")};
+    lsmkv_pair pair = {bytes_of("key"), bytes_of("value 8b")};
     lsmkv_error err;
     all a;
 
@@ -61,9 +62,10 @@ LSM_TEST(times_that_make_no_sense_are_refused_wherever_they_come_in) {
             lsmkv_write how = {.ttl_ms = what == 0 ? -2 : 1000,
                                .stale_ms = what == 1 ? -2 : 0,
                                .space = spaces[i]};
-            CHECK_STATUS(lsmkv_put(a.db, &how, text("key"), text("value 8b"), &err),
-                         LSMKV_INVALID_ARGUMENT);
-            CHECK_STATUS(lsmkv_touch(a.db, &how, text("key"), &err),
+            CHECK_STATUS(
+                lsmkv_put(a.db, &how, bytes_of("key"), bytes_of("value 8b"), &err),
+                LSMKV_INVALID_ARGUMENT);
+            CHECK_STATUS(lsmkv_touch(a.db, &how, bytes_of("key"), &err),
                          LSMKV_INVALID_ARGUMENT);
         }
     }
@@ -85,17 +87,17 @@ LSM_TEST(versions_have_names_and_all_of_their_rows) {
     all a;
 
     begin(&a);
-    CHECK_STATUS(
-        lsmkv_publish_begin(a.db, text("other"), text("1"), &cache, &publish, &err),
-        LSMKV_INVALID_ARGUMENT);
-    CHECK(publish == NULL && strstr(err.message, "no cache") != NULL);
-    CHECK_STATUS(
-        lsmkv_publish_begin(a.db, text("other"), text(""), &plain, &publish, &err),
-        LSMKV_INVALID_ARGUMENT);
-    CHECK_STATUS(lsmkv_rollback(a.db, text("name"), text(""), &err),
+    CHECK_STATUS(lsmkv_publish_begin(a.db, bytes_of("other"), bytes_of("1"), &cache,
+                                     &publish, &err),
                  LSMKV_INVALID_ARGUMENT);
-    CHECK_OK(
-        lsmkv_publish_begin(a.db, text("other"), text("1"), &plain, &publish, &err));
+    CHECK(publish == NULL && strstr(err.message, "no cache") != NULL);
+    CHECK_STATUS(lsmkv_publish_begin(a.db, bytes_of("other"), bytes_of(""), &plain,
+                                     &publish, &err),
+                 LSMKV_INVALID_ARGUMENT);
+    CHECK_STATUS(lsmkv_rollback(a.db, bytes_of("name"), bytes_of(""), &err),
+                 LSMKV_INVALID_ARGUMENT);
+    CHECK_OK(lsmkv_publish_begin(a.db, bytes_of("other"), bytes_of("1"), &plain,
+                                 &publish, &err));
     lsmkv_publish_free(publish);
     end(&a);
 }
@@ -129,7 +131,7 @@ LSM_TEST(a_put_into_a_cache_would_have_to_wait) {
 
     begin(&a);
     lsmkv_write how = {.space = a.cache, .nonblocking = true};
-    CHECK_STATUS(lsmkv_put(a.db, &how, text("key"), text("other 8b"), &err),
+    CHECK_STATUS(lsmkv_put(a.db, &how, bytes_of("key"), bytes_of("other 8b"), &err),
                  LSMKV_WOULD_BLOCK);
     end(&a);
 }
@@ -144,8 +146,8 @@ LSM_TEST(views_hold_small_and_large_values_beyond_the_close) {
 
     begin(&a);
     for (size_t i = 0; i < 2; i++) {
-        CHECK_OK(
-            lsmkv_get_view(a.db, NULL, text(names[i]), &views[i], &values[i], &err));
+        CHECK_OK(lsmkv_get_view(a.db, NULL, bytes_of(names[i]), &views[i], &values[i],
+                                &err));
         CHECK_EQ(values[i].size, sizes[i]);
     }
     CHECK_OK(lsmkv_close(a.db, &err));

@@ -4,6 +4,7 @@
  * lack of memory are answered as such, and nothing is left of the call. Method: a list
  * of the public calls, each made in a database that has one of everything.
  */
+#include "db_help.h"
 #include "calls_help.h"
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ typedef lsmkv_status (*call)(all *a, lsmkv_error *err);
 static lsmkv_status do_get(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
     lsmkv_pin pin;
-    lsmkv_status status = lsmkv_get(a->db, &read, text("key"), &pin, err);
+    lsmkv_status status = lsmkv_get(a->db, &read, bytes_of("key"), &pin, err);
 
     lsmkv_pin_release(&pin);
     return status;
@@ -35,7 +36,8 @@ static lsmkv_status do_get_entry(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
     lsmkv_entry entry;
     lsmkv_pin pin;
-    lsmkv_status status = lsmkv_get_entry(a->db, &read, text("key"), &entry, &pin, err);
+    lsmkv_status status =
+        lsmkv_get_entry(a->db, &read, bytes_of("key"), &entry, &pin, err);
 
     lsmkv_pin_release(&pin);
     return status;
@@ -45,7 +47,8 @@ static lsmkv_status do_get_view(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
     lsmkv_view *view = NULL;
     lsmkv_bytes value;
-    lsmkv_status status = lsmkv_get_view(a->db, &read, text("key"), &view, &value, err);
+    lsmkv_status status =
+        lsmkv_get_view(a->db, &read, bytes_of("key"), &view, &value, err);
 
     CHECK_EQ(view != NULL, status == LSMKV_OK);
     lsmkv_view_free(view);
@@ -54,7 +57,7 @@ static lsmkv_status do_get_view(all *a, lsmkv_error *err) {
 
 static lsmkv_status do_get_many(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
-    lsmkv_lookup lookups[2] = {{.key = text("key")}, {.key = text("none")}};
+    lsmkv_lookup lookups[2] = {{.key = bytes_of("key")}, {.key = bytes_of("none")}};
     lsmkv_pin pin;
     lsmkv_status status = lsmkv_get_many(a->db, &read, lookups, 2, &pin, err);
 
@@ -65,7 +68,7 @@ static lsmkv_status do_get_many(all *a, lsmkv_error *err) {
 
 static lsmkv_status do_get_rows(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
-    lsmkv_bytes key = text("key");
+    lsmkv_bytes key = bytes_of("key");
     lsmkv_keys keys = {.bytes = &key, .count = 1};
     uint8_t out[ROW_BYTES];
     uint8_t found[1];
@@ -78,7 +81,7 @@ static lsmkv_status do_get_rows(all *a, lsmkv_error *err) {
 
 static lsmkv_status do_iter_create(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
-    lsmkv_range range = {text("a"), text("z"), true, true};
+    lsmkv_range range = {bytes_of("a"), bytes_of("z"), true, true};
     lsmkv_iter *iter = NULL;
     lsmkv_status status = lsmkv_iter_create(a->db, &read, &range, &iter, err);
 
@@ -104,7 +107,8 @@ static const call reads[] = {
 static lsmkv_status do_namespace_open(all *a, lsmkv_error *err) {
     lsmkv_namespace_how how = {.snapshot = a->used_snapshot};
     lsmkv_namespace *space = NULL;
-    lsmkv_status status = lsmkv_namespace_open(a->db, text("space"), &how, &space, err);
+    lsmkv_status status =
+        lsmkv_namespace_open(a->db, bytes_of("space"), &how, &space, err);
 
     CHECK_EQ(space != NULL, status == LSMKV_OK);
     lsmkv_namespace_free(space);
@@ -113,7 +117,7 @@ static lsmkv_status do_namespace_open(all *a, lsmkv_error *err) {
 
 static lsmkv_status do_published_open(all *a, lsmkv_error *err) {
     lsmkv_namespace *space = NULL;
-    lsmkv_status status = lsmkv_published_open(a->db, text("name"), text("1"),
+    lsmkv_status status = lsmkv_published_open(a->db, bytes_of("name"), bytes_of("1"),
                                                a->used_snapshot, &space, err);
 
     CHECK_EQ(space != NULL, status == LSMKV_OK);
@@ -142,11 +146,11 @@ static void see_version(void *context, const lsmkv_version_info *info) {
 static lsmkv_status do_versions(all *a, lsmkv_error *err) {
     lsmkv_read read = read_of(a);
 
-    return lsmkv_versions(a->db, &read, text("name"), see_version, NULL, err);
+    return lsmkv_versions(a->db, &read, bytes_of("name"), see_version, NULL, err);
 }
 
 static lsmkv_status do_versions_of_all(all *a, lsmkv_error *err) {
-    return lsmkv_versions(a->db, NULL, text(""), see_version, NULL, err);
+    return lsmkv_versions(a->db, NULL, bytes_of(""), see_version, NULL, err);
 }
 
 static const call lists[] = {
@@ -159,18 +163,18 @@ static const call lists[] = {
 static lsmkv_status do_put(all *a, lsmkv_error *err) {
     lsmkv_write how = write_of(a);
 
-    return lsmkv_put(a->db, &how, text("key"), text("value 8b"), err);
+    return lsmkv_put(a->db, &how, bytes_of("key"), bytes_of("value 8b"), err);
 }
 
 static lsmkv_status do_delete(all *a, lsmkv_error *err) {
     lsmkv_write how = write_of(a);
 
-    return lsmkv_delete(a->db, &how, text("other"), err);
+    return lsmkv_delete(a->db, &how, bytes_of("other"), err);
 }
 
 static lsmkv_status do_delete_range(all *a, lsmkv_error *err) {
     lsmkv_write how = write_of(a);
-    lsmkv_range range = {text("x"), text("y"), true, true};
+    lsmkv_range range = {bytes_of("x"), bytes_of("y"), true, true};
 
     return lsmkv_delete_range(a->db, &how, &range, err);
 }
@@ -179,12 +183,12 @@ static lsmkv_status do_touch(all *a, lsmkv_error *err) {
     lsmkv_write how = write_of(a);
 
     how.ttl_ms = 1000000;
-    return lsmkv_touch(a->db, &how, text("key"), err);
+    return lsmkv_touch(a->db, &how, bytes_of("key"), err);
 }
 
 static lsmkv_status do_put_rows(all *a, lsmkv_error *err) {
     lsmkv_write how = write_of(a);
-    lsmkv_bytes key = text("key");
+    lsmkv_bytes key = bytes_of("key");
     lsmkv_keys keys = {.bytes = &key, .count = 1};
     lsmkv_rows rows = {"value 8b", ROW_BYTES, ROW_BYTES};
     size_t count = 0;
@@ -193,7 +197,7 @@ static lsmkv_status do_put_rows(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status do_compact(all *a, lsmkv_error *err) {
-    lsmkv_range range = {text("a"), text("z"), true, true};
+    lsmkv_range range = {bytes_of("a"), bytes_of("z"), true, true};
 
     return lsmkv_compact(a->db, a->used_space, &range, err);
 }
@@ -210,7 +214,7 @@ static lsmkv_status do_warm(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status do_warm_range(all *a, lsmkv_error *err) {
-    lsmkv_range range = {text("a"), text("z"), true, true};
+    lsmkv_range range = {bytes_of("a"), bytes_of("z"), true, true};
     lsmkv_warm_how how = {.space = a->used_space, .range = &range};
     lsmkv_warm_report report;
 
@@ -227,12 +231,13 @@ static const call writes[] = {
 static lsmkv_status do_put_cached(all *a, lsmkv_error *err) {
     lsmkv_write how = {.space = a->cache};
 
-    return lsmkv_put(a->db, &how, text("key"), text("value 8b"), err);
+    return lsmkv_put(a->db, &how, bytes_of("key"), bytes_of("value 8b"), err);
 }
 
 static lsmkv_status do_put_since(all *a, lsmkv_error *err) {
     lsmkv_write how = {.space = a->cache, .since = a->snapshot};
-    lsmkv_status status = lsmkv_put(a->db, &how, text("new"), text("value 8b"), err);
+    lsmkv_status status =
+        lsmkv_put(a->db, &how, bytes_of("new"), bytes_of("value 8b"), err);
 
     /* From the second time on somebody has put a value since. */
     return status == LSMKV_NOT_FOUND ? LSMKV_OK : status;
@@ -241,11 +246,11 @@ static lsmkv_status do_put_since(all *a, lsmkv_error *err) {
 static lsmkv_status do_touch_cached(all *a, lsmkv_error *err) {
     lsmkv_write how = {.space = a->cache, .ttl_ms = 1000000};
 
-    return lsmkv_touch(a->db, &how, text("key"), err);
+    return lsmkv_touch(a->db, &how, bytes_of("key"), err);
 }
 
 static lsmkv_status do_cache_pin(all *a, lsmkv_error *err) {
-    lsmkv_bytes key = text("key");
+    lsmkv_bytes key = bytes_of("key");
 
     return lsmkv_cache_pin(a->db, a->cache, &key, 1, true, err);
 }
@@ -274,11 +279,11 @@ static lsmkv_status do_seek_first(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status do_seek(all *a, lsmkv_error *err) {
-    return lsmkv_iter_seek(a->iter, text("key"), err);
+    return lsmkv_iter_seek(a->iter, bytes_of("key"), err);
 }
 
 static lsmkv_status do_seek_for_prev(all *a, lsmkv_error *err) {
-    return lsmkv_iter_seek_for_prev(a->iter, text("key"), err);
+    return lsmkv_iter_seek_for_prev(a->iter, bytes_of("key"), err);
 }
 
 static lsmkv_status do_fill(all *a, lsmkv_error *err) {
@@ -365,13 +370,13 @@ static lsmkv_status do_tables_list(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status put_pair(lsmkv_publish *publish, lsmkv_error *err) {
-    lsmkv_pair pair = {text("key"), text("value 8b")};
+    lsmkv_pair pair = {bytes_of("key"), bytes_of("value 8b")};
 
     return lsmkv_publish_put(publish, NULL, &pair, 1, err);
 }
 
 static lsmkv_status put_row(lsmkv_publish *publish, lsmkv_error *err) {
-    lsmkv_bytes key = text("key");
+    lsmkv_bytes key = bytes_of("key");
     lsmkv_keys keys = {.bytes = &key, .count = 1};
     lsmkv_rows rows = {"value 8b", ROW_BYTES, ROW_BYTES};
 
@@ -385,7 +390,7 @@ static lsmkv_status put_anew(all *a,
                              lsmkv_error *err) {
     lsmkv_publish *publish = NULL;
     lsmkv_status status =
-        lsmkv_publish_begin(a->db, text("new"), text("1"), NULL, &publish, err);
+        lsmkv_publish_begin(a->db, bytes_of("new"), bytes_of("1"), NULL, &publish, err);
 
     CHECK_EQ(publish != NULL, status == LSMKV_OK);
     if (status == LSMKV_OK) {
@@ -404,7 +409,7 @@ static lsmkv_status do_publish_put_rows(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status do_rollback(all *a, lsmkv_error *err) {
-    return lsmkv_rollback(a->db, text("name"), text("1"), err);
+    return lsmkv_rollback(a->db, bytes_of("name"), bytes_of("1"), err);
 }
 
 static const call others[] = {
@@ -455,11 +460,11 @@ static lsmkv_status do_publish_abort(all *a, lsmkv_error *err) {
 }
 
 static lsmkv_status do_release(all *a, lsmkv_error *err) {
-    return lsmkv_release(a->db, text("name"), text("1"), err);
+    return lsmkv_release(a->db, bytes_of("name"), bytes_of("1"), err);
 }
 
 static lsmkv_status do_namespace_drop(all *a, lsmkv_error *err) {
-    return lsmkv_namespace_drop(a->db, text("space"), err);
+    return lsmkv_namespace_drop(a->db, bytes_of("space"), err);
 }
 
 static lsmkv_status do_refresh(all *a, lsmkv_error *err) {
@@ -548,7 +553,7 @@ LSM_TEST(handles_of_another_database_are_refused_by_every_call_that_takes_them) 
         a.used_space = NULL;
     }
     lsmkv_write since = {.space = a.cache, .since = b.snapshot};
-    CHECK_STATUS(lsmkv_put(a.db, &since, text("key"), text("v"), &err),
+    CHECK_STATUS(lsmkv_put(a.db, &since, bytes_of("key"), bytes_of("v"), &err),
                  LSMKV_INVALID_ARGUMENT);
     lsmkv_cache_stats stats;
     CHECK_STATUS(lsmkv_cache_pin(a.db, b.cache, NULL, 0, true, &err),

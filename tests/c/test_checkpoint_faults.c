@@ -5,6 +5,7 @@
  * empty directory, so that it can be repeated. Method: one database in the simulator,
  * which links nothing; each allocation and each call fails in turn.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -19,10 +20,6 @@ enum { KEYS = 40, LARGE_SIZE = 300000, PLACES_MAX = 2000 };
 #define COPY "copy"
 
 static uint8_t large[LARGE_SIZE]; /* more than is copied in one piece */
-
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
 
 static lsmkv_db *open_at(lsm_env *env, const char *path) {
     lsmkv_options options;
@@ -39,13 +36,6 @@ static lsmkv_db *open_at(lsm_env *env, const char *path) {
     return db;
 }
 
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
-}
-
 static lsmkv_db *begin(lsm_env **env) {
     lsmkv_error err;
 
@@ -55,11 +45,11 @@ static lsmkv_db *begin(lsm_env **env) {
     lsmkv_db *db = open_at(*env, SIM_PATH);
     memset(large, 'x', sizeof(large));
     CHECK_OK(
-        lsmkv_put(db, NULL, text("large"), (lsmkv_bytes){large, LARGE_SIZE}, &err));
+        lsmkv_put(db, NULL, bytes_of("large"), (lsmkv_bytes){large, LARGE_SIZE}, &err));
     for (int i = 0; i < KEYS; i++) {
         char key[16];
         (void)snprintf(key, sizeof(key), "key%03d", i);
-        CHECK_OK(lsmkv_put(db, NULL, text(key), text(key), &err));
+        CHECK_OK(lsmkv_put(db, NULL, bytes_of(key), bytes_of(key), &err));
     }
     return db;
 }
@@ -70,14 +60,14 @@ static void check_copy(lsm_env *env) {
     lsmkv_error err;
     lsmkv_pin pin;
 
-    CHECK_OK(lsmkv_get(db, NULL, text("large"), &pin, &err));
+    CHECK_OK(lsmkv_get(db, NULL, bytes_of("large"), &pin, &err));
     CHECK_EQ(pin.value.size, LARGE_SIZE);
     CHECK(memcmp(pin.value.data, large, LARGE_SIZE) == 0);
     lsmkv_pin_release(&pin);
     for (int i = 0; i < KEYS; i++) {
         char key[16];
         (void)snprintf(key, sizeof(key), "key%03d", i);
-        CHECK_OK(lsmkv_get(db, NULL, text(key), &pin, &err));
+        CHECK_OK(lsmkv_get(db, NULL, bytes_of(key), &pin, &err));
         lsmkv_pin_release(&pin);
     }
     CHECK(lsm_test_files_match(db, stray));

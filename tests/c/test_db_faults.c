@@ -4,6 +4,7 @@
  * stays right. Method: one short story on the simulator for each mistake found; the
  * sweeps of the crash program (alloc, errors, damage) found them.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -23,13 +24,6 @@ static lsmkv_db *open_db(lsm_env *env) {
     options.seed = 1;
     CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
     return db;
-}
-
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
 }
 
 static void put(lsmkv_db *db, const char *key) {

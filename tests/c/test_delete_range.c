@@ -5,6 +5,7 @@
  * tiny tables, through the public calls; every key is read by get, get_many and
  * iterators in both directions after every move of the data, and again after a reopen.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -52,18 +53,12 @@ static void range_db_begin(range_db *r) {
 }
 
 static void range_db_end(range_db *r) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(r->db, &err));
-    lsmkv_free(r->db);
+    close_db(r->db);
     lsm_sim_destroy(r->env);
 }
 
 static void reopen(range_db *r) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(r->db, &err));
-    lsmkv_free(r->db);
+    close_db(r->db);
     range_db_open(r);
 }
 

@@ -6,6 +6,7 @@
  * allocation and each call of the disk in them fails in turn. Afterwards the row goes
  * through, every key is right, and nothing leaks.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -31,10 +32,6 @@ typedef struct world {
 } world;
 
 typedef lsmkv_status (*row_of_calls)(world *w);
-
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
 
 static lsmkv_bytes key_of(char to[16], size_t index) {
     int size = snprintf(to, 16, "key%03zu", index);
@@ -106,7 +103,7 @@ static void begin(world *w) {
     lsm_sim_exempt_memory(w->env);
     open_world(w);
     CHECK_EQ(put_keys(w, NULL, 0, 1), LSMKV_OK);
-    CHECK_OK(lsmkv_namespace_open(w->db, text("kept"), &how, &space, &err));
+    CHECK_OK(lsmkv_namespace_open(w->db, bytes_of("kept"), &how, &space, &err));
     CHECK_EQ(put_keys(w, space, 0, 2), LSMKV_OK);
     lsmkv_namespace_free(space);
     CHECK_OK(lsmkv_compact(w->db, NULL, NULL, &err));
@@ -116,10 +113,7 @@ static void begin(world *w) {
 }
 
 static void end(world *w) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
     lsm_sim_destroy(w->env);
 }
 
@@ -146,14 +140,14 @@ static lsmkv_status use_namespaces(world *w) {
                                  .options = {.default_stale_ms = 1000}};
     size_t count = 0;
 
-    LSM_TRY(lsmkv_namespace_open(w->db, text("brief"), &how, &space, &w->err));
+    LSM_TRY(lsmkv_namespace_open(w->db, bytes_of("brief"), &how, &space, &w->err));
     LSM_TRY(put_keys(w, space, 0, 7));
     LSM_TRY(lsmkv_snapshot_create(w->db, &snapshot, &w->err));
     lsmkv_namespace_free(space);
     space = NULL;
-    LSM_TRY(lsmkv_namespace_open(w->db, text("brief"), &alter, &space, &w->err));
+    LSM_TRY(lsmkv_namespace_open(w->db, bytes_of("brief"), &alter, &space, &w->err));
     lsmkv_namespace_how before = {.snapshot = snapshot};
-    LSM_TRY(lsmkv_namespace_open(w->db, text("brief"), &before, &then, &w->err));
+    LSM_TRY(lsmkv_namespace_open(w->db, bytes_of("brief"), &before, &then, &w->err));
     lsmkv_read read = {.snapshot = snapshot};
     LSM_TRY(lsmkv_namespace_list(w->db, &read, count_names, &count, &w->err));
     LSM_TRY(lsmkv_namespace_list(w->db, NULL, count_names, &count, &w->err));
@@ -163,7 +157,7 @@ out:
     lsmkv_snapshot_free(snapshot);
     if (status == LSMKV_OK) {
         CHECK_EQ(count % 2, 0);
-        status = lsmkv_namespace_drop(w->db, text("brief"), &w->err);
+        status = lsmkv_namespace_drop(w->db, bytes_of("brief"), &w->err);
         status = is_gone(status) ? LSMKV_OK : status;
     }
     return status;
@@ -177,14 +171,14 @@ static lsmkv_status use_cache(world *w) {
     static const uint8_t value[CACHED_SIZE];
     lsmkv_batch *batch = NULL;
     lsmkv_cache_stats stats;
-    lsmkv_bytes pinned[] = {text("b"), text("a"), text("none")};
+    lsmkv_bytes pinned[] = {bytes_of("b"), bytes_of("a"), bytes_of("none")};
 
-    LSM_TRY(lsmkv_namespace_open(w->db, text("cache"), &how, &space, &w->err));
+    LSM_TRY(lsmkv_namespace_open(w->db, bytes_of("cache"), &how, &space, &w->err));
     lsmkv_write into = {.space = space};
-    LSM_TRY(lsmkv_put(w->db, &into, text("a"), (lsmkv_bytes){value, sizeof(value)},
+    LSM_TRY(lsmkv_put(w->db, &into, bytes_of("a"), (lsmkv_bytes){value, sizeof(value)},
                       &w->err));
     LSM_TRY(lsmkv_cache_pin(w->db, space, pinned, 3, true, &w->err));
-    LSM_TRY(lsmkv_put(w->db, &into, text("b"), (lsmkv_bytes){value, sizeof(value)},
+    LSM_TRY(lsmkv_put(w->db, &into, bytes_of("b"), (lsmkv_bytes){value, sizeof(value)},
                       &w->err));
     LSM_TRY(lsmkv_cache_pin(w->db, space, pinned, 1, true, &w->err));
     LSM_TRY(lsmkv_cache_pin(w->db, space, pinned, 1, false, &w->err));
@@ -193,7 +187,8 @@ static lsmkv_status use_cache(world *w) {
         char key[16];
         LSM_TRY(lsmkv_batch_put(batch, &into, key_of(key, i),
                                 (lsmkv_bytes){value, sizeof(value)}, &w->err));
-        LSM_TRY(lsmkv_batch_put(batch, NULL, text("beside"), text("it"), &w->err));
+        LSM_TRY(
+            lsmkv_batch_put(batch, NULL, bytes_of("beside"), bytes_of("it"), &w->err));
         if (i % 40 == 39) {
             LSM_TRY(lsmkv_write_batch(w->db, NULL, batch, &w->err));
             lsmkv_batch_clear(batch);
@@ -206,7 +201,7 @@ out:
     lsmkv_namespace_free(space);
     if (status == LSMKV_OK) {
         CHECK(stats.file_bytes <= CAP + CAP / 20);
-        status = lsmkv_namespace_drop(w->db, text("cache"), &w->err);
+        status = lsmkv_namespace_drop(w->db, bytes_of("cache"), &w->err);
         status = is_gone(status) ? LSMKV_OK : status;
     }
     return status;
@@ -221,8 +216,8 @@ static lsmkv_status publish_rows(world *w, const char *version, bool large) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_publish *publish = NULL;
 
-    LSM_TRY(lsmkv_publish_begin(w->db, text("paper"), text(version), NULL, &publish,
-                                &w->err));
+    LSM_TRY(lsmkv_publish_begin(w->db, bytes_of("paper"), bytes_of(version), NULL,
+                                &publish, &w->err));
     for (size_t i = KEYS; i > 0; i--) {
         char key[16];
         uint8_t value[LARGE_SIZE];
@@ -245,23 +240,23 @@ static lsmkv_status use_publishes(world *w) {
     lsmkv_snapshot *snapshot = NULL;
     size_t count = 0;
 
-    status = lsmkv_release(w->db, text("paper"), text(""), &w->err);
+    status = lsmkv_release(w->db, bytes_of("paper"), bytes_of(""), &w->err);
     LSM_TRY(is_gone(status) ? LSMKV_OK : status); /* of a row that failed */
     LSM_TRY(publish_rows(w, "1", true));
     LSM_TRY(lsmkv_snapshot_create(w->db, &snapshot, &w->err));
     LSM_TRY(publish_rows(w, "2", false));
-    LSM_TRY(lsmkv_published_open(w->db, text("paper"), text(""), snapshot, &space,
-                                 &w->err));
+    LSM_TRY(lsmkv_published_open(w->db, bytes_of("paper"), bytes_of(""), snapshot,
+                                 &space, &w->err));
     lsmkv_namespace_free(space);
     space = NULL;
-    LSM_TRY(
-        lsmkv_versions(w->db, NULL, text("paper"), count_versions, &count, &w->err));
+    LSM_TRY(lsmkv_versions(w->db, NULL, bytes_of("paper"), count_versions, &count,
+                           &w->err));
     CHECK_EQ(count, 2);
-    LSM_TRY(lsmkv_rollback(w->db, text("paper"), text("1"), &w->err));
-    LSM_TRY(
-        lsmkv_published_open(w->db, text("paper"), text("2"), NULL, &space, &w->err));
-    LSM_TRY(lsmkv_release(w->db, text("paper"), text("2"), &w->err));
-    LSM_TRY(lsmkv_release(w->db, text("paper"), text(""), &w->err));
+    LSM_TRY(lsmkv_rollback(w->db, bytes_of("paper"), bytes_of("1"), &w->err));
+    LSM_TRY(lsmkv_published_open(w->db, bytes_of("paper"), bytes_of("2"), NULL, &space,
+                                 &w->err));
+    LSM_TRY(lsmkv_release(w->db, bytes_of("paper"), bytes_of("2"), &w->err));
+    LSM_TRY(lsmkv_release(w->db, bytes_of("paper"), bytes_of(""), &w->err));
 out:
     lsmkv_namespace_free(space);
     lsmkv_snapshot_free(snapshot);
@@ -275,9 +270,10 @@ static lsmkv_status use_iterators(world *w) {
     lsmkv_bytes value;
     lsmkv_chunk chunk;
     lsmkv_pin pin = {0};
-    lsmkv_lookup lookups[] = {
-        {.key = text("key000")}, {.key = text("key001")}, {.key = text("none")}};
-    lsmkv_range range = {text("key001"), text("key030"), true, true};
+    lsmkv_lookup lookups[] = {{.key = bytes_of("key000")},
+                              {.key = bytes_of("key001")},
+                              {.key = bytes_of("none")}};
+    lsmkv_range range = {bytes_of("key001"), bytes_of("key030"), true, true};
     lsmkv_fill fill = {.byte_max = 700};
     lsmkv_fill back = {.reverse = true, .keys_only = true};
     uint64_t count = 0;
@@ -287,16 +283,16 @@ static lsmkv_status use_iterators(world *w) {
     LSM_TRY(lsmkv_iter_seek_first(iter, &w->err));
     LSM_TRY(lsmkv_iter_next(iter, &w->err));
     LSM_TRY(lsmkv_iter_fill(iter, &fill, &chunk, &w->err));
-    LSM_TRY(lsmkv_iter_seek(iter, text("key005"), &w->err));
+    LSM_TRY(lsmkv_iter_seek(iter, bytes_of("key005"), &w->err));
     LSM_TRY(lsmkv_iter_prev(iter, &w->err));
-    LSM_TRY(lsmkv_iter_seek_for_prev(iter, text("key007"), &w->err));
+    LSM_TRY(lsmkv_iter_seek_for_prev(iter, bytes_of("key007"), &w->err));
     LSM_TRY(lsmkv_iter_seek_last(iter, &w->err));
     LSM_TRY(lsmkv_iter_fill(iter, &back, &chunk, &w->err));
     LSM_TRY(lsmkv_approximate_count(w->db, NULL, &range, &count, &w->err));
     LSM_TRY(lsmkv_get_many(w->db, NULL, lookups, 3, &pin, &w->err));
     CHECK(lookups[0].found && !lookups[2].found);
-    LSM_TRY(lsmkv_get_view(w->db, NULL, text("key005"), &view, &value, &w->err));
-    LSM_TRY(lsmkv_ttl(w->db, NULL, text("key005"), &ttl, &w->err));
+    LSM_TRY(lsmkv_get_view(w->db, NULL, bytes_of("key005"), &view, &value, &w->err));
+    LSM_TRY(lsmkv_ttl(w->db, NULL, bytes_of("key005"), &ttl, &w->err));
 out:
     lsmkv_view_free(view);
     lsmkv_pin_release(&pin);
@@ -308,19 +304,19 @@ static lsmkv_status use_writes(world *w) {
     lsmkv_status status = LSMKV_OK;
     lsmkv_batch *batch = NULL;
     lsmkv_snapshot *snapshot = NULL;
-    lsmkv_range range = {text("m"), text("n"), true, true};
+    lsmkv_range range = {bytes_of("m"), bytes_of("n"), true, true};
     lsmkv_write soon = {.ttl_ms = 5, .sync = true};
 
     LSM_TRY(lsmkv_snapshot_create(w->db, &snapshot, &w->err));
     lsmkv_write since = {.since = snapshot};
-    status = lsmkv_put(w->db, &since, text("m"), text("1"), &w->err);
+    status = lsmkv_put(w->db, &since, bytes_of("m"), bytes_of("1"), &w->err);
     LSM_TRY(is_gone(status) ? LSMKV_OK : status);
-    LSM_TRY(lsmkv_put(w->db, &soon, text("m1"), text("1"), &w->err));
-    status = lsmkv_touch(w->db, &soon, text("m1"), &w->err);
+    LSM_TRY(lsmkv_put(w->db, &soon, bytes_of("m1"), bytes_of("1"), &w->err));
+    status = lsmkv_touch(w->db, &soon, bytes_of("m1"), &w->err);
     LSM_TRY(is_gone(status) ? LSMKV_OK : status);
     LSM_TRY(lsmkv_batch_create(&batch, &w->err));
-    LSM_TRY(lsmkv_batch_put(batch, NULL, text("m2"), text("2"), &w->err));
-    LSM_TRY(lsmkv_batch_delete(batch, NULL, text("m"), &w->err));
+    LSM_TRY(lsmkv_batch_put(batch, NULL, bytes_of("m2"), bytes_of("2"), &w->err));
+    LSM_TRY(lsmkv_batch_delete(batch, NULL, bytes_of("m"), &w->err));
     LSM_TRY(lsmkv_batch_delete_range(batch, NULL, &range, &w->err));
     LSM_TRY(lsmkv_write_batch(w->db, NULL, batch, &w->err));
     LSM_TRY(lsmkv_delete_range(w->db, NULL, &range, &w->err));

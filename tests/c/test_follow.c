@@ -8,6 +8,7 @@
  * by key. Refreshes run between operations, at steps inside the writer's, and with the
  * writer's operations inside a refresh.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -356,8 +357,7 @@ static void restart(scene *s, bool killed) {
     if (killed) {
         lsm_test_abandon(s->writer);
     } else {
-        CHECK_OK(lsmkv_close(s->writer, &err));
-        lsmkv_free(s->writer);
+        close_db(s->writer);
     }
     s->writer = NULL;
     if (!s->inside) {
@@ -458,16 +458,12 @@ static void begin(scene *s, uint64_t seed) {
 }
 
 static void end(scene *s) {
-    lsmkv_error err;
-
     for (size_t i = 0; i < PINNED; i++) {
         release_pin(&s->pins[i]);
     }
     lsmkv_namespace_free(s->space);
-    CHECK_OK(lsmkv_close(s->follower, &err));
-    lsmkv_free(s->follower);
-    CHECK_OK(lsmkv_close(s->writer, &err));
-    lsmkv_free(s->writer);
+    close_db(s->follower);
+    close_db(s->writer);
     current = NULL;
     s->env->ops = s->plain;
     lsm_sim_destroy(s->env);

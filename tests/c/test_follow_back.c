@@ -5,6 +5,7 @@
  * refresh by itself never does. Method: a log in the simulator that is cut while nobody
  * writes; a real directory for threads.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -21,10 +22,6 @@ typedef struct pair {
     lsmkv_db *writer;
     lsmkv_db *follower;
 } pair;
-
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
 
 static void open_one(pair *p, lsmkv_db **db, bool follower) {
     lsmkv_options options;
@@ -45,16 +42,9 @@ static void begin(pair *p) {
     open_one(p, &p->follower, true);
 }
 
-static void close_one(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
-}
-
 static void end(pair *p) {
-    close_one(p->follower);
-    close_one(p->writer);
+    close_db(p->follower);
+    close_db(p->writer);
     lsm_sim_destroy(p->env);
 }
 
@@ -70,7 +60,7 @@ static uint8_t get(pair *p, const lsmkv_snapshot *snapshot, const char *key) {
     lsmkv_read read = {.snapshot = snapshot};
     lsmkv_error err;
     lsmkv_pin pin;
-    lsmkv_status status = lsmkv_get(p->follower, &read, text(key), &pin, &err);
+    lsmkv_status status = lsmkv_get(p->follower, &read, bytes_of(key), &pin, &err);
 
     if (status == LSMKV_NOT_FOUND) {
         return 0;
@@ -84,7 +74,7 @@ static uint8_t get(pair *p, const lsmkv_snapshot *snapshot, const char *key) {
 static void put(pair *p, const char *key, const char *value) {
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_put(p->writer, NULL, text(key), text(value), &err));
+    CHECK_OK(lsmkv_put(p->writer, NULL, bytes_of(key), bytes_of(value), &err));
 }
 
 /* The log that is being written: the one of the highest number. */
@@ -182,8 +172,8 @@ LSM_TEST(a_follower_sees_two_caches_grow) {
 
     begin(&p);
     for (size_t i = 0; i < 2; i++) {
-        CHECK_OK(
-            lsmkv_namespace_open(p.writer, text(names[i]), &how, &written[i], &err));
+        CHECK_OK(lsmkv_namespace_open(p.writer, bytes_of(names[i]), &how, &written[i],
+                                      &err));
     }
     for (int k = 0; k < 30; k++) {
         char key[16];
@@ -194,13 +184,13 @@ LSM_TEST(a_follower_sees_two_caches_grow) {
             lsmkv_pin pin;
             lsmkv_write into = {.space = written[i]};
             memset(value, k + 1, sizeof(value));
-            CHECK_OK(lsmkv_put(p.writer, &into, text(key),
+            CHECK_OK(lsmkv_put(p.writer, &into, bytes_of(key),
                                (lsmkv_bytes){value, sizeof(value)}, &err));
             refresh(&p);
-            CHECK_OK(
-                lsmkv_namespace_open(p.follower, text(names[i]), NULL, &read, &err));
+            CHECK_OK(lsmkv_namespace_open(p.follower, bytes_of(names[i]), NULL, &read,
+                                          &err));
             lsmkv_read from = {.space = read};
-            CHECK_OK(lsmkv_get(p.follower, &from, text(key), &pin, &err));
+            CHECK_OK(lsmkv_get(p.follower, &from, bytes_of(key), &pin, &err));
             CHECK_EQ(pin.value.size, sizeof(value));
             CHECK(memcmp(pin.value.data, value, sizeof(value)) == 0);
             lsmkv_pin_release(&pin);
@@ -231,7 +221,7 @@ LSM_TEST(a_follower_without_an_interval_refreshes_when_it_is_told_to) {
     CHECK_EQ(get(&p, NULL, "a"), 0);
     refresh(&p);
     CHECK_EQ(get(&p, NULL, "a"), '1');
-    close_one(p.follower);
-    close_one(p.writer);
+    close_db(p.follower);
+    close_db(p.writer);
     CHECK_OK(lsmkv_destroy(path, &err));
 }

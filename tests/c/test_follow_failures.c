@@ -5,6 +5,7 @@
  * name. Method: stories on a simulated disk, told again with every allocation and
  * every call failing.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -47,15 +48,9 @@ static void begin(story *s) {
     open_one(s, &s->follower, true);
 }
 
-static void close_one(lsmkv_db *db) {
-    lsmkv_error err;
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
-}
-
 static void end(story *s) {
-    close_one(s->follower);
-    close_one(s->writer);
+    close_db(s->follower);
+    close_db(s->writer);
     lsm_sim_destroy(s->env);
 }
 
@@ -131,7 +126,7 @@ static void tell(story *s, int number) {
         put(s, "c", 7);
     }
     if (number > 1) {
-        close_one(s->writer);
+        close_db(s->writer);
         open_one(s, &s->writer, false);
         put(s, "b", 8);
     }
@@ -429,7 +424,7 @@ static void replace_database(story *s) {
     CHECK(other.env != NULL);
     open_one(&other, &other.writer, false);
     put(&other, "a", 3);
-    close_one(other.writer);
+    close_db(other.writer);
     CHECK_OK(lsm_dir_open(s->env, SIM_PATH, false, &dirs[0], &err));
     CHECK_OK(lsm_dir_open(other.env, SIM_PATH, false, &dirs[1], &err));
     for (size_t i = 0; i < 2; i++) {
@@ -458,7 +453,7 @@ LSM_TEST(a_follower_does_not_take_another_database_for_its_own) {
 
     start(&s);
     CHECK_STATUS(lsmkv_refresh(s.writer, &changed, &err), LSMKV_INVALID_ARGUMENT);
-    close_one(s.writer);
+    close_db(s.writer);
     replace_database(&s);
     for (int i = 0; i < 2; i++) {
         CHECK_STATUS(lsmkv_refresh(s.follower, &changed, &err), LSMKV_CHANGED);
@@ -488,7 +483,7 @@ LSM_TEST(a_follower_that_opens_without_memory_says_so) {
         if (failed) {
             CHECK_EQ(status, LSMKV_NO_MEMORY);
         } else {
-            close_one(db);
+            close_db(db);
         }
         CHECK(n < 1000);
     }
@@ -605,7 +600,7 @@ LSM_TEST(a_manifest_that_is_ahead_of_the_logs_comes_to_what_an_open_shows) {
     CHECK_EQ(get(&s, NULL, "a"), 0);
     CHECK_EQ(get(&s, NULL, "b"), 0);
     CHECK_EQ(lsm_test_sequence(s.follower), 1000);
-    close_one(fresh.follower);
+    close_db(fresh.follower);
     end(&s);
 }
 
@@ -628,7 +623,7 @@ LSM_TEST(a_follower_of_a_checkpoint_knows_where_its_files_come_from) {
         options.follower = false;
         lsmkv_db *follower = copy.follower;
         CHECK_EQ(follower->origin_count, 1);
-        close_one(copy.writer); /* the next one writes a MANIFEST of its own */
+        close_db(copy.writer); /* the next one writes a MANIFEST of its own */
         CHECK_OK(lsm_test_open(s.env, "copy", &options, &copy.writer, &err));
         put(&copy, "a", 3);
         if (way == 1) { /* as if it were of another line */
@@ -639,8 +634,8 @@ LSM_TEST(a_follower_of_a_checkpoint_knows_where_its_files_come_from) {
         CHECK_EQ(refresh(&copy), way == 0 ? LSMKV_OK : LSMKV_CHANGED);
         CHECK_EQ(get(&copy, NULL, "a"), way == 0 ? 3 : 1);
         put(&copy, "a", 1);
-        close_one(copy.follower);
-        close_one(copy.writer);
+        close_db(copy.follower);
+        close_db(copy.writer);
     }
     end(&s);
 }

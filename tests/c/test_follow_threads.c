@@ -5,6 +5,7 @@
  * answers. Method: a real directory. Batch n gives two keys, one of them in a
  * namespace, the same value, so in one state the two agree and n never falls.
  */
+#include "db_help.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -241,9 +242,7 @@ LSM_TEST(followers_threads_read_one_state_while_others_refresh) {
     CHECK_OK(lsmkv_refresh(run.follower, &changed, &err));
     CHECK(read_slot(&run, NULL, BATCHES % SLOTS, &last));
     CHECK_EQ(last, BATCHES);
-    CHECK_OK(lsmkv_close(run.follower, &err));
-    lsmkv_free(run.follower);
-    CHECK_OK(lsmkv_close(writer, &err));
-    lsmkv_free(writer);
+    close_db(run.follower);
+    close_db(writer);
     CHECK_OK(lsmkv_destroy(path, &err));
 }

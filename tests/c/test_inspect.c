@@ -5,6 +5,7 @@
  * length, and with bits flipped; failing reads and allocations. What is shown must
  * cover the file end to end, and what was not written must be called damage.
  */
+#include "db_help.h"
 #include "calls_help.h"
 #include "inspect_help.h"
 
@@ -42,8 +43,10 @@ static void take_file(files *f, const char *name) {
 static void begin_files(files *f) {
     lsm_namelist names = {0};
     lsm_dir *dir = NULL;
-    lsmkv_range range = {
-        .has_start = true, .start = text("a"), .has_stop = true, .stop = text("b")};
+    lsmkv_range range = {.has_start = true,
+                         .start = bytes_of("a"),
+                         .has_stop = true,
+                         .stop = bytes_of("b")};
     lsmkv_write synced = {.sync = true};
     lsmkv_error err;
     all a;
@@ -51,9 +54,9 @@ static void begin_files(files *f) {
     memset(f, 0, sizeof(*f));
     begin(&a);
     CHECK_OK(lsmkv_delete_range(a.db, NULL, &range, &err));
-    CHECK_OK(lsmkv_delete(a.db, NULL, text("gone"), &err));
+    CHECK_OK(lsmkv_delete(a.db, NULL, bytes_of("gone"), &err));
     CHECK_OK(lsmkv_flush(a.db, &err));
-    CHECK_OK(lsmkv_put(a.db, &synced, text("last"), text("synced"), &err));
+    CHECK_OK(lsmkv_put(a.db, &synced, bytes_of("last"), bytes_of("synced"), &err));
     CHECK_OK(lsmkv_delete_range(a.db, NULL, &range, &err));
     f->env = a.env;
     lsmkv_publish_free(a.publish);

@@ -5,6 +5,7 @@
  * every value is right, and no file is left over. Method: databases in the simulator
  * with large values, which are kept in sealed logs, copied and moved.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -84,10 +85,7 @@ static void check_files(world *w) {
 }
 
 static void stop(world *w) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
 }
 
 static void end(world *w) {

@@ -6,6 +6,7 @@
  * of large values, spread over many tables and value files, none of which is open;
  * scans of every kind, with the n-th opening failing, for every n.
  */
+#include "db_help.h"
 #include "forge_help.h"
 
 #include <errno.h>
@@ -85,8 +86,7 @@ static lsm_env *make_db(void) {
     for (size_t version = 0; version < VERSIONS; version++) {
         lsmkv_snapshot_free(snapshots[version]);
     }
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(db);
     return env;
 }
 
@@ -165,8 +165,7 @@ static bool scan(lsm_env *env, int kind, uint64_t n, shown *s) {
     bool met = lsm_sim_failed_name(env)[0] != '\0';
     lsm_sim_fail(env, LSM_SIM_OPEN, 0, 0, false);
     lsmkv_iter_free(iter);
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(db);
     return met;
 }
 
@@ -364,8 +363,7 @@ static lsm_env *make_cache(void) {
     }
     CHECK_OK(lsmkv_flush(db, &err));
     lsmkv_namespace_free(space);
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(db);
     damage_run(env, ".cache", 0xA0 + DAMAGED, LARGE_SIZE / 2);
     return env;
 }
@@ -397,7 +395,6 @@ LSM_TEST(a_scan_for_keys_that_goes_on_with_values_passes_over_damaged_cached_one
         lsmkv_iter_free(iter);
     }
     lsmkv_namespace_free(space);
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(db);
     lsm_sim_destroy(env);
 }

@@ -4,6 +4,7 @@
  * long as somebody may follow a pointer. Method: whole databases in the simulator, with
  * a tiny threshold and tiny logs; each test is one story.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -26,13 +27,6 @@ static lsmkv_db *open_db(lsm_env *env, uint64_t log_bytes) {
     options.seed = 1;
     CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
     return db;
-}
-
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
 }
 
 static lsmkv_bytes key_of(char to[16], size_t index) {

@@ -6,6 +6,7 @@
  * an open looks at, of which each open gets a copy; each allocation and each call of
  * the disk fails in turn.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -31,10 +32,6 @@ enum {
 #define COPY "copy"
 
 static const char *const cache_names[] = {"narrow", "wide"};
-
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
 
 static lsmkv_bytes key_of(char to[16], size_t index) {
     int size = snprintf(to, 16, "key%03zu", index);
@@ -63,13 +60,6 @@ static lsmkv_status open_at(lsm_env *env, const char *path, uint32_t block_bytes
     options.blob_threshold_bytes = LARGE_SIZE;
     options.seed = 3;
     return lsm_test_open(env, path, &options, db, err);
-}
-
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
 }
 
 static void put_keys(lsmkv_db *db, const lsmkv_namespace *space, size_t count) {
@@ -117,7 +107,7 @@ static lsmkv_namespace *open_space(lsmkv_db *db, const char *name, int64_t cap) 
     lsmkv_namespace *space = NULL;
     lsmkv_error err;
 
-    CHECK_OK(lsmkv_namespace_open(db, text(name), &how, &space, &err));
+    CHECK_OK(lsmkv_namespace_open(db, bytes_of(name), &how, &space, &err));
     return space;
 }
 

@@ -5,6 +5,7 @@
  * written beside a closed database, with the right identity and checksums but with
  * sequences and contents that the engine would not write.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -41,13 +42,6 @@ static lsmkv_status open_db(const fixture *f, lsmkv_db **db, lsmkv_error *err) {
     options.memtable_bytes = 1 << 12;
     options.seed = 1;
     return lsm_test_open(f->env, SIM_PATH, &options, db, err);
-}
-
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
 }
 
 static void begin(fixture *f) {

@@ -5,6 +5,7 @@
  * Method: each call of each class and each allocation of such an open fails in turn;
  * then the open is repeated and every key is read.
  */
+#include "db_help.h"
 #include "dead_help.h"
 
 #include <errno.h>
@@ -52,7 +53,7 @@ static bool fail_once(const dead_db *dead, const failure *how, uint64_t at) {
         CHECK(err.message[0] != '\0');
     } else {
         dead_check(dead, db);
-        dead_close(db);
+        close_db(db);
     }
     CHECK(!how->read_only || lsm_sim_steps(env) == steps);
     dead_check_open(dead, env, SIM_PATH, how->read_only);

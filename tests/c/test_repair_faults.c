@@ -5,6 +5,7 @@
  * Method: one database whose process died, wrecked in several ways; every allocation
  * and every call of its repair fails in turn.
  */
+#include "db_help.h"
 #include "dead_help.h"
 #include "forge_help.h"
 
@@ -190,7 +191,7 @@ static void check_repaired(const dead_db *dead, lsm_env *env, const char *into,
     }
     CHECK_OK(lsmkv_verify(db, on_problem, &t, &report, &err));
     CHECK_EQ(t.count, 0);
-    dead_close(db);
+    close_db(db);
 }
 
 static const struct {
@@ -491,7 +492,7 @@ LSM_TEST(large_values_that_do_not_lie_aligned_in_a_log_are_damage) {
     lsm_env *env = dead_copy(&dead);
     CHECK_OK(dead_open(env, SIM_PATH, true, &db, &err));
     uint64_t next = lsm_test_sequence(db) + 1;
-    dead_close(db);
+    close_db(db);
     append_crooked(env, next); /* one of the two is not aligned */
     append_crooked(env, next + 1);
     CHECK_STATUS(lsm_test_open(env, SIM_PATH, &options, &db, &err), LSMKV_CORRUPTION);
@@ -619,7 +620,7 @@ LSM_TEST(a_repair_leaves_out_what_the_manifest_has_given_up) {
         lsmkv_bytes newest = dead_value(value, 1, dead.rounds[1]);
         CHECK_EQ(memcmp(pin.value.data, newest.data, newest.size) == 0, part == 0);
         lsmkv_pin_release(&pin);
-        dead_close(db);
+        close_db(db);
         lsm_sim_destroy(env);
     }
     dead_end(&dead);

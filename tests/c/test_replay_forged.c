@@ -5,6 +5,7 @@
  * batches that make no sense, logs that are gone. Method: small databases whose process
  * died, with forged records behind what it wrote, and calls that are made to fail.
  */
+#include "db_help.h"
 #include "forge_help.h"
 
 #include <errno.h>
@@ -364,11 +365,8 @@ LSM_TEST(a_follower_reads_on_in_the_next_log) {
     }
     CHECK_OK(open_db(env, SIM_PATH, true, &later, &err));
     check_batch(later);
-    CHECK_OK(lsmkv_close(later, &err));
-    lsmkv_free(later);
-    CHECK_OK(lsmkv_close(follower, &err));
-    lsmkv_free(follower);
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(later);
+    close_db(follower);
+    close_db(db);
     lsm_sim_destroy(env);
 }

@@ -5,6 +5,7 @@
  * meanwhile. Method: a database in the simulator, whose background work runs step by
  * step, on a disk that is full or has no descriptors; each test is one story.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -84,15 +85,11 @@ static lsmkv_stats stats_of(world *w) {
 
 /* After a close, and once more after the next open. */
 static void end(world *w) {
-    lsmkv_error err;
-
     CHECK_EQ(count_keys(w), KEYS);
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
     start(w);
     CHECK_EQ(count_keys(w), KEYS);
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
     lsm_sim_destroy(w->env);
 }
 
@@ -317,14 +314,12 @@ LSM_TEST(a_database_for_reading_only_has_nothing_to_settle_and_says_so) {
 
     begin(&w);
     put_all(&w);
-    CHECK_OK(lsmkv_close(w.db, &err));
-    lsmkv_free(w.db);
+    close_db(w.db);
     lsmkv_options_init(&options);
     options.read_only = true;
     CHECK_OK(lsm_test_open(w.env, SIM_PATH, &options, &w.db, &err));
     CHECK_STATUS(lsmkv_settle(w.db, &err), LSMKV_READ_ONLY);
-    CHECK_OK(lsmkv_close(w.db, &err));
-    lsmkv_free(w.db);
+    close_db(w.db);
     start(&w);
     end(&w);
 }

@@ -5,6 +5,7 @@
  * eviction of a cache gives it up. Method: a real directory, whose files are mapped and
  * damaged beside.
  */
+#include "db_help.h"
 #include "test.h"
 
 #include <dirent.h>
@@ -26,10 +27,6 @@ typedef struct place {
     lsmkv_db *db;
 } place;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static void begin(place *at) {
     lsmkv_options options;
     lsmkv_error err;
@@ -50,8 +47,9 @@ static void put_marked(place *at, const lsmkv_namespace *space) {
     lsmkv_pin pin;
 
     memcpy(value, mark, sizeof(mark));
-    CHECK_OK(lsmkv_put(at->db, &how, text("marked"), (lsmkv_bytes){value, SIZE}, &err));
-    CHECK_OK(lsmkv_get(at->db, &read, text("marked"), &pin, &err));
+    CHECK_OK(
+        lsmkv_put(at->db, &how, bytes_of("marked"), (lsmkv_bytes){value, SIZE}, &err));
+    CHECK_OK(lsmkv_get(at->db, &read, bytes_of("marked"), &pin, &err));
     lsmkv_pin_release(&pin);
 }
 
@@ -103,7 +101,8 @@ LSM_TEST(a_flush_does_not_copy_a_value_that_has_rotted_since_it_was_read) {
     for (size_t i = 0; i < 100; i++) { /* so that the log is not kept for its values */
         char key[16];
         (void)snprintf(key, sizeof(key), "key%03zu", i);
-        CHECK_OK(lsmkv_put(at.db, NULL, text(key), text("a small value"), &err));
+        CHECK_OK(
+            lsmkv_put(at.db, NULL, bytes_of(key), bytes_of("a small value"), &err));
     }
     rot_in_files(&at);
     CHECK_STATUS(lsmkv_flush(at.db, &err), LSMKV_CORRUPTION);
@@ -121,7 +120,7 @@ LSM_TEST(a_cache_gives_up_a_value_that_has_rotted_since_it_was_read) {
     place at;
 
     begin(&at);
-    CHECK_OK(lsmkv_namespace_open(at.db, text("cache"), &how, &space, &err));
+    CHECK_OK(lsmkv_namespace_open(at.db, bytes_of("cache"), &how, &space, &err));
     put_marked(&at, space);
     rot_in_files(&at);
     lsmkv_write into = {.space = space};
@@ -129,10 +128,12 @@ LSM_TEST(a_cache_gives_up_a_value_that_has_rotted_since_it_was_read) {
         char key[16];
         uint8_t value[SIZE] = {0};
         (void)snprintf(key, sizeof(key), "key%03zu", i);
-        CHECK_OK(lsmkv_put(at.db, &into, text(key), (lsmkv_bytes){value, SIZE}, &err));
+        CHECK_OK(
+            lsmkv_put(at.db, &into, bytes_of(key), (lsmkv_bytes){value, SIZE}, &err));
     }
     lsmkv_read read = {.space = space};
-    CHECK_STATUS(lsmkv_get(at.db, &read, text("marked"), &pin, &err), LSMKV_NOT_FOUND);
+    CHECK_STATUS(lsmkv_get(at.db, &read, bytes_of("marked"), &pin, &err),
+                 LSMKV_NOT_FOUND);
     CHECK_OK(lsmkv_get_cache_stats(at.db, space, &stats, &err));
     CHECK(stats.evicted_segments > 0);
     CHECK_EQ(stats.reinserted_bytes, 0);

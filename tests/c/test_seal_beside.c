@@ -4,6 +4,7 @@
  * whoever comes first, and both go through. Method: a real directory below an
  * environment that holds the sync or the cutting of a log until the other has begun.
  */
+#include "db_help.h"
 #include "gate_help.h"
 
 #include <stdio.h>
@@ -104,8 +105,7 @@ static void end(scene *s) {
         CHECK_EQ(pin.value.size, i < KEYS ? LARGE : 1);
         lsmkv_pin_release(&pin);
     }
-    CHECK_OK(lsmkv_close(s->db, &err));
-    lsmkv_free(s->db);
+    close_db(s->db);
     CHECK_OK(lsmkv_destroy(s->path, &err));
 }
 

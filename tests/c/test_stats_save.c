@@ -6,6 +6,7 @@
  * whose clock and failures the test has in hand. What the text means is for the tests
  * of its reader, lsmkv/stats_file.py.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -42,13 +43,6 @@ static lsmkv_db *open_db(lsm_env *env, int32_t interval_ms) {
     options.stats_interval_ms = interval_ms;
     CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
     return db;
-}
-
-static void close_db(lsmkv_db *db) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
 }
 
 static void put(lsmkv_db *db) {

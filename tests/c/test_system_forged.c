@@ -5,6 +5,7 @@
  * write, put into a database that is open, which is then asked, and opened again from
  * what its death leaves.
  */
+#include "db_help.h"
 #include "calls_help.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ static lsmkv_status open_space(all *a, const char *name, bool create,
     lsmkv_namespace_how how = {.create = create, .snapshot = snapshot};
     lsmkv_error err;
 
-    return lsmkv_namespace_open(a->db, text(name), &how, space, &err);
+    return lsmkv_namespace_open(a->db, bytes_of(name), &how, space, &err);
 }
 
 static void count_space(void *context, lsmkv_bytes name,
@@ -110,8 +111,8 @@ static void check_gone(all *a, lsmkv_namespace *space, const lsmkv_snapshot *sna
     lsmkv_error err;
     lsmkv_pin pin;
 
-    CHECK_STATUS(lsmkv_get(a->db, &read, text("key"), &pin, &err), LSMKV_NOT_FOUND);
-    CHECK(lsmkv_put(a->db, &into, text("key"), text("v"), &err) != LSMKV_OK);
+    CHECK_STATUS(lsmkv_get(a->db, &read, bytes_of("key"), &pin, &err), LSMKV_NOT_FOUND);
+    CHECK(lsmkv_put(a->db, &into, bytes_of("key"), bytes_of("v"), &err) != LSMKV_OK);
     lsmkv_namespace_free(space);
 }
 
@@ -125,7 +126,7 @@ LSM_TEST(a_definition_that_is_not_on_the_list_is_damage_and_nothing_to_a_snapsho
     put_one(&a, forge_space("namespace/lost", SIZE_MAX));
     CHECK_EQ(open_space(&a, "lost", false, NULL, &space), LSMKV_CORRUPTION);
     CHECK_EQ(open_space(&a, "lost", true, NULL, &space), LSMKV_CORRUPTION);
-    CHECK_STATUS(lsmkv_namespace_drop(a.db, text("lost"), &err), LSMKV_CORRUPTION);
+    CHECK_STATUS(lsmkv_namespace_drop(a.db, bytes_of("lost"), &err), LSMKV_CORRUPTION);
     CHECK_OK(lsmkv_snapshot_create(a.db, &snapshot, &err));
     CHECK_EQ(open_space(&a, "lost", false, snapshot, &space), LSMKV_OK);
     check_gone(&a, space, snapshot);
@@ -142,7 +143,7 @@ LSM_TEST(a_definition_that_is_torn_is_damage_to_whoever_reads_it) {
     begin(&a);
     put_one(&a, forge_space("namespace/torn", 3));
     CHECK_EQ(open_space(&a, "torn", false, NULL, &space), LSMKV_CORRUPTION);
-    CHECK_STATUS(lsmkv_namespace_drop(a.db, text("torn"), &err), LSMKV_CORRUPTION);
+    CHECK_STATUS(lsmkv_namespace_drop(a.db, bytes_of("torn"), &err), LSMKV_CORRUPTION);
     CHECK_STATUS(lsmkv_namespace_list(a.db, NULL, count_space, &count, &err),
                  LSMKV_CORRUPTION);
     CHECK_EQ(open_space(&a, "space", false, NULL, &space), LSMKV_OK);
@@ -174,13 +175,15 @@ LSM_TEST(a_version_whose_namespace_is_not_on_the_list_is_damage) {
     begin(&a);
     put_one(&a, forge_version("publish/name/3", LSM_PUBLISH_COMPLETE, 0, SIZE_MAX));
     CHECK_STATUS(
-        lsmkv_published_open(a.db, text("name"), text("3"), NULL, &space, &err),
+        lsmkv_published_open(a.db, bytes_of("name"), bytes_of("3"), NULL, &space, &err),
         LSMKV_CORRUPTION);
-    CHECK_STATUS(lsmkv_release(a.db, text("name"), text("3"), &err), LSMKV_CORRUPTION);
-    CHECK_STATUS(lsmkv_release(a.db, text("name"), text(""), &err), LSMKV_CORRUPTION);
+    CHECK_STATUS(lsmkv_release(a.db, bytes_of("name"), bytes_of("3"), &err),
+                 LSMKV_CORRUPTION);
+    CHECK_STATUS(lsmkv_release(a.db, bytes_of("name"), bytes_of(""), &err),
+                 LSMKV_CORRUPTION);
     CHECK_OK(lsmkv_snapshot_create(a.db, &snapshot, &err));
-    CHECK_OK(
-        lsmkv_published_open(a.db, text("name"), text("3"), snapshot, &space, &err));
+    CHECK_OK(lsmkv_published_open(a.db, bytes_of("name"), bytes_of("3"), snapshot,
+                                  &space, &err));
     check_gone(&a, space, snapshot);
     lsmkv_snapshot_free(snapshot);
     end(&a);
@@ -194,31 +197,34 @@ LSM_TEST(what_was_published_is_damage_where_its_names_or_records_are) {
 
     begin(&a);
     put_one(&a, forge("published/name", "a/b", 3));
-    CHECK_STATUS(lsmkv_release(a.db, text("name"), text("1"), &err), LSMKV_CORRUPTION);
-    CHECK_STATUS(lsmkv_versions(a.db, NULL, text("name"), count_version, &count, &err),
-                 LSMKV_CORRUPTION);
-    put_one(&a, forge("published/name", "1", 1));
-    CHECK_OK(lsmkv_versions(a.db, NULL, text("name"), count_version, &count, &err));
-    CHECK_EQ(count, 1);
-    put_one(&a, forge_version("publish/name/3", LSM_PUBLISH_COMPLETE, 0, 20));
-    CHECK_STATUS(lsmkv_versions(a.db, NULL, text("name"), count_version, &count, &err),
+    CHECK_STATUS(lsmkv_release(a.db, bytes_of("name"), bytes_of("1"), &err),
                  LSMKV_CORRUPTION);
     CHECK_STATUS(
-        lsmkv_published_open(a.db, text("name"), text("3"), NULL, &space, &err),
+        lsmkv_versions(a.db, NULL, bytes_of("name"), count_version, &count, &err),
+        LSMKV_CORRUPTION);
+    put_one(&a, forge("published/name", "1", 1));
+    CHECK_OK(lsmkv_versions(a.db, NULL, bytes_of("name"), count_version, &count, &err));
+    CHECK_EQ(count, 1);
+    put_one(&a, forge_version("publish/name/3", LSM_PUBLISH_COMPLETE, 0, 20));
+    CHECK_STATUS(
+        lsmkv_versions(a.db, NULL, bytes_of("name"), count_version, &count, &err),
+        LSMKV_CORRUPTION);
+    CHECK_STATUS(
+        lsmkv_published_open(a.db, bytes_of("name"), bytes_of("3"), NULL, &space, &err),
         LSMKV_CORRUPTION);
     end(&a);
 
     begin(&a);
     count = 0;
     put_one(&a, forge_version("publish/name", LSM_PUBLISH_COMPLETE, 0, SIZE_MAX));
-    CHECK_STATUS(lsmkv_versions(a.db, NULL, text(""), count_version, &count, &err),
+    CHECK_STATUS(lsmkv_versions(a.db, NULL, bytes_of(""), count_version, &count, &err),
                  LSMKV_CORRUPTION);
     CHECK_EQ(count, 0);
     end(&a);
 
     begin(&a); /* a name that shows nothing has versions all the same */
     put_one(&a, forge_version("publish/other/1", LSM_PUBLISH_COMPLETE, 0, SIZE_MAX));
-    CHECK_OK(lsmkv_versions(a.db, NULL, text(""), count_version, &count, &err));
+    CHECK_OK(lsmkv_versions(a.db, NULL, bytes_of(""), count_version, &count, &err));
     CHECK_EQ(count, 2);
     end(&a);
 }
@@ -347,7 +353,7 @@ LSM_TEST(pins_that_make_no_sense_are_no_pins) {
     lsmkv_options_init(&options);
     options.memory_bytes = 1 << 20;
     CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
-    CHECK_OK(lsmkv_namespace_open(db, text("cache"), NULL, &cache, &err));
+    CHECK_OK(lsmkv_namespace_open(db, bytes_of("cache"), NULL, &cache, &err));
     CHECK_OK(lsmkv_get_cache_stats(db, cache, &stats, &err));
     CHECK_EQ(stats.pinned_count, 0);
     lsmkv_namespace_free(cache);
@@ -384,7 +390,7 @@ static bool lack_memory(all *a, uint64_t at, bool read_only) {
 }
 
 LSM_TEST(an_open_of_caches_pins_and_published_names_without_memory_says_so) {
-    lsmkv_bytes pinned[] = {text("key"), text("none")};
+    lsmkv_bytes pinned[] = {bytes_of("key"), bytes_of("none")};
     lsmkv_error err;
     all a;
 

@@ -6,6 +6,7 @@
  * cannot be had does not open. Method: a real directory below an environment that holds
  * an append to a log until the test has seen who waits.
  */
+#include "db_help.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -127,10 +128,7 @@ static void remove_files(scene *s) {
 }
 
 static void end(scene *s) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(s->db, &err));
-    lsmkv_free(s->db);
+    close_db(s->db);
     remove_files(s);
 }
 
@@ -526,8 +524,7 @@ static bool lack_memory(scene *s, uint64_t at, const lsmkv_options *options) {
     lsmkv_pin pin;
     CHECK_OK(lsmkv_get(s->db, NULL, key_of(key, 0), &pin, &err));
     lsmkv_pin_release(&pin);
-    CHECK_OK(lsmkv_close(s->db, &err));
-    lsmkv_free(s->db);
+    close_db(s->db);
     return lacked;
 }
 
@@ -546,8 +543,7 @@ LSM_TEST(an_open_whose_threads_cannot_be_had_says_so) {
     CHECK_OK(lsmkv_put(s.db, NULL, key_of(key, 0), (lsmkv_bytes){"x", 1}, &err));
     CHECK_OK(lsmkv_namespace_open(s.db, (lsmkv_bytes){"c", 1}, &how, &cache, &err));
     lsmkv_namespace_free(cache);
-    CHECK_OK(lsmkv_close(s.db, &err));
-    lsmkv_free(s.db);
+    close_db(s.db);
     for (int follower = 0; follower < 2; follower++) {
         options.follower = follower == 1;
         options.follow_interval_ms = follower == 1 ? 1 : 0;

@@ -6,6 +6,7 @@
  * honest one is opened with every allocation failing in turn. At the end of each handle
  * a debug build compares what its budget counted with what was given back.
  */
+#include "db_help.h"
 #include "dead_help.h"
 #include "forge_help.h"
 
@@ -56,7 +57,7 @@ static void begin_closed(dead_db *dead) {
 
     dead_begin(dead);
     CHECK_OK(dead_open(dead->env, SIM_PATH, false, &db, &err));
-    dead_close(db);
+    close_db(db);
 }
 
 static lsmkv_status read_all(lsmkv_db *db, uint64_t *count, lsmkv_error *err) {
@@ -125,7 +126,7 @@ LSM_TEST(an_untrusted_database_shows_what_a_trusted_one_shows) {
     CHECK_STATUS(
         lsmkv_put(db, NULL, (lsmkv_bytes){"a", 1}, (lsmkv_bytes){"b", 1}, &err),
         LSMKV_READ_ONLY);
-    dead_close(db);
+    close_db(db);
     dead_end(&dead);
 }
 
@@ -161,7 +162,7 @@ LSM_TEST(an_untrusted_open_is_for_reading_alone) {
     lsmkv_get_options(db, &options);
     CHECK(!options.mapping);
     CHECK(options.untrusted);
-    dead_close(db);
+    close_db(db);
     dead_end(&dead);
 }
 
@@ -186,7 +187,7 @@ LSM_TEST(every_failing_allocation_of_an_untrusted_database_is_survived) {
         if (status == LSMKV_OK) {
             status = use(db, &err);
             lsm_alloc_fail_never();
-            dead_close(db);
+            close_db(db);
         }
         lsm_alloc_fail_never();
         done = status == LSMKV_OK && n > 1000;
@@ -293,14 +294,14 @@ static void extreme_check(extreme *e, const char *key, const char *words) {
     lsmkv_pin pin;
     uint64_t count;
 
-    dead_close(e->db);
+    close_db(e->db);
     lsmkv_status status = open_untrusted(e->env, &e->db, &err);
     if (status == LSMKV_OK) {
         status = lsmkv_get(e->db, NULL, (lsmkv_bytes){key, strlen(key)}, &pin, &err);
         lsmkv_pin_release(&pin);
         CHECK_STATUS(status, words == NULL ? LSMKV_OK : LSMKV_LIMIT_EXCEEDED);
         CHECK_STATUS(read_all(e->db, &count, &err), status);
-        dead_close(e->db);
+        close_db(e->db);
     }
     CHECK_STATUS(status, words == NULL ? LSMKV_OK : LSMKV_LIMIT_EXCEEDED);
     if (words != NULL && strstr(err.message, words) == NULL) {
@@ -358,7 +359,7 @@ LSM_TEST(values_that_are_held_count_in_the_budget_until_they_are_let_go) {
         (void)snprintf(keys[i], sizeof(keys[i]), "k%02zu", i);
         extreme_put(&e, keys[i], 1 << 20, false);
     }
-    dead_close(e.db);
+    close_db(e.db);
     CHECK_OK(open_untrusted(e.env, &e.db, &err));
     for (int round = 0; round < 3; round++) {
         for (held = 0; held < 12; held++) {
@@ -374,7 +375,7 @@ LSM_TEST(values_that_are_held_count_in_the_budget_until_they_are_let_go) {
             lsmkv_view_free(views[--held]);
         }
     }
-    dead_close(e.db);
+    close_db(e.db);
     lsm_sim_destroy(e.env);
 }
 
@@ -705,7 +706,7 @@ LSM_TEST(a_scan_of_many_tables_reads_as_much_at_once_as_memory_allows) {
         }
         CHECK_OK(lsmkv_flush(e.db, &err));
     }
-    dead_close(e.db);
+    close_db(e.db);
     options_untrusted(&options);
     options.memory_bytes = 1 << 20;
     CHECK_OK(lsm_test_open(e.env, SIM_PATH, &options, &e.db, &err));
@@ -716,6 +717,6 @@ LSM_TEST(a_scan_of_many_tables_reads_as_much_at_once_as_memory_allows) {
     }
     lsmkv_iter_free(iter);
     CHECK_EQ(count, TABLES * KEYS);
-    dead_close(e.db);
+    close_db(e.db);
     lsm_sim_destroy(e.env);
 }

@@ -6,6 +6,7 @@
  * with many versions, in a memtable and in tables; walks of every kind, with the n-th
  * allocation or read failing, for every n.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -65,11 +66,8 @@ static void begin_rows(rows *r, bool flushed) {
 }
 
 static void end_rows(rows *r) {
-    lsmkv_error err;
-
     lsmkv_snapshot_free(r->early);
-    CHECK_OK(lsmkv_close(r->db, &err));
-    lsmkv_free(r->db);
+    close_db(r->db);
     lsm_sim_destroy(r->env);
 }
 

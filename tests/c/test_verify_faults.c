@@ -6,6 +6,7 @@
  * each allocation, opening and read that fails; files that are lost or replaced behind
  * the back of an open handle; what the MANIFEST says of pointers, changed in memory.
  */
+#include "db_help.h"
 #include "dead_help.h"
 #include "forge_help.h"
 
@@ -31,7 +32,7 @@ static lsm_env *make_settled(void) {
     dead_begin(&dead);
     CHECK_OK(dead_open(dead.env, SIM_PATH, false, &db, &err));
     CHECK_OK(lsmkv_compact(db, NULL, NULL, &err));
-    dead_close(db);
+    close_db(db);
     return dead.env;
 }
 
@@ -84,7 +85,7 @@ static finding verify_once(lsm_env *env) {
     finding found;
 
     CHECK_OK(verify(db, &found, &err));
-    dead_close(db);
+    close_db(db);
     return found;
 }
 
@@ -112,7 +113,7 @@ static bool fail_at(lsm_env *env, uint64_t n, int call, int code,
     CHECK(status == LSMKV_OK || (call < 0 && status == LSMKV_NO_MEMORY));
     CHECK(status != LSMKV_OK || found.count >= whole->count);
     CHECK(code != EMFILE || found.count == whole->count);
-    dead_close(db);
+    close_db(db);
     return met;
 }
 
@@ -177,7 +178,7 @@ LSM_TEST(verify_tells_once_of_a_table_that_cannot_be_read) {
         lsm_sim_fail(env, LSM_SIM_READ, 0, 0, false);
         CHECK(!met || report.problem_count > 0);
         most = places.count > most ? places.count : most;
-        dead_close(db);
+        close_db(db);
     }
     CHECK(most > 2);
     lsm_sim_destroy(env);
@@ -281,6 +282,6 @@ LSM_TEST(verify_compares_the_pointers_of_a_table_with_the_manifest) {
         CHECK_EQ(found.count, 1);
         CHECK(strstr(found.text, "points to other segments") != NULL);
     }
-    dead_close(db);
+    close_db(db);
     lsm_sim_destroy(env);
 }

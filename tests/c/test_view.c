@@ -5,6 +5,7 @@
  * the open, whenever it lists the directory: a writer works, or a file goes, to come
  * back before the next attempt.
  */
+#include "db_help.h"
 #include "dead_help.h"
 
 enum { ATTEMPTS = 50, TABLES = 20 };
@@ -89,9 +90,9 @@ static lsmkv_status open_beside_writer(dead_db *dead, uint64_t times, bool threa
     unwatch();
     if (status == LSMKV_OK) {
         dead_check(dead, view);
-        dead_close(view);
+        close_db(view);
     }
-    dead_close(writer);
+    close_db(writer);
     return status;
 }
 
@@ -160,7 +161,7 @@ static void check_lost(const char *suffix, uint64_t times, lsmkv_status expected
     unwatch();
     if (expected == LSMKV_OK) {
         dead_check(&dead, view);
-        dead_close(view);
+        close_db(view);
     } else {
         CHECK(strcmp(err.file, name) == 0);
         CHECK_EQ(err.status, expected);
@@ -198,7 +199,7 @@ LSM_TEST(a_view_opens_no_more_files_than_it_may) {
                            (lsmkv_bytes){value, DEAD_LARGE_SIZE}, &err));
         CHECK_OK(lsmkv_flush(db, &err));
     }
-    dead_close(db);
+    close_db(db);
     options.read_only = true;
     options.max_open_files = 16;
     CHECK_OK(lsm_test_open(env, SIM_PATH, &options, &db, &err));
@@ -213,7 +214,7 @@ LSM_TEST(a_view_opens_no_more_files_than_it_may) {
         CHECK_EQ(pin.value.size, DEAD_LARGE_SIZE);
         lsmkv_pin_release(&pin);
     }
-    dead_close(db);
+    close_db(db);
     lsm_sim_destroy(env);
 }
 

@@ -5,6 +5,7 @@
  * without mappings; values that lie in blocks, in logs and in files of their own are
  * lent, overwritten, compacted away, and looked at once more behind the close.
  */
+#include "db_help.h"
 #include "posix_help.h"
 
 #include "include/lsmkv.h"
@@ -103,8 +104,7 @@ static void lend_and_lose(const char *path, bool mapping) {
     CHECK_EQ(count_segments(db), 0);
     check_lent(&in_log);
     check_lent(&in_tables);
-    CHECK_OK(lsmkv_close(db, &err));
-    lsmkv_free(db);
+    close_db(db);
     check_lent(&in_log);
     check_lent(&in_tables);
     free_lent(&in_log);

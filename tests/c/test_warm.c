@@ -5,6 +5,7 @@
  * the reading of what it names and is there. Method: whole databases in the simulator,
  * whose lists are replaced by others with right checksums.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <stdio.h>
@@ -47,10 +48,7 @@ static void start(warm_db *w) {
 }
 
 static void stop(warm_db *w) {
-    lsmkv_error err;
-
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
 }
 
 static lsmkv_bytes key_of(char to[16], size_t index) {

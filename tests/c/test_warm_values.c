@@ -6,6 +6,7 @@
  * Method: whole databases, in a real directory where values are mapped, which alone
  * lists them, else in the simulator.
  */
+#include "db_help.h"
 #include "sim_help.h"
 
 #include <errno.h>
@@ -37,10 +38,6 @@ typedef struct world {
     int64_t threshold;
 } world;
 
-static lsmkv_bytes text(const char *from) {
-    return (lsmkv_bytes){from, strlen(from)};
-}
-
 static void start(world *w) {
     lsmkv_namespace_how how = {.create = true};
     lsmkv_options options;
@@ -56,15 +53,12 @@ static void start(world *w) {
     options.seed = 1;
     CHECK_OK(w->env != NULL ? lsm_test_open(w->env, SIM_PATH, &options, &w->db, &err)
                             : lsmkv_open(w->path, &options, &w->db, &err));
-    CHECK_OK(lsmkv_namespace_open(w->db, text("space"), &how, &w->space, &err));
+    CHECK_OK(lsmkv_namespace_open(w->db, bytes_of("space"), &how, &w->space, &err));
 }
 
 static void stop(world *w) {
-    lsmkv_error err;
-
     lsmkv_namespace_free(w->space);
-    CHECK_OK(lsmkv_close(w->db, &err));
-    lsmkv_free(w->db);
+    close_db(w->db);
 }
 
 static void begin(world *w, bool simulated, uint32_t cache_bytes) {
@@ -201,7 +195,7 @@ LSM_TEST(warming_a_namespace_of_which_little_is_listed_brings_little) {
     get(&w, NULL, key_of(key, 's', 7), SMALL_SIZE);
     stop(&w);
     start(&w);
-    CHECK_OK(lsmkv_namespace_open(w.db, text("empty"), &make, &empty, &err));
+    CHECK_OK(lsmkv_namespace_open(w.db, bytes_of("empty"), &make, &empty, &err));
     how.space = empty;
     CHECK_EQ(warm(&w, &how).block_count, 0);
     how.space = w.space;
@@ -267,7 +261,7 @@ LSM_TEST(warming_without_memory_says_so_or_does_without_the_list) {
 }
 
 LSM_TEST(warming_a_range_brings_all_of_it_within_the_budget) {
-    lsmkv_range range = {text("l"), text("m"), true, true};
+    lsmkv_range range = {bytes_of("l"), bytes_of("m"), true, true};
     lsmkv_warm_how how = {.range = &range, .budget_bytes = 64 << 20};
     world w;
 
@@ -295,8 +289,8 @@ LSM_TEST(warming_reads_a_value_larger_than_all_others_together) {
     world w;
 
     begin(&w, true, CACHE);
-    put(&w, NULL, text("huge"), 3 << 20);
-    put(&w, NULL, text("large"), LARGE_SIZE);
+    put(&w, NULL, bytes_of("huge"), 3 << 20);
+    put(&w, NULL, bytes_of("large"), LARGE_SIZE);
     CHECK_OK(lsmkv_flush(w.db, &err));
     CHECK_EQ(warm(&w, &how).value_count, 2);
     end(&w);
@@ -316,7 +310,7 @@ LSM_TEST(warming_a_cache_brings_the_values_in_it) {
 
     begin(&w, true, CACHE);
     fill(&w, 0);
-    CHECK_OK(lsmkv_namespace_open(w.db, text("cache"), &make, &cache, &err));
+    CHECK_OK(lsmkv_namespace_open(w.db, bytes_of("cache"), &make, &cache, &err));
     for (size_t i = 0; i < CACHED; i++) {
         put(&w, cache, key_of(key, 'c', i), SMALL_SIZE);
     }
@@ -507,7 +501,8 @@ LSM_TEST(a_hot_list_is_not_written_on_a_full_disk) {
     lsm_hot_save *save = lsm_hot_save_start(w.db);
     CHECK(save != NULL && lsm_hot_save_step(save));
     lsm_sim_fail(w.env, LSM_SIM_APPEND, 0, ENOSPC, false);
-    CHECK_STATUS(lsmkv_put(w.db, NULL, text("a"), text("b"), &err), LSMKV_DISK_FULL);
+    CHECK_STATUS(lsmkv_put(w.db, NULL, bytes_of("a"), bytes_of("b"), &err),
+                 LSMKV_DISK_FULL);
     while (lsm_hot_save_step(save)) {
     }
     lsm_hot_save_end(save);
