@@ -26,7 +26,7 @@ cdef extern from "Python.h":
 
 
 cdef struct Kept:
-    PyObject *items  # a list, borrowed
+    PyObject *items  # a list or a dict, borrowed
     bint failed  # no memory to add to it
 
 
@@ -40,7 +40,7 @@ cdef object error_of(lsmkv_status status, const lsmkv_error *err, str directory)
 cdef int raise_status(lsmkv_status status, const lsmkv_error *err,
                       str directory) except -1
 cdef int take_buffer(object source, lsmkv_bytes *to, Hold *hold) except -1
-cdef Kept keeping(list items) noexcept
+cdef Kept keeping(object items) noexcept
 cdef int check_kept(const Kept *kept) except -1
 cdef int take_two(object first, object second, lsmkv_bytes *views,
                   Hold *hold) except -1

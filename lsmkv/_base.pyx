@@ -79,8 +79,8 @@ cdef int take_range(object start, object stop, lsmkv_range *range_,
     return 0
 
 
-cdef Kept keeping(list items) noexcept:
-    """Begin to gather into a list, which the caller holds, what callbacks are told."""
+cdef Kept keeping(object items) noexcept:
+    """Begin to gather into what the caller holds what callbacks are told."""
     return Kept(<PyObject *>items, False)
 
 

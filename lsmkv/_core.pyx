@@ -27,7 +27,7 @@ from lsmkv._view cimport View
 from lsmkv import errors
 
 cdef enum:
-    PROBLEMS_KEPT_MAX = 1000  # as objects; the engine counts them all
+    PROBLEMS_KEPT_MAX = 1000  # each once; the engine counts them all
 
 cdef dict TIMED = {
     "get": LSMKV_LATENCY_GET,
@@ -305,8 +305,8 @@ cdef class DB(Keyspace):
         call(self, lsmkv_settle)
 
     def _verify(self):
-        """The counts as a dict, and (path, offset, message) of the first problems."""
-        cdef list problems = []
+        """The counts as a dict, and (file, offset, message) of the first problems."""
+        cdef dict problems = {}
         cdef Kept kept = keeping(problems)
         cdef lsmkv_report report
         cdef lsmkv_error err
@@ -315,7 +315,7 @@ cdef class DB(Keyspace):
             status = lsmkv_verify(self._db, keep_problem, &kept, &report, &err)
         check(status, &err, self.path)
         check_kept(&kept)
-        return report, problems
+        return report, list(problems)
 
     def _stats(self):
         """The counters of the engine as a dict."""
@@ -405,21 +405,21 @@ cdef int call(DB db, Verb verb) except -1:
 
 cdef void keep_problem(void *context, const lsmkv_error *problem) noexcept with gil:
     cdef Kept *kept = <Kept *>context
-    cdef list problems = <list>kept.items
+    cdef dict problems = <dict>kept.items
     try:
         if len(problems) < PROBLEMS_KEPT_MAX:
-            problems.append((
+            problems[(
                 (<const char *>problem.file).decode("utf-8", "replace"),
                 problem.offset,
                 (<const char *>problem.message).decode("utf-8", "replace"),
-            ))
+            )] = None
     except MemoryError:
         kept.failed = True
 
 
 def repair_files(bytes path not None, bytes into, str directory not None):
     """As DB._verify(), for lsmkv.repair()."""
-    cdef list problems = []
+    cdef dict problems = {}
     cdef Kept kept = keeping(problems)
     cdef const char *source = path
     cdef const char *target = NULL
@@ -432,7 +432,7 @@ def repair_files(bytes path not None, bytes into, str directory not None):
         status = lsmkv_repair(source, target, keep_problem, &kept, &report, &err)
     check(status, &err, directory)
     check_kept(&kept)
-    return report, problems
+    return report, list(problems)
 
 
 def destroy_files(bytes path not None, str directory not None):

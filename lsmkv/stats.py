@@ -398,8 +398,8 @@ class Report:
         block_count: Blocks whose checksum was computed.
         record_count: Records whose order was checked.
         byte_count: Bytes read.
-        problem_count: Problems found.
-        problems: The first 1000 of them.
+        problem_count: Problems found; a missing file is one for each value in it.
+        problems: The first 1000 that differ.
     """
 
     file_count: int

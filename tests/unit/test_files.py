@@ -95,6 +95,23 @@ def test_what_only_names_the_others_may_be_lost(
         assert db.verify().ok
 
 
+def test_a_lost_file_of_many_values_leaves_room_for_other_problems(path: Path) -> None:
+    with lsmkv.open(path, blob_threshold_bytes=64) as db:
+        db.put_many({b"%05d" % i: bytes(100) for i in range(2000)})
+        db.compact()
+        db.put(b"z", bytes(10_000))
+        db.compact()
+    lost, damaged = sorted(path.glob("*.log"), key=lambda log: -log.stat().st_size)[:2]
+    lost.unlink()
+    content = bytearray(damaged.read_bytes())
+    content[5000] ^= 1
+    damaged.write_bytes(content)
+    report = lsmkv.verify(path)
+    assert report.problem_count > 1000
+    assert len(set(report.problems)) == len(report.problems) < 10
+    assert {problem.file for problem in report.problems} == {lost.name, damaged.name}
+
+
 def test_a_lost_table_costs_its_values_and_is_reported(
     written: Path, into: Path
 ) -> None:
