@@ -28,11 +28,9 @@ from lsmkv.fuzz.noops import (
     opening,
 )
 from lsmkv.fuzz.notation import show, split
-from lsmkv.fuzz.reduce import reduce
+from lsmkv.fuzz.reduce import REDUCE_SECONDS_MAX, reduce
 from lsmkv.fuzz.script import Paragraph, write
 from lsmkv.fuzz.session import TINY, Session
-
-REDUCE_SECONDS_MAX = 30.0
 
 
 class Runs:

@@ -4,16 +4,19 @@
 The model is a dict with the moments at which values expire, the list of the states
 after each commit since the last recovery, and how many of them are durable. Options are
 so tiny that a run of fifty commands meets full memtables, several levels and rolled
-logs. What fails is minimised by hypothesis, and left as a script (`Machine.failed`).
+logs. What fails is minimised by hypothesis; of what that leaves, which is not always
+little, the calls are left out that are not needed. It ends as a script.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 from bisect import bisect_left, bisect_right
-from contextlib import redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import hypothesis
 from hypothesis import HealthCheck, Phase
@@ -30,6 +33,7 @@ from hypothesis.stateful import (
 from lsmkv.fuzz.engine import MODES, live_allocations
 from lsmkv.fuzz.failure import Failure
 from lsmkv.fuzz.notation import pattern, show
+from lsmkv.fuzz.reduce import REDUCE_SECONDS_MAX, reduce
 from lsmkv.fuzz.script import Paragraph, write
 from lsmkv.fuzz.session import Session
 
@@ -40,6 +44,8 @@ START_MS = 0
 # A value and when it expires; None: it never does.
 Entry = tuple[bytes, int | None]
 State = dict[bytes, Entry]
+# A rule and its arguments.
+Call = tuple[str, dict[str, Any]]
 
 keys = st.one_of(
     st.just(b""),
@@ -94,6 +100,24 @@ def _bound(key: bytes | None) -> str:
     return "-" if key is None else show(key)
 
 
+def noted(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a rule whose calls can be made again, those by other rules aside."""
+
+    @functools.wraps(function)
+    def call(self: Machine, *given: Any, **named: Any) -> None:
+        if self.inside:
+            function(self, *given, **named)
+            return
+        self.calls.append((function.__name__, named))
+        self.inside = True
+        try:
+            function(self, *given, **named)
+        finally:
+            self.inside = False
+
+    return call
+
+
 class Machine(RuleBasedStateMachine):
     """The engine beside the model."""
 
@@ -101,6 +125,7 @@ class Machine(RuleBasedStateMachine):
     crashes: ClassVar[int] = 0
     failures: ClassVar[int] = 0  # calls that were made to fail
     failed: ClassVar[Failure | None] = None  # the last one, so the minimal one
+    failed_calls: ClassVar[list[Call]] = []  # those that led to it
 
     def __init__(self) -> None:
         """Start with an empty disk."""
@@ -108,6 +133,8 @@ class Machine(RuleBasedStateMachine):
         self.live = live_allocations()
         self.session = Session()
         self.script: list[Paragraph] = []
+        self.calls: list[Call] = []
+        self.inside = False  # a rule, which may call others
         self.options: dict[str, int] = {}
         self.time_ms = START_MS
         self.now: State = {}
@@ -122,6 +149,7 @@ class Machine(RuleBasedStateMachine):
     def fail(self, what: str) -> None:
         """Keep the script, and raise."""
         Machine.failed = Failure(what, write(self.script))
+        Machine.failed_calls = self.calls
         raise MismatchError(what)
 
     def do(self, line: str, *expected: str) -> None:
@@ -194,6 +222,7 @@ class Machine(RuleBasedStateMachine):
         return value, self.time_ms + ttl_ms if ttl_ms else None
 
     @initialize(chosen=options)
+    @noted
     def begin(self, chosen: dict[str, int]) -> None:
         """Open the database."""
         self.reopen_with(chosen)
@@ -207,6 +236,7 @@ class Machine(RuleBasedStateMachine):
     # Writes.
 
     @rule(number=st.integers(0, 1000), key=keys, value=values, sync=syncs, ttl_ms=ttls)
+    @noted
     def put(
         self, number: int, key: bytes, value: bytes, sync: bool | None, ttl_ms: int
     ) -> None:
@@ -218,6 +248,7 @@ class Machine(RuleBasedStateMachine):
         self.do(f"get {show(key)}", show(value))
 
     @rule(number=st.integers(0, 1000), key=keys, sync=syncs)
+    @noted
     def delete(self, number: int, key: bytes, sync: bool | None) -> None:
         """Delete a row and look for it."""
         key = self.usable_key(number, key)
@@ -228,6 +259,7 @@ class Machine(RuleBasedStateMachine):
         self.do(f"get {show(key)}", "-")
 
     @rule(start=ends, stop=ends, sync=syncs)
+    @noted
     def delete_range(
         self, start: bytes | None, stop: bytes | None, sync: bool | None
     ) -> None:
@@ -242,6 +274,7 @@ class Machine(RuleBasedStateMachine):
         self.commit(after, sync)
 
     @rule(number=st.integers(0, 1000), key=keys, ttl_ms=ttls)
+    @noted
     def touch(self, number: int, key: bytes, ttl_ms: int) -> None:
         """Give a value another time to live."""
         key = self.usable_key(number, key)
@@ -260,6 +293,7 @@ class Machine(RuleBasedStateMachine):
         ),
         sync=syncs,
     )
+    @noted
     def batch(
         self, records: list[tuple[bytes, bytes | None]], sync: bool | None
     ) -> None:
@@ -279,6 +313,7 @@ class Machine(RuleBasedStateMachine):
             self.do(f"get {show(key)}", self.value(after, key))
 
     @rule(extra=st.integers(-1, 1))
+    @noted
     def put_at_the_key_limit(self, extra: int) -> None:
         """Keys may be so long and no longer."""
         key = show(b"k" * (KEY_SIZE_MAX + extra))
@@ -295,27 +330,32 @@ class Machine(RuleBasedStateMachine):
     # Maintenance.
 
     @rule(what=st.sampled_from(["flush", "sync"]))
+    @noted
     def make_durable(self, what: str) -> None:
         """Flush or sync."""
         self.do(what)
         self.floor = len(self.history) - 1
 
     @rule(what=st.sampled_from(["settle", "verify", "warm"]))
+    @noted
     def maintain(self, what: str) -> None:
         """Nothing is printed, and nothing changes."""
         self.do(what)
 
     @rule(start=ends, stop=ends)
+    @noted
     def compact(self, start: bytes | None, stop: bytes | None) -> None:
         """Compact a range."""
         self.do(f"compact {_bound(start)} {_bound(stop)}")
 
     @rule(count=st.integers(1, 20))
+    @noted
     def step(self, count: int) -> None:
         """Run background work."""
         self.do(f"step {count}")
 
     @rule(milliseconds=st.sampled_from([1, 999, 1000, 59_000, 60_000, 3_600_000]))
+    @noted
     def pass_time(self, milliseconds: int) -> None:
         """Let time pass; cursors, which may show what expires now, go before."""
         for slot in list(self.cursors):
@@ -326,6 +366,7 @@ class Machine(RuleBasedStateMachine):
     # Reads.
 
     @rule(wanted=st.lists(st.tuples(st.integers(0, 1000), keys), max_size=12))
+    @noted
     def get(self, wanted: list[tuple[int, bytes]]) -> None:
         """Read keys, in three ways."""
         asked = [self.usable_key(number, key) for number, key in wanted]
@@ -336,6 +377,7 @@ class Machine(RuleBasedStateMachine):
         self.do(f"get_many {' '.join(map(show, asked))}", *expected)
 
     @rule(reverse=st.booleans(), start=ends, stop=ends)
+    @noted
     def scan(self, reverse: bool, start: bytes | None, stop: bytes | None) -> None:
         """Read all rows, or those of a range."""
         rows = [_row(row) for row in self.rows(self.now, start, stop)]
@@ -346,6 +388,7 @@ class Machine(RuleBasedStateMachine):
             self.do(line, *rows)
 
     @rule(slot=slots)
+    @noted
     def take_snapshot(self, slot: int) -> None:
         """Make a snapshot."""
         self.do(f"snapshot {slot}")
@@ -353,6 +396,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.snapshots)
     @rule(slot=slots, asked=st.lists(keys, max_size=6))
+    @noted
     def read_snapshot(self, slot: int, asked: list[bytes]) -> None:
         """A snapshot shows the state of its creation."""
         if slot not in self.snapshots:
@@ -365,12 +409,14 @@ class Machine(RuleBasedStateMachine):
         self.do(f"get_many {' '.join(map(show, asked))} snapshot={slot}", *expected)
 
     @rule(slot=slots)
+    @noted
     def free_snapshot(self, slot: int) -> None:
         """Let a snapshot go."""
         if self.snapshots.pop(slot, None) is not None:
             self.do(f"free_snapshot {slot}")
 
     @rule(slot=slots, snapshot=st.one_of(st.none(), slots), start=ends, stop=ends)
+    @noted
     def open_cursor(
         self, slot: int, snapshot: int | None, start: bytes | None, stop: bytes | None
     ) -> None:
@@ -393,6 +439,7 @@ class Machine(RuleBasedStateMachine):
             st.sampled_from(["first", "last", *["next", "prev"] * 3]), min_size=1
         ),
     )
+    @noted
     def move_cursor(self, slot: int, how: list[str]) -> None:
         """Move a cursor to and fro."""
         cursor = self.cursors.get(slot)
@@ -412,6 +459,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.cursors)
     @rule(slot=slots, number=st.integers(0, 1000), key=keys, back=st.booleans())
+    @noted
     def seek_cursor(self, slot: int, number: int, key: bytes, back: bool) -> None:
         """Send a cursor to a key."""
         cursor = self.cursors.get(slot)
@@ -425,6 +473,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.cursors)
     @rule(slot=slots, row_max=st.integers(1, 5))
+    @noted
     def fill_cursor(self, slot: int, row_max: int) -> None:
         """Copy a run of rows."""
         cursor = self.cursors.get(slot)
@@ -435,6 +484,7 @@ class Machine(RuleBasedStateMachine):
         self.moved(cursor, cursor.at + len(rows))
 
     @rule(slot=slots)
+    @noted
     def free_cursor(self, slot: int) -> None:
         """Let a cursor go."""
         if self.cursors.pop(slot, None) is not None:
@@ -450,6 +500,7 @@ class Machine(RuleBasedStateMachine):
         self.cursors.clear()
 
     @rule(chosen=options)
+    @noted
     def reopen(self, chosen: dict[str, int]) -> None:
         """Close and open with other options."""
         self.reopen_with(chosen)
@@ -457,6 +508,7 @@ class Machine(RuleBasedStateMachine):
         self.do("scan", *(_row(row) for row in self.rows(self.now)))
 
     @rule(name=st.integers(0, 1 << 30))
+    @noted
     def move_to_checkpoint(self, name: int) -> None:
         """Go on in a checkpoint."""
         directory = f"copy{name}/{len(self.script)}"
@@ -471,6 +523,7 @@ class Machine(RuleBasedStateMachine):
         mode=st.sampled_from(MODES),
         sector=st.sampled_from([32, 64, 512, 4096]),
     )
+    @noted
     def crash(
         self, chosen: dict[str, int], number: int, mode: str, sector: int
     ) -> None:
@@ -517,6 +570,7 @@ class Machine(RuleBasedStateMachine):
         skip=st.integers(0, 2),
         how=st.sampled_from(["EIO", "ENOSPC", "EIO sticky=1", "ENOSPC sticky=1"]),
     )
+    @noted
     def fail_once(
         self, key: bytes, value: bytes, call: str, skip: int, how: str
     ) -> None:
@@ -567,7 +621,7 @@ def run(examples: int, *, seed: int | None) -> Failure | None:
 
     Args:
         examples: How many.
-        seed: Decides them; None: they are the same with each version of hypothesis.
+        seed: Decides them; None: they are much the same each time.
     """
     chosen = hypothesis.settings(
         max_examples=examples,
@@ -584,5 +638,33 @@ def run(examples: int, *, seed: int | None) -> Failure | None:
         with redirect_stdout(io.StringIO()):  # hypothesis prints the rules
             run_state_machine_as_test(machine, settings=chosen)
     except MismatchError:
-        return Machine.failed
+        return _reduced()
     return None
+
+
+def _replay(calls: Sequence[Call]) -> Failure | None:
+    """Make calls without hypothesis."""
+    Machine.failed = None
+    machine = Machine()
+    with suppress(MismatchError):
+        try:
+            for name, given in calls:
+                getattr(machine, name)(**given)
+                machine.newest_write_is_there()
+        finally:
+            machine.teardown()
+    return Machine.failed
+
+
+def _reduced() -> Failure | None:
+    """Leave out of the calls that failed last, the opening aside, what need not be."""
+    found = Machine.failed
+    opening, *calls = Machine.failed_calls
+
+    def fails(candidate: Sequence[Call]) -> bool:
+        return _replay([opening, *candidate]) is not None
+
+    if fails(calls):  # else it takes more than these calls
+        calls = reduce(calls, fails, seconds=REDUCE_SECONDS_MAX)
+        found = _replay([opening, *calls]) or found
+    return found

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+REDUCE_SECONDS_MAX = 30.0
+
 
 def reduce(
     items: Sequence[T], fails: Callable[[list[T]], bool], *, seconds: float

@@ -3,7 +3,8 @@
 crash it holds the state after some prefix of the writes.
 
 Method: the hypothesis machine that users run with `lsmkv fuzz --what model`
-(lsmkv/fuzz/machine.py), once on the same examples always and once on fresh ones.
+(lsmkv/fuzz/model.py), once on examples that hardly change (hypothesis takes constants
+from what is imported) and once on fresh ones.
 """
 
 from __future__ import annotations
@@ -42,5 +43,7 @@ def test_a_wrong_answer_is_found_and_minimised(monkeypatch: pytest.MonkeyPatch) 
     failure = model.run(EXAMPLES, seed=None)
     assert failure is not None
     commands = [line for line in failure.script.splitlines() if " " in line]
-    assert len(commands) < 6
+    assert (
+        len(commands) < 12
+    )  # two or three of some fifty rules; a rule is a few commands
     assert any("ttl_ms" in line for line in commands)
