@@ -2,8 +2,8 @@
  *
  * The namespaces of a database. What defines them are keys of the system namespace
  * (format/space.h), so creating, altering and dropping one are batches in commit order
- * like any other, and a snapshot sees the names of its moment. What is here are the
- * living ones in memory, for what has to be known on every write.
+ * like any other, and a snapshot sees the names of its moment: catalog_define.c. The
+ * living ones are in memory, for what has to be known on every write: catalog.c.
  *
  * Who defines holds `catalog_mu`, above `mu` in the order of locks. Its batch leads
  * alone. A drop takes the namespace off the list before the next leader, so no write
