@@ -200,7 +200,9 @@ lsmkv_status lsm_db_recall_options(lsmkv_db *db, const lsm_recovery *recovery,
     lsm_epoch_token token = lsm_epoch_enter(&db->epoch);
     for (size_t i = recovery->count; i > 0 && status == LSMKV_NOT_FOUND; i--) {
         status = lsm_memtable_get(recovery->memtables[i - 1].mem, &lookup, &found);
-        value = found.field;
+        if (status == LSMKV_OK) {
+            value = lsm_value_of_field(lsm_trailer_tag(found.trailer), found.field);
+        }
     }
     if (status == LSMKV_NOT_FOUND) {
         status = lsm_db_get_tables(db, &lookup, db->version, &value, err);

@@ -484,7 +484,8 @@ static inline bool record_fits(const lsm_batch_reader *reader,
     }
     return lsm_tag_kind(record->tag) == LSM_KIND_POINTER
                ? large_fits(reader, record->tag, record->field)
-               : lsm_record_check(record->tag, record->field);
+               : lsm_record_check(record->tag, record->field) &&
+                     lsm_kind_fits(record->tag, record->skey);
 }
 
 bool lsm_batch_reader_next(lsm_batch_reader *reader, lsm_batch_record *record) {

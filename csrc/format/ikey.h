@@ -122,6 +122,12 @@ static inline bool lsm_bound_is_exclusive(lsm_slice largest) {
 bool lsm_ikey_check(lsm_slice ikey);
 /* As above for a tag alone and the value field that goes with it. */
 bool lsm_record_check(uint8_t tag, lsm_slice value_field);
+/* Whether a stored key may have a version with this tag: namespaces 0 and 1 are no
+ * caches. */
+static inline bool lsm_kind_fits(uint8_t tag, lsm_slice skey) {
+    return lsm_tag_kind(tag) != LSM_KIND_CACHED ||
+           lsm_get_u32_be(skey.data) > LSM_NAMESPACE_DEFAULT;
+}
 /* true for stored keys that a range delete may go from and end before: start < stop,
  * inside one namespace. */
 bool lsm_range_check(lsm_slice start, lsm_slice stop);

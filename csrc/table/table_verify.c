@@ -86,6 +86,14 @@ static void check_entries(table_check *check, uint32_t number) {
         if (sequence < info->sequence_min || sequence > info->sequence_max) {
             report_entry(check, number, i, "its sequence is outside the table's");
         }
+        if (info->expire_all_at != 0 &&
+            lsm_expire_at(lsm_trailer_tag(trailer), entry.field) >
+                info->expire_all_at) {
+            report_entry(check, number, i, "it outlives what the MANIFEST says of all");
+        }
+        if (!lsm_kind_fits(lsm_trailer_tag(trailer), lsm_ikey_skey(entry.ikey))) {
+            report_entry(check, number, i, "a cached value, in no cache");
+        }
         check_lookup(check, number, i, entry);
         check->tombstone_count +=
             lsm_tag_kind(lsm_trailer_tag(trailer)) == LSM_KIND_DELETE;
@@ -170,12 +178,18 @@ static void check_totals(table_check *check) {
     const lsm_table_info *info = &check->table->info;
     lsmkv_error problem;
 
+    lsm_error_clear(&problem);
+    if (info->expire_all_at != 0 && info->range_delete_count != 0) {
+        (void)lsm_fail_at(&problem, LSMKV_CORRUPTION, check->table->name, -1,
+                          "the MANIFEST says that all of the table expires, but it "
+                          "holds range deletes, which do not");
+        report_problem(check, &problem);
+    }
     if (check->damaged || (check->entry_count == info->entry_count &&
                            check->tombstone_count == info->tombstone_count &&
                            check->raw_bytes == info->raw_bytes)) {
         return;
     }
-    lsm_error_clear(&problem);
     (void)lsm_fail_at(
         &problem, LSMKV_CORRUPTION, check->table->name, -1,
         "%llu entries and %llu bytes in its blocks, expected %llu and %llu",

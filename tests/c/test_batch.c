@@ -229,6 +229,22 @@ static int64_t read_copy(lsm_slice payload) {
     return count;
 }
 
+LSM_TEST(batch_reader_refuses_cached_values_in_what_is_no_cache) {
+    const lsm_times times = {0};
+    const lsm_pointer pointer = {.segment = 3, .offset = 104, .size = 7};
+
+    for (uint32_t id = 0; id < 4; id++) {
+        lsm_batch batch;
+        lsmkv_error err;
+        lsm_batch_init(&batch);
+        CHECK_OK(
+            lsm_batch_put_cached(&batch, id, &times, bytes_of("key"), &pointer, &err));
+        lsm_batch_stamp(&batch, 1, 2);
+        CHECK(read_copy(payload_of(&batch)) == (id > LSM_NAMESPACE_DEFAULT ? 1 : -1));
+        lsm_batch_deinit(&batch);
+    }
+}
+
 LSM_TEST(no_truncated_batch_is_read_whole_and_no_flipped_one_crashes) {
     lsmkv_error err;
     lsm_batch batch;

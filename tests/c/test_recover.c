@@ -13,6 +13,7 @@
 #include "api/testing.h"
 #include "base/alloc.h"
 #include "base/coding.h"
+#include "db/options.h"
 #include "format/batch.h"
 #include "format/edit.h"
 #include "format/filename.h"
@@ -106,6 +107,29 @@ static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
     append_put(f, writer, ahead, (lsmkv_bytes){"row", 3}, (lsmkv_bytes){value, 1}, 1);
 }
 
+/* The options to remember, as a value that expires, which the engine never writes. */
+static void append_timed_options(const fixture *f, lsm_wal_writer *writer) {
+    const lsm_times times = {.expire_at = UINT64_MAX / 2};
+    lsmkv_options defaults;
+    lsm_options options;
+    lsm_buf value = {0};
+    lsm_batch batch;
+    lsm_buf *records[1] = {&batch.record};
+    lsmkv_error err;
+
+    lsmkv_options_init(&defaults);
+    CHECK_OK(lsm_options_resolve(&defaults, &options, &err));
+    CHECK(lsm_options_encode(&options, &value));
+    lsm_batch_init(&batch);
+    CHECK_OK(lsm_batch_put_timed(&batch, LSM_NAMESPACE_SYSTEM, &times,
+                                 bytes_of(LSM_OPTIONS_KEY),
+                                 (lsmkv_bytes){value.data, value.size}, &err));
+    lsm_batch_stamp(&batch, f->last_sequence + 1, 1);
+    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
+    lsm_batch_deinit(&batch);
+    lsm_buf_deinit(&value);
+}
+
 static void finish_log(lsm_wal_writer *writer, bool sync) {
     lsmkv_error err;
 
@@ -149,6 +173,20 @@ LSM_TEST(recovery_replays_a_log_that_goes_on_where_the_tables_end) {
     append_row(&f, writer, 2, "3");
     finish_log(writer, false);
     check_row(&f, "3", 2);
+    end(&f);
+}
+
+/* From the log, and from the table that it becomes. */
+LSM_TEST(recovery_recalls_options_from_logs_as_it_does_from_tables) {
+    fixture f;
+
+    begin(&f);
+    lsm_wal_writer *writer = create_log(&f, FIRST_LOG, 0);
+    append_timed_options(&f, writer);
+    append_row(&f, writer, 2, "2");
+    finish_log(writer, false);
+    check_row(&f, "2", 2);
+    check_row(&f, "2", 2);
     end(&f);
 }
 

@@ -591,6 +591,19 @@ LSM_TEST(forged_entries_are_found_out_or_harmless) {
     fixture_end(&f);
 }
 
+/* By which a table is dropped without being read. */
+LSM_TEST(a_forged_end_of_all_values_is_found_by_verify) {
+    table_fixture f;
+    tail_parts parts;
+
+    begin_small(&f, &parts);
+    put_together(&f, &parts);
+    CHECK_EQ(verify(&f), 0);
+    f.info.expire_all_at = 1;
+    CHECK_EQ(verify(&f), f.set.count);
+    fixture_end(&f);
+}
+
 LSM_TEST(forged_totals_are_found_by_verify) {
     for (int what = 0; what < 3; what++) {
         lsmkv_report report = {0};
