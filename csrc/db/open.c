@@ -151,6 +151,14 @@ static lsmkv_status load(lsmkv_db *db, const char *path, const lsmkv_options *op
     lsm_db_adopt(db, state);
     largest = LSM_MUTANT(FILE_NUMBERS_REUSED) ? 0 : largest;
     db->next_file = (largest >= state->next_file ? largest + 1 : state->next_file);
+    if (db->next_file > LSM_FILE_NUMBER_MAX / 2) {
+        /* Before a MANIFEST is written that no open would read. */
+        status = lsm_fail(err, LSMKV_CORRUPTION,
+                          "the next file has the number %llu, expected at most %llu: "
+                          "remove what is not of this database from the directory",
+                          (unsigned long long)db->next_file,
+                          (unsigned long long)LSM_FILE_NUMBER_MAX / 2);
+    }
 out:
     return status;
 }

@@ -176,6 +176,27 @@ LSM_TEST(recovery_replays_a_log_that_goes_on_where_the_tables_end) {
     end(&f);
 }
 
+/* Behind it there would be no numbers for files to come. */
+LSM_TEST(a_stray_file_with_too_large_a_number_is_refused_before_anything_is_written) {
+    static const char *const names[] = {
+        "72057594037927936.log", "72057594037927935.tbl", "36028797018963968.seg"};
+    fixture f;
+
+    begin(&f);
+    for (size_t i = 0; i < LSM_ARRAY_COUNT(names); i++) {
+        lsmkv_db *db = NULL;
+        lsmkv_error err;
+        CHECK(lsm_sim_file_write(f.env, SIM_PATH, names[i], "", 0));
+        uint64_t steps = lsm_sim_steps(f.env);
+        CHECK_STATUS(open_db(&f, &db, &err), LSMKV_CORRUPTION);
+        CHECK(strstr(err.message, "remove what is not of this database") != NULL);
+        CHECK_EQ(lsm_sim_steps(f.env), steps);
+        CHECK(lsm_sim_file_remove(f.env, SIM_PATH, names[i]));
+    }
+    check_row(&f, "1", 0);
+    end(&f);
+}
+
 /* From the log, and from the table that it becomes. */
 LSM_TEST(recovery_recalls_options_from_logs_as_it_does_from_tables) {
     fixture f;
