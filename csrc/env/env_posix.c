@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,9 @@ enum {
     NS_PER_S = 1000000000,
     STAMP_AGE_S = 2,
 };
+
+/* Spreads a count over all bits; any odd number but that of the generator would do. */
+#define ODD_MULTIPLIER UINT64_C(0xD1342543DE82EF95)
 
 typedef struct posix_file {
     lsm_file head;
@@ -563,6 +567,7 @@ static uint64_t monotonic_ns(lsm_env *env) {
 }
 
 static void entropy(lsm_env *env, void *to, size_t size) {
+    static _Atomic uint64_t draws; /* two may be made within a microsecond */
     uint8_t *at = (uint8_t *)to;
 
     while (size > 0) {
@@ -572,7 +577,8 @@ static void entropy(lsm_env *env, void *to, size_t size) {
              * differ and seeds, not secrets. */
             lsm_rng rng = {clock_us(CLOCK_REALTIME) ^
                            (clock_us(CLOCK_MONOTONIC) << 20) ^
-                           ((uint64_t)getpid() << 40) ^ (uint64_t)(uintptr_t)env};
+                           ((uint64_t)getpid() << 40) ^ (uint64_t)(uintptr_t)env ^
+                           (atomic_fetch_add(&draws, 1) * ODD_MULTIPLIER)};
             for (size_t i = 0; i < part; i++) {
                 at[i] = (uint8_t)(lsm_rng_next(&rng) >> 32);
             }
