@@ -87,19 +87,26 @@ static lsm_wal_writer *create_log(const fixture *f, uint64_t number, uint64_t ah
     return writer;
 }
 
+/* Takes the batch. */
+static void append_batch(lsm_wal_writer *writer, lsm_batch *batch) {
+    lsm_buf *records[1] = {&batch->record};
+    lsmkv_error err;
+
+    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
+    lsm_batch_deinit(batch);
+}
+
 /* A batch that gives a key a value; `claimed` is how many records it says it has. */
 static void append_put(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
                        lsmkv_bytes key, lsmkv_bytes value, uint32_t claimed) {
     lsm_batch batch;
-    lsm_buf *records[1] = {&batch.record};
     lsmkv_error err;
 
     lsm_batch_init(&batch);
     CHECK_OK(lsm_batch_put(&batch, LSM_NAMESPACE_DEFAULT, key, value, &err));
     lsm_batch_stamp(&batch, f->last_sequence + ahead, 1);
     batch.record.data[LSM_RECORD_HEADER_SIZE + BATCH_COUNT_AT] = (uint8_t)claimed;
-    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
-    lsm_batch_deinit(&batch);
+    append_batch(writer, &batch);
 }
 
 static void append_row(const fixture *f, lsm_wal_writer *writer, uint64_t ahead,
@@ -114,7 +121,6 @@ static void append_timed_options(const fixture *f, lsm_wal_writer *writer) {
     lsm_options options;
     lsm_buf value = {0};
     lsm_batch batch;
-    lsm_buf *records[1] = {&batch.record};
     lsmkv_error err;
 
     lsmkv_options_init(&defaults);
@@ -125,8 +131,7 @@ static void append_timed_options(const fixture *f, lsm_wal_writer *writer) {
                                  bytes_of(LSM_OPTIONS_KEY),
                                  (lsmkv_bytes){value.data, value.size}, &err));
     lsm_batch_stamp(&batch, f->last_sequence + 1, 1);
-    CHECK_OK(lsm_wal_append(writer, LSM_RECORD_BATCH, records, 1, &err));
-    lsm_batch_deinit(&batch);
+    append_batch(writer, &batch);
     lsm_buf_deinit(&value);
 }
 

@@ -361,8 +361,8 @@ LSM_TEST(a_list_of_everything_brings_everything) {
     lsm_sim_destroy(w.env);
 }
 
-/* A list without memory for it is passed over or reported, and leaks nothing. */
-/* In a database that was just opened; then it is warmed again. */
+/* A list without memory for it is passed over or reported, and leaks nothing; then the
+ * database, just opened for each n, is warmed again. */
 LSM_TEST(warming_goes_on_after_any_allocation_failed) {
     warm_db w = {0};
     bool failed = true;
